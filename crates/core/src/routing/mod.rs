@@ -1,0 +1,2 @@
+//! From a message to the queues it reaches.
+pub mod key;
