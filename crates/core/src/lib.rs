@@ -12,5 +12,8 @@ extern crate alloc;
 pub mod error;
 pub mod id;
 pub mod message;
+pub mod policy;
+pub mod queue;
 pub mod routing;
+pub mod tags;
 pub mod value;

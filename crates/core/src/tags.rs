@@ -1,0 +1,41 @@
+//! Tags of the bindings that a message matched on its way into a queue.
+//!
+//! A session with many bindings tells by them, at delivery, which of its subscriptions matched. The core carries
+//! them and never reads them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The tags of matched bindings, ascending, each once.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Tags {
+    /// Only bindings without a tag matched.
+    #[default]
+    None,
+    /// One tagged binding matched.
+    One(u32),
+    /// Several did.
+    Many(Arc<[u32]>),
+}
+
+impl Tags {
+    /// From tags in any order.
+    pub fn from_vec(mut tags: Vec<u32>) -> Self {
+        tags.sort_unstable();
+        tags.dedup();
+        match tags[..] {
+            [] => Self::None,
+            [tag] => Self::One(tag),
+            _ => Self::Many(tags.into()),
+        }
+    }
+
+    /// The tags as a slice.
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::None => &[],
+            Self::One(tag) => core::slice::from_ref(tag),
+            Self::Many(tags) => tags,
+        }
+    }
+}
