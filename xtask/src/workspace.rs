@@ -7,15 +7,11 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-/// Directories that hold no text of the project.
-const SKIPPED_DIRECTORIES: [&str; 6] = [
-    ".git",
-    "target",
-    "data",
-    "corpus",
-    "artifacts",
-    "__pycache__",
-];
+/// Directories that hold no text of the project, wherever they lie.
+const SKIPPED_DIRECTORIES: [&str; 5] = [".git", "target", "corpus", "artifacts", "__pycache__"];
+
+/// The broker's default data directory, left behind by a run from the workspace root.
+const DATA_DIRECTORY: &str = "data";
 
 /// File name endings of the texts the checks read.
 const TEXT_ENDINGS: [&str; 5] = [".rs", ".toml", ".py", ".sh", ".md"];
