@@ -1,0 +1,42 @@
+//! The contract between the broker and whatever keeps its records.
+
+use std::sync::Arc;
+
+use crate::batch::Batch;
+
+/// A record's place in the log; the first record has 1, so 0 means "no record".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Index(pub u64);
+
+/// Why a log takes no more records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LogError {
+    /// It was closed.
+    #[error("the journal is closed")]
+    Closed,
+    /// It has no room; what it has is safe.
+    #[error("the journal is full")]
+    Full,
+}
+
+/// Hears of the watermark.
+pub trait Watcher: Send + Sync {
+    /// The watermark moved, at least to `committed`.
+    fn on_commit(&self, committed: Index);
+}
+
+/// A log of records. The crate documentation lists what it promises.
+pub trait Log: Send + Sync {
+    /// Appends the batch and returns the index of its first record; an empty batch takes none and returns the
+    /// index that the next record would get.
+    fn append(&self, batch: &Batch) -> Result<Index, LogError>;
+
+    /// Every record up to this one is safe.
+    fn committed(&self) -> Index;
+
+    /// Sets who hears of the watermark. There is one watcher; a second call replaces it.
+    fn watch(&self, watcher: Arc<dyn Watcher>);
+
+    /// What the log survives, for the operator: shown at start.
+    fn durability(&self) -> &'static str;
+}
