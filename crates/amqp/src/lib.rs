@@ -1,1 +1,6 @@
-//! Under construction.
+//! TernMQ's AMQP 0.9.1 adapter.
+
+pub mod codec;
+pub mod frame;
+pub mod properties;
+pub mod table;
