@@ -190,7 +190,11 @@ pub enum Body<'a> {
 impl<'a> Body<'a> {
     /// Inline if it is small, else a copy in an allocation of its own.
     pub fn copy_from(body: &'a [u8]) -> Self {
-        if body.len() <= BODY_INLINE_MAX { Self::Inline(body) } else { Self::Shared(Bytes::copy_from_slice(body)) }
+        if body.len() <= BODY_INLINE_MAX {
+            Self::Inline(body)
+        } else {
+            Self::Shared(Bytes::copy_from_slice(body))
+        }
     }
 }
 
@@ -327,7 +331,10 @@ impl Message {
         let e = self.envelope();
         match &e.shared_body {
             Some(body) => body,
-            None => &self.0.slice[usize::from(e.exchange_len) + usize::from(e.key_len) + e.native_len as usize..],
+            None => {
+                &self.0.slice
+                    [usize::from(e.exchange_len) + usize::from(e.key_len) + e.native_len as usize..]
+            }
         }
     }
 
@@ -385,7 +392,10 @@ impl Message {
             key_syntax: e.key_syntax,
             format: e.format,
             native: self.native(),
-            body: e.shared_body.clone().map_or_else(|| Body::Inline(self.body()), Body::Shared),
+            body: e
+                .shared_body
+                .clone()
+                .map_or_else(|| Body::Inline(self.body()), Body::Shared),
             durable: e.durable,
             priority: e.priority,
             ttl_ms: e.ttl_ms,

@@ -34,7 +34,10 @@ pub struct AtMostOnce {
 
 impl Default for AtMostOnce {
     fn default() -> Self {
-        Self { keep_without_consumer: true, messages_max: u32::MAX }
+        Self {
+            keep_without_consumer: true,
+            messages_max: u32::MAX,
+        }
     }
 }
 

@@ -10,7 +10,10 @@ pub struct Batch {
 impl Batch {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), ends: Vec::new() }
+        Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+        }
     }
 
     /// Adds one record: what `write` appends to the buffer it is given. `write` must only append.
@@ -39,7 +42,10 @@ impl Batch {
     /// The records in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        self.ends.iter().zip(starts).map(|(&end, start)| &self.bytes[start..end])
+        self.ends
+            .iter()
+            .zip(starts)
+            .map(|(&end, start)| &self.bytes[start..end])
     }
 
     /// Forgets the records and keeps the memory, unless one giant batch blew it up.
@@ -63,7 +69,10 @@ mod tests {
         for record in [&b"one"[..], b"", b"three"] {
             batch.record(|out| out.extend_from_slice(record));
         }
-        assert_eq!(batch.iter().collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
+        assert_eq!(
+            batch.iter().collect::<Vec<_>>(),
+            [&b"one"[..], b"", b"three"]
+        );
         assert_eq!((batch.len(), batch.byte_len()), (3, 8));
         batch.clear();
         assert!(batch.is_empty() && batch.iter().next().is_none());

@@ -34,18 +34,29 @@ impl MemoryLog {
 
     /// A log that commits at once and keeps its records for [`MemoryLog::records`].
     pub fn recording() -> Self {
-        Self { last: AtomicU64::new(0), test: Some(Mutex::default()) }
+        Self {
+            last: AtomicU64::new(0),
+            test: Some(Mutex::default()),
+        }
     }
 
     /// A recording log whose watermark moves by [`MemoryLog::commit`] only.
     pub fn held_back() -> Self {
-        let state = TestState { held_back: true, ..TestState::default() };
-        Self { last: AtomicU64::new(0), test: Some(Mutex::new(state)) }
+        let state = TestState {
+            held_back: true,
+            ..TestState::default()
+        };
+        Self {
+            last: AtomicU64::new(0),
+            test: Some(Mutex::new(state)),
+        }
     }
 
     /// The records so far, oldest first; none if they are not kept.
     pub fn records(&self) -> Vec<Vec<u8>> {
-        self.test.as_ref().map_or_else(Vec::new, |t| t.lock().records.clone())
+        self.test
+            .as_ref()
+            .map_or_else(Vec::new, |t| t.lock().records.clone())
     }
 
     /// Commits all that was appended and tells the watcher.
@@ -131,7 +142,10 @@ mod tests {
         assert_eq!(log.append(&batch(&["a", "b"])), Ok(Index(1)));
         assert_eq!(log.committed(), Index(0));
         log.commit();
-        assert_eq!((log.committed(), seen.0.load(Ordering::Acquire)), (Index(2), 2));
+        assert_eq!(
+            (log.committed(), seen.0.load(Ordering::Acquire)),
+            (Index(2), 2)
+        );
         assert_eq!(log.records(), [b"a".to_vec(), b"b".to_vec()]);
     }
 }

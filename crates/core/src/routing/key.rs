@@ -37,7 +37,11 @@ pub fn has_view(key: &[u8], written: KeySyntax, view: KeySyntax) -> bool {
 }
 
 /// The levels of the key's view in that syntax. An empty key has one empty level.
-pub fn levels(key: &[u8], written: KeySyntax, view: KeySyntax) -> impl Iterator<Item = &[u8]> + Clone {
+pub fn levels(
+    key: &[u8],
+    written: KeySyntax,
+    view: KeySyntax,
+) -> impl Iterator<Item = &[u8]> + Clone {
     let (a, b) = (written.separator(), view.separator());
     key.split(move |&byte| byte == a || byte == b)
 }
@@ -61,7 +65,9 @@ mod tests {
     use super::*;
 
     fn view(key: &str, written: KeySyntax, view: KeySyntax) -> Vec<&str> {
-        levels(key.as_bytes(), written, view).map(|l| core::str::from_utf8(l).unwrap_or("?")).collect()
+        levels(key.as_bytes(), written, view)
+            .map(|l| core::str::from_utf8(l).unwrap_or("?"))
+            .collect()
     }
 
     #[test]
@@ -77,8 +83,16 @@ mod tests {
     #[test]
     fn dotted_key_with_a_slashed_wildcard_has_no_slashed_view() {
         for key in ["", "a.+", "#", "a\0b"] {
-            assert!(!has_view(key.as_bytes(), KeySyntax::Dotted, KeySyntax::Slashed));
-            assert!(has_view(key.as_bytes(), KeySyntax::Dotted, KeySyntax::Dotted));
+            assert!(!has_view(
+                key.as_bytes(),
+                KeySyntax::Dotted,
+                KeySyntax::Slashed
+            ));
+            assert!(has_view(
+                key.as_bytes(),
+                KeySyntax::Dotted,
+                KeySyntax::Dotted
+            ));
         }
         assert!(has_view(b"a.*", KeySyntax::Dotted, KeySyntax::Slashed));
     }
