@@ -6,6 +6,9 @@
 //! list       = shortstr each, but headers: field table, delivery-mode and priority: u8, timestamp: u64
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use thiserror::Error;
 
 use crate::codec::EncodeError;

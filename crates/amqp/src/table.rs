@@ -10,7 +10,13 @@
 //! Raw tables are walked in place: [`validate`] once when they come in, then [`find`] and [`Entries`] without
 //! building anything. Everywhere in this module a *raw table* is the part behind the length.
 
+mod convert;
+#[cfg(test)]
+mod tests;
+
 use thiserror::Error;
+
+pub use convert::{encode_entry, encode_headers, to_headers, to_headers_lossy};
 
 /// How deep tables and arrays may lie within each other; the outermost counts as 1.
 pub const TABLE_DEPTH_MAX: usize = 64;
@@ -116,6 +122,11 @@ impl<'a> Entries<'a> {
     /// The entries of a raw table.
     pub const fn new(table: &'a [u8]) -> Self {
         Self { rest: table }
+    }
+
+    /// What has not been walked yet.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 }
 
