@@ -2,5 +2,6 @@
 
 pub mod codec;
 pub mod frame;
+pub mod mapping;
 pub mod properties;
 pub mod table;

@@ -101,29 +101,44 @@ impl<'a> Properties<'a> {
         }
     }
 
+    /// Reads what can be read: up to the first fault. For bytes that were
+    /// accepted once; empty bytes stand for no properties.
+    pub fn parse_lossy(raw: &'a [u8]) -> Self {
+        let mut properties = Self::default();
+        if let [f0, f1, ref list @ ..] = *raw {
+            // What has been read before the fault is the result.
+            let _fault = properties.read_list(u16::from_be_bytes([f0, f1]), list);
+        }
+        properties
+    }
+
     fn parse_list(flags: u16, list: &'a [u8]) -> Result<Self, PropertiesError> {
+        let mut properties = Self::default();
+        properties.read_list(flags, list)?;
+        Ok(properties)
+    }
+
+    fn read_list(&mut self, flags: u16, list: &'a [u8]) -> Result<(), PropertiesError> {
         if flags & UNKNOWN != 0 {
             return Err(PropertiesError::UnknownFlags(flags & UNKNOWN));
         }
         let mut list = List { flags, rest: list };
-        let properties = Self {
-            content_type: list.short_string(CONTENT_TYPE)?,
-            content_encoding: list.short_string(CONTENT_ENCODING)?,
-            headers: list.table(HEADERS)?,
-            delivery_mode: list.octet(DELIVERY_MODE)?,
-            priority: list.octet(PRIORITY)?,
-            correlation_id: list.short_string(CORRELATION_ID)?,
-            reply_to: list.short_string(REPLY_TO)?,
-            expiration: list.short_string(EXPIRATION)?,
-            message_id: list.short_string(MESSAGE_ID)?,
-            timestamp: list.timestamp(TIMESTAMP)?,
-            type_: list.short_string(TYPE)?,
-            user_id: list.short_string(USER_ID)?,
-            app_id: list.short_string(APP_ID)?,
-            cluster_id: list.short_string(CLUSTER_ID)?,
-        };
+        self.content_type = list.short_string(CONTENT_TYPE)?;
+        self.content_encoding = list.short_string(CONTENT_ENCODING)?;
+        self.headers = list.table(HEADERS)?;
+        self.delivery_mode = list.octet(DELIVERY_MODE)?;
+        self.priority = list.octet(PRIORITY)?;
+        self.correlation_id = list.short_string(CORRELATION_ID)?;
+        self.reply_to = list.short_string(REPLY_TO)?;
+        self.expiration = list.short_string(EXPIRATION)?;
+        self.message_id = list.short_string(MESSAGE_ID)?;
+        self.timestamp = list.timestamp(TIMESTAMP)?;
+        self.type_ = list.short_string(TYPE)?;
+        self.user_id = list.short_string(USER_ID)?;
+        self.app_id = list.short_string(APP_ID)?;
+        self.cluster_id = list.short_string(CLUSTER_ID)?;
         if list.rest.is_empty() {
-            Ok(properties)
+            Ok(())
         } else {
             Err(PropertiesError::TrailingBytes)
         }

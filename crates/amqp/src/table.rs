@@ -125,7 +125,7 @@ impl<'a> Entries<'a> {
     }
 
     /// What has not been walked yet.
-    pub const fn rest(&self) -> &'a [u8] {
+    pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 }

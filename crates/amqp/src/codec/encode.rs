@@ -9,6 +9,7 @@ use super::{
     METHOD_ACK, METHOD_DELIVER, METHOD_GET_OK, METHOD_NACK, METHOD_RETURN,
 };
 use crate::frame::{Ack, CLASS_BASIC, FRAME_HARD_MAX, FRAME_MIN_SIZE, FRAME_OVERHEAD, Nack};
+use crate::table::TableError;
 
 /// What cannot be said on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -19,6 +20,9 @@ pub enum EncodeError {
     /// A frame's payload has less than 4 GiB.
     #[error("frame payload of {0} bytes")]
     FrameTooLarge(usize),
+    /// A field table cannot be written.
+    #[error("field table: {0}")]
+    Table(#[from] TableError),
     /// `amq-protocol` refused to write the method.
     #[error("method cannot be written")]
     Method,
