@@ -4,6 +4,7 @@
 
 pub mod codec;
 pub mod frame;
+pub mod mapping;
 pub mod properties;
 pub mod reason_code;
 pub mod topic;

@@ -5,11 +5,15 @@
 //! value    = byte │ two bytes │ four bytes │ variable byte integer │ length (2 bytes) bytes │ string string
 //! ```
 
+mod place;
+
 use std::num::NonZeroU16;
 
 use crate::codec::{EncodeError, Reader, Sender, Violation, variable_byte_integer_len};
-use crate::frame::{PacketType, QoS};
+use crate::frame::QoS;
 use crate::topic;
+
+pub(crate) use place::Place;
 
 /// Identifier of a property (table 2-4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -362,6 +366,18 @@ impl<'a> Properties<'a> {
         PropertyIter(Reader::new(self.0))
     }
 
+    /// Properties in the order of the wire, each with its own bytes, identifier included.
+    pub fn iter_with_bytes(self) -> impl Iterator<Item = (Property<'a>, &'a [u8])> {
+        let mut iter = self.iter();
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let property = iter.next()?;
+            let (bytes, behind) = rest.split_at(rest.len() - iter.0.len());
+            rest = behind;
+            Some((property, bytes))
+        })
+    }
+
     /// User properties in order.
     pub fn user_properties(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.iter().filter_map(|property| match property {
@@ -414,6 +430,11 @@ impl PropertyBuf {
         write_property(&property, &mut self.0)
     }
 
+    /// Appends all of them, as they are.
+    pub fn push_all(&mut self, properties: Properties<'_>) {
+        self.0.extend_from_slice(properties.0);
+    }
+
     /// What was appended.
     pub fn as_properties(&self) -> Properties<'_> {
         Properties(&self.0)
@@ -458,107 +479,4 @@ pub(crate) fn write_property(
         }
     }
     Ok(())
-}
-
-/// Where properties stand: in a packet, or in the will of a CONNECT.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    Packet(PacketType),
-    Will,
-}
-
-impl Place {
-    /// Table 2-4, and the properties that one side only may send.
-    fn check(self, id: PropertyId, sender: Sender) -> Result<(), Violation> {
-        if self.allowed() & id.bit() == 0 {
-            return Err(match self {
-                Self::Will => Violation::PropertyForbidden(id),
-                Self::Packet(_) => Violation::PropertyMisplaced(id),
-            });
-        }
-        let forbidden = match (self, sender) {
-            // MQTT-3.3.4-6.
-            (Self::Packet(PacketType::Publish), Sender::Client) => {
-                PropertyId::SubscriptionIdentifier
-            }
-            // §3.14.2.2.5.
-            (Self::Packet(PacketType::Disconnect), Sender::Client) => PropertyId::ServerReference,
-            // MQTT-3.14.2-2.
-            (Self::Packet(PacketType::Disconnect), Sender::Server) => {
-                PropertyId::SessionExpiryInterval
-            }
-            _ => return Ok(()),
-        };
-        if id == forbidden {
-            Err(Violation::PropertyForbidden(id))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Whether the property may be repeated: user properties, and in a PUBLISH from the server one subscription
-    /// identifier per matching subscription.
-    fn repeats(self, id: PropertyId) -> bool {
-        id == PropertyId::UserProperty
-            || (id == PropertyId::SubscriptionIdentifier
-                && self == Self::Packet(PacketType::Publish))
-    }
-
-    const fn allowed(self) -> u64 {
-        use PropertyId as Id;
-        const USER: u64 = Id::UserProperty.bit();
-        const REASON: u64 = USER | Id::ReasonString.bit();
-        const AUTHENTICATION: u64 = Id::AuthenticationMethod.bit() | Id::AuthenticationData.bit();
-        const MESSAGE: u64 = USER
-            | Id::PayloadFormatIndicator.bit()
-            | Id::MessageExpiryInterval.bit()
-            | Id::ContentType.bit()
-            | Id::ResponseTopic.bit()
-            | Id::CorrelationData.bit();
-        const SESSION: u64 = USER
-            | AUTHENTICATION
-            | Id::SessionExpiryInterval.bit()
-            | Id::ReceiveMaximum.bit()
-            | Id::MaximumPacketSize.bit()
-            | Id::TopicAliasMaximum.bit();
-        match self {
-            Self::Will => MESSAGE | Id::WillDelayInterval.bit(),
-            Self::Packet(packet) => match packet {
-                PacketType::Connect => {
-                    SESSION
-                        | Id::RequestResponseInformation.bit()
-                        | Id::RequestProblemInformation.bit()
-                }
-                PacketType::ConnAck => {
-                    SESSION
-                        | REASON
-                        | Id::MaximumQos.bit()
-                        | Id::RetainAvailable.bit()
-                        | Id::AssignedClientIdentifier.bit()
-                        | Id::WildcardSubscriptionAvailable.bit()
-                        | Id::SubscriptionIdentifierAvailable.bit()
-                        | Id::SharedSubscriptionAvailable.bit()
-                        | Id::ServerKeepAlive.bit()
-                        | Id::ResponseInformation.bit()
-                        | Id::ServerReference.bit()
-                }
-                PacketType::Publish => {
-                    MESSAGE | Id::TopicAlias.bit() | Id::SubscriptionIdentifier.bit()
-                }
-                PacketType::Subscribe => USER | Id::SubscriptionIdentifier.bit(),
-                PacketType::Unsubscribe => USER,
-                PacketType::Disconnect => {
-                    REASON | Id::SessionExpiryInterval.bit() | Id::ServerReference.bit()
-                }
-                PacketType::Auth => REASON | AUTHENTICATION,
-                PacketType::PubAck
-                | PacketType::PubRec
-                | PacketType::PubRel
-                | PacketType::PubComp
-                | PacketType::SubAck
-                | PacketType::UnsubAck => REASON,
-                PacketType::PingReq | PacketType::PingResp => 0,
-            },
-        }
-    }
 }
