@@ -9,6 +9,8 @@
 
 extern crate alloc;
 
+pub mod confirms;
+pub mod dead_letter;
 pub mod error;
 pub mod id;
 pub mod message;

@@ -1,1 +1,360 @@
 //! The queue as a value.
+//!
+//! ```text
+//!                     a consumer has room                 drain
+//! enqueue ─► READY ─────────────────────► ASSIGNED ──────────────► LEASED ─► gone or dead
+//!              ▲ │         get                 │                     │  settle
+//!              │ └─────────────────────────────┼────────────────────►│
+//!              └───────────────────────────────┴─────────────────────┘
+//!                 the consumer goes                  returned: to its old place
+//! ```
+//!
+//! A message is assigned as soon as a consumer has room for it, so nothing is ready while somebody waits. The
+//! consumer hears of it once and drains as much as it likes. Nothing here reads a clock or waits; what must happen
+//! elsewhere is in [`Effects`].
+//!
+//! `ready` keeps the entries, `consumers` chooses who is served, `leases` hands over and settles, `limits` and
+//! `expiry` let entries die, `replay` builds a queue from its journal.
+
+mod consumers;
+mod effects;
+mod expiry;
+mod leases;
+mod limits;
+mod ready;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+pub use consumers::{
+    AckMode, ConsumeRefusal, ConsumerKey, ConsumerSpec, ConsumerView, Credit, SharedCredit,
+    WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX,
+};
+pub use effects::{Admission, Dead, DeleteReason, Delivery, Effects, Incoming, Outcome, Returned};
+pub use expiry::EXPIRE_BATCH_MAX;
+pub use leases::Budget;
+
+use alloc::boxed::Box;
+
+use consumers::Consumers;
+use expiry::Expiry;
+use ready::{Class, Entry, LaneId, Lanes, State};
+use replay::Replay;
+
+use crate::id::Timestamp;
+use crate::message::DeathReason;
+use crate::policy::QueueSettings;
+
+/// How many messages and consumers a queue has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Messages that wait for a consumer with room.
+    pub ready: u64,
+    /// Their body bytes, which length limits count.
+    pub ready_bytes: u64,
+    /// Messages in consumers' lists, not drained.
+    pub assigned: u64,
+    /// Messages drained or got, and not settled.
+    pub leased: u64,
+    /// Consumers.
+    pub consumers: u64,
+}
+
+impl Counts {
+    /// What tools and `declare-ok` call ready: all that no client has yet.
+    pub const fn visible(&self) -> u64 {
+        self.ready + self.assigned
+    }
+}
+
+/// A queue.
+pub struct Queue {
+    settings: QueueSettings,
+    lanes: Lanes,
+    consumers: Consumers,
+    expiry: Expiry,
+    ready: u64,
+    ready_bytes: u64,
+    assigned: u64,
+    leased: u64,
+    last_used: Timestamp,
+    closed: bool,
+    replay: Option<Box<Replay>>,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(settings: QueueSettings, now: Timestamp) -> Self {
+        Self {
+            consumers: Consumers::new(settings.single_active_consumer),
+            settings,
+            lanes: Lanes::default(),
+            expiry: Expiry::default(),
+            ready: 0,
+            ready_bytes: 0,
+            assigned: 0,
+            leased: 0,
+            last_used: now,
+            closed: false,
+            replay: None,
+        }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &QueueSettings {
+        &self.settings
+    }
+
+    /// Puts other settings in force, for what is in the queue too: deadlines are computed anew from the time of
+    /// entering, and lower length limits drop at once.
+    pub fn set_settings(&mut self, settings: QueueSettings, now: Timestamp, fx: &mut Effects) {
+        let old = core::mem::replace(&mut self.settings, settings);
+        if self.closed {
+            return;
+        }
+        if old.message_ttl_ms != self.settings.message_ttl_ms {
+            self.recompute_deadlines();
+        }
+        self.drop_overflow(fx);
+        if old.single_active_consumer != self.settings.single_active_consumer {
+            self.consumers
+                .set_single(self.settings.single_active_consumer);
+            self.assign(now, fx);
+        }
+    }
+
+    /// Adds a message, and assigns it if a consumer has room.
+    pub fn enqueue(&mut self, now: Timestamp, incoming: Incoming, fx: &mut Effects) -> Admission {
+        let class = if incoming.at_most_once {
+            Class::AtMostOnce
+        } else {
+            Class::Kept
+        };
+        match self.consumers.pick(class) {
+            Some(key) => {
+                let entry = self.entry(now, incoming, State::Assigned(key));
+                let body_bytes = entry.body_bytes;
+                let position = self.lanes.append(self.lane_for(class, &entry), entry);
+                self.assigned += 1;
+                if self.consumers.hand(key, class, position, body_bytes) {
+                    fx.ready.push(key);
+                }
+                Admission::Accepted
+            }
+            None => self.enqueue_waiting(now, incoming, class, fx),
+        }
+    }
+
+    fn entry(&self, now: Timestamp, incoming: Incoming, state: State) -> Entry {
+        let Incoming {
+            message,
+            lsn,
+            tags,
+            at_most_once: _,
+        } = incoming;
+        Entry {
+            body_bytes: u32::try_from(message.body().len()).unwrap_or(u32::MAX),
+            expire_at: self.deadline(now, &message),
+            enqueued_at: now,
+            message,
+            lsn,
+            tags,
+            attempts: 0,
+            failures: 0,
+            state,
+            indexed: false,
+        }
+    }
+
+    fn lane_for(&self, class: Class, entry: &Entry) -> LaneId {
+        match class {
+            Class::AtMostOnce => LaneId::AtMostOnce,
+            Class::Kept => LaneId::Priority(
+                self.settings
+                    .max_priority
+                    .map_or(0, |max| entry.message.priority().unwrap_or(0).min(max)),
+            ),
+        }
+    }
+
+    /// Adds a message that has to wait.
+    fn enqueue_waiting(
+        &mut self,
+        now: Timestamp,
+        incoming: Incoming,
+        class: Class,
+        fx: &mut Effects,
+    ) -> Admission {
+        if self.closed || class == Class::AtMostOnce && !self.keeps_at_most_once() {
+            fx.dropped += 1;
+            fx.settle(incoming.lsn);
+            return Admission::Dropped;
+        }
+        let entry = self.entry(now, incoming, State::Ready);
+        // What expires on arrival takes no room.
+        if entry.expire_at > now && self.refuses_overflow() && self.would_overflow(entry.body_bytes)
+        {
+            self.refuse(entry.message, entry.lsn, fx);
+            return Admission::Rejected;
+        }
+        let expired = entry.expire_at <= now;
+        self.ready += 1;
+        self.ready_bytes += u64::from(entry.body_bytes);
+        let position = self.lanes.append(self.lane_for(class, &entry), entry);
+        if expired {
+            self.die(position, DeathReason::Expired, fx);
+            return Admission::Dropped;
+        }
+        self.index_deadline(position);
+        self.drop_overflow(fx);
+        if self.lanes.entry(position).is_some() {
+            Admission::Accepted
+        } else {
+            Admission::Dropped
+        }
+    }
+
+    fn keeps_at_most_once(&self) -> bool {
+        let rule = self.settings.at_most_once;
+        (rule.keep_without_consumer || !self.consumers.is_empty())
+            && self.lanes.at_most_once_ready() < u64::from(rule.messages_max)
+    }
+
+    /// Gives ready messages to consumers with room until one side runs out. At-most-once messages come after the
+    /// others, so they never hold those back, and pass them where credit is used up.
+    fn assign(&mut self, now: Timestamp, fx: &mut Effects) {
+        for class in [Class::Kept, Class::AtMostOnce] {
+            while self.consumers.has_open(class) {
+                let Some(position) = self.first_unexpired(now, class, fx) else {
+                    break;
+                };
+                let Some(key) = self.consumers.pick(class) else {
+                    break;
+                };
+                let body_bytes = self
+                    .lanes
+                    .entry(position)
+                    .map_or(0, |entry| entry.body_bytes);
+                self.take_from_ready(position, State::Assigned(key));
+                self.assigned += 1;
+                if self.consumers.hand(key, class, position, body_bytes) {
+                    fx.ready.push(key);
+                }
+            }
+        }
+    }
+
+    /// Adds a consumer and assigns it what waits.
+    pub fn add_consumer(
+        &mut self,
+        now: Timestamp,
+        spec: ConsumerSpec,
+        fx: &mut Effects,
+    ) -> Result<ConsumerKey, ConsumeRefusal> {
+        if self.closed {
+            return Err(ConsumeRefusal::Closed);
+        }
+        let key = self.consumers.add(spec)?;
+        self.assign(now, fx);
+        Ok(key)
+    }
+
+    /// Takes a consumer out. What it was assigned and did not drain goes back to its place as if never taken; what
+    /// it drained stays leased until it is settled.
+    pub fn remove_consumer(&mut self, now: Timestamp, key: ConsumerKey, fx: &mut Effects) {
+        if self.consumers.get_mut(key).is_none() {
+            return;
+        }
+        let assigned = self.consumers.take_assigned(key);
+        self.consumers.remove(key);
+        self.assigned -= assigned.len() as u64;
+        // Backwards, because then each one just moves the lane's cursor.
+        for position in assigned.into_iter().rev() {
+            self.make_ready(now, position, fx);
+        }
+        self.assign(now, fx);
+        self.drop_overflow(fx);
+        if self.consumers.is_empty() {
+            self.last_used = now;
+            if self.settings.auto_delete {
+                fx.delete = Some(DeleteReason::Unused);
+            }
+        }
+    }
+
+    /// Changes a consumer's credit; what it holds stays counted.
+    pub fn set_credit(
+        &mut self,
+        now: Timestamp,
+        key: ConsumerKey,
+        credit: Credit,
+        fx: &mut Effects,
+    ) {
+        self.consumers.set_credit(key, credit);
+        self.assign(now, fx);
+    }
+
+    /// To be called when a consumer's shared credit may have come back by another queue or consumer.
+    pub fn replenish(&mut self, now: Timestamp, key: ConsumerKey, fx: &mut Effects) {
+        self.consumers.refresh_key(key);
+        self.assign(now, fx);
+    }
+
+    /// Removes all ready messages and returns how many. What consumers were assigned is theirs.
+    pub fn purge(&mut self, _now: Timestamp, fx: &mut Effects) -> u64 {
+        let purged = self.ready;
+        while let Some(position) = self.lanes.least_ready() {
+            let Some(entry) = self.lanes.remove(position) else {
+                break;
+            };
+            self.ready -= 1;
+            self.ready_bytes -= u64::from(entry.body_bytes);
+            fx.freed_bytes += u64::from(entry.body_bytes);
+            fx.settle(entry.lsn);
+            self.unindex(&entry);
+        }
+        purged - self.ready
+    }
+
+    /// Counts as use of the queue: it was declared again.
+    pub fn touch(&mut self, now: Timestamp) {
+        self.last_used = now;
+    }
+
+    /// How many messages and consumers it has.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            ready: self.ready,
+            ready_bytes: self.ready_bytes,
+            assigned: self.assigned,
+            leased: self.leased,
+            consumers: self.consumers.len() as u64,
+        }
+    }
+
+    /// The consumers: highest priority first, then in order of arrival.
+    pub fn consumers(&self) -> impl Iterator<Item = ConsumerView> {
+        self.consumers.views()
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Ends the queue: its consumers are cancelled, its messages gone, dead-lettered nowhere. Whatever comes later
+    /// finds it empty and deaf.
+    pub fn close(&mut self, fx: &mut Effects) {
+        self.closed = true;
+        fx.cancelled.extend(self.consumers.keys());
+        self.consumers.close();
+        self.lanes.for_each(|_, entry| {
+            fx.freed_bytes += u64::from(entry.body_bytes);
+            fx.settle(entry.lsn);
+        });
+        self.lanes = Lanes::default();
+        self.expiry = Expiry::default();
+        self.replay = None;
+        (self.ready, self.ready_bytes, self.assigned, self.leased) = (0, 0, 0, 0);
+    }
+}

@@ -1,0 +1,710 @@
+//! Consumers: who is next, with how much room.
+//!
+//! A consumer is *open* for a class of entries while its window and its credit have room. Open consumers of one
+//! priority and class form a ring; the head is served and goes to the end. So a message finds its consumer, and a
+//! consumer opens, closes or goes, in constant time however many there are.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::ready::Class;
+use crate::id::Position;
+
+/// Messages assigned to a consumer and not drained, at most.
+pub const WINDOW_MESSAGES_MAX: usize = 1024;
+/// A consumer with so many assigned, undrained body bytes is assigned no more.
+pub const WINDOW_BYTES_MAX: u64 = 256 * 1024;
+
+/// A consumer of one queue. Keys of consumers that went are never valid again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConsumerKey {
+    index: u32,
+    generation: u32,
+}
+
+impl ConsumerKey {
+    /// Nobody: what `get` leases to.
+    pub(super) const NOBODY: Self = Self {
+        index: u32::MAX,
+        generation: u32::MAX,
+    };
+
+    /// Small and dense: the index of a table of the queue's consumers.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// When a delivered message leaves the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AckMode {
+    /// When it is drained.
+    Auto,
+    /// When it is settled.
+    Manual,
+    /// As `Auto` for at-most-once messages, as `Manual` for others.
+    ByMessage,
+}
+
+/// Credit that several consumers share, of one queue or of many.
+///
+/// A queue that gets credit back may serve its own consumers only; whoever shares it elsewhere is told by
+/// [`super::Queue::replenish`].
+#[derive(Debug)]
+pub struct SharedCredit {
+    limit: AtomicU32,
+    used: AtomicU32,
+}
+
+impl SharedCredit {
+    /// Room for so many messages; `u32::MAX` is no limit.
+    pub const fn new(limit: u32) -> Self {
+        Self {
+            limit: AtomicU32::new(limit),
+            used: AtomicU32::new(0),
+        }
+    }
+
+    /// Changes the limit; what is used stays used.
+    pub fn set_limit(&self, limit: u32) {
+        self.limit.store(limit, Ordering::Release);
+    }
+
+    /// The limit.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    /// How much is used; above the limit after it was lowered.
+    pub fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// Takes room for one message, if there is some.
+    pub fn try_take(&self) -> bool {
+        let limit = self.limit();
+        let take = |used| if used < limit { Some(used + 1) } else { None };
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+            .is_ok()
+    }
+
+    /// Gives back the room of so many messages.
+    pub fn give_back(&self, messages: u32) {
+        let give = |used: u32| Some(used.saturating_sub(messages));
+        // The closure never refuses.
+        let _ = self
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, give);
+    }
+
+    /// Takes room for messages that are out already, limit or not.
+    fn take_all(&self, messages: u32) {
+        let take = |used: u32| Some(used.saturating_add(messages));
+        let _ = self
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+    }
+
+    fn has_room(&self) -> bool {
+        self.used() < self.limit()
+    }
+}
+
+/// How many messages a consumer may hold, assigned or leased. Automatically settled ones do not count.
+#[derive(Clone, Debug)]
+pub enum Credit {
+    /// Any number.
+    Unlimited,
+    /// So many.
+    Limited(u32),
+    /// As many as it gets from a credit shared with others.
+    Shared(Arc<SharedCredit>),
+}
+
+/// What a consumer asks for.
+#[derive(Clone, Debug)]
+pub struct ConsumerSpec {
+    /// When messages leave the queue.
+    pub mode: AckMode,
+    /// How many it may hold.
+    pub credit: Credit,
+    /// Higher ones are served first while they have room.
+    pub priority: i32,
+    /// It wants to be the only one.
+    pub exclusive: bool,
+}
+
+/// Why a queue takes no consumer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConsumeRefusal {
+    /// There is an exclusive consumer; or there is one and this wants to be exclusive; or exclusive is asked of a
+    /// queue with a single active consumer.
+    ExclusiveUse,
+    /// The queue is deleted.
+    Closed,
+}
+
+/// A consumer as others may see it.
+#[derive(Clone, Debug)]
+pub struct ConsumerView {
+    /// Which.
+    pub key: ConsumerKey,
+    /// When messages leave the queue.
+    pub mode: AckMode,
+    /// Its limit, if it has one.
+    pub credit_limit: Option<u32>,
+    /// Its priority.
+    pub priority: i32,
+    /// Whether it is the only one by its wish.
+    pub exclusive: bool,
+    /// Whether it is served: always, but for those that wait behind a single active consumer.
+    pub active: bool,
+    /// Messages assigned and not drained.
+    pub assigned: u64,
+    /// Messages drained and not settled.
+    pub leased: u64,
+}
+
+const NIL: u32 = u32::MAX;
+const CLASSES: [Class; 2] = [Class::Kept, Class::AtMostOnce];
+
+const fn slot_of(class: Class) -> usize {
+    match class {
+        Class::Kept => 0,
+        Class::AtMostOnce => 1,
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Link {
+    previous: u32,
+    next: u32,
+    open: bool,
+}
+
+const UNLINKED: Link = Link {
+    previous: NIL,
+    next: NIL,
+    open: false,
+};
+
+#[derive(Clone, Copy)]
+struct Ring {
+    head: u32,
+    tail: u32,
+}
+
+/// Consumers of one priority.
+struct Group {
+    priority: i32,
+    members: u32,
+    rings: [Ring; 2],
+}
+
+pub(super) struct Consumer {
+    spec: ConsumerSpec,
+    registration: u64,
+    pub(super) assigned: VecDeque<Position>,
+    pub(super) assigned_bytes: u64,
+    /// Messages that count against credit: assigned or leased.
+    used: u32,
+    /// Of those, leased.
+    leased: u32,
+    /// Named in the effects and not drained to the end since.
+    pub(super) notified: bool,
+    /// Gone, but messages it holds still count against a shared credit.
+    departed: bool,
+    links: [Link; 2],
+}
+
+impl Consumer {
+    pub(super) fn mode(&self) -> AckMode {
+        self.spec.mode
+    }
+
+    /// Whether entries of that class count against credit.
+    fn uses_credit(&self, class: Class) -> bool {
+        match self.spec.mode {
+            AckMode::Auto => false,
+            AckMode::Manual => true,
+            AckMode::ByMessage => class == Class::Kept,
+        }
+    }
+
+    fn has_room(&self, class: Class) -> bool {
+        self.assigned.len() < WINDOW_MESSAGES_MAX
+            && self.assigned_bytes < WINDOW_BYTES_MAX
+            && !self.departed
+            && (!self.uses_credit(class)
+                || match &self.spec.credit {
+                    Credit::Unlimited => true,
+                    Credit::Limited(limit) => self.used < *limit,
+                    Credit::Shared(shared) => shared.has_room(),
+                })
+    }
+
+    fn give_back_credit(&mut self, messages: u32) {
+        debug_assert!(messages <= self.used, "credit given back was taken");
+        self.used = self.used.saturating_sub(messages);
+        if let Credit::Shared(shared) = &self.spec.credit {
+            shared.give_back(messages);
+        }
+    }
+}
+
+struct Cell {
+    generation: u32,
+    consumer: Option<Consumer>,
+}
+
+/// All consumers of a queue.
+pub(super) struct Consumers {
+    cells: Vec<Cell>,
+    free: Vec<u32>,
+    /// By priority, highest first; only those with members.
+    groups: Vec<Group>,
+    /// Those who did not depart: highest priority first, then in order of arrival.
+    order: BTreeMap<(Reverse<i32>, u64), u32>,
+    /// How many are open, by class.
+    open: [u32; 2],
+    registrations: u64,
+    exclusive: bool,
+    /// Serve one only.
+    single: bool,
+    active: u32,
+}
+
+impl Consumers {
+    pub(super) fn new(single: bool) -> Self {
+        Self {
+            cells: Vec::new(),
+            free: Vec::new(),
+            groups: Vec::new(),
+            order: BTreeMap::new(),
+            open: [0; 2],
+            registrations: 0,
+            exclusive: false,
+            single,
+            active: NIL,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Serve one only, or all.
+    pub(super) fn set_single(&mut self, single: bool) {
+        self.single = single;
+        self.active = NIL;
+        self.elect();
+    }
+
+    fn elect(&mut self) {
+        if self.single && self.active == NIL {
+            self.active = self
+                .order
+                .first_key_value()
+                .map_or(NIL, |(_, &index)| index);
+        }
+    }
+
+    pub(super) fn add(&mut self, spec: ConsumerSpec) -> Result<ConsumerKey, ConsumeRefusal> {
+        if self.exclusive || spec.exclusive && (self.single || !self.is_empty()) {
+            return Err(ConsumeRefusal::ExclusiveUse);
+        }
+        self.exclusive = spec.exclusive;
+        let priority = spec.priority;
+        let registration = self.registrations;
+        self.registrations += 1;
+        let consumer = Consumer {
+            spec,
+            registration,
+            assigned: VecDeque::new(),
+            assigned_bytes: 0,
+            used: 0,
+            leased: 0,
+            notified: false,
+            departed: false,
+            links: [UNLINKED; 2],
+        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.cells.push(Cell {
+                generation: 0,
+                consumer: None,
+            });
+            u32::try_from(self.cells.len() - 1).expect("memory holds fewer than 2^32 consumers")
+        });
+        let cell = &mut self.cells[index as usize];
+        cell.consumer = Some(consumer);
+        let key = ConsumerKey {
+            index,
+            generation: cell.generation,
+        };
+        self.order.insert((Reverse(priority), registration), index);
+        match self.find_group(priority) {
+            Ok(at) => self.groups[at].members += 1,
+            Err(at) => {
+                let rings = [Ring {
+                    head: NIL,
+                    tail: NIL,
+                }; 2];
+                self.groups.insert(
+                    at,
+                    Group {
+                        priority,
+                        members: 1,
+                        rings,
+                    },
+                );
+            }
+        }
+        self.elect();
+        self.refresh(index);
+        Ok(key)
+    }
+
+    /// Takes a consumer out. Its assigned messages must have been given back before.
+    pub(super) fn remove(&mut self, key: ConsumerKey) {
+        let Some(consumer) = self.get_mut(key) else {
+            return;
+        };
+        debug_assert!(consumer.assigned.is_empty());
+        consumer.departed = true;
+        let (priority, registration) = (consumer.spec.priority, consumer.registration);
+        // An exclusive consumer is alone.
+        self.exclusive = false;
+        self.refresh(key.index);
+        self.order.remove(&(Reverse(priority), registration));
+        if let Ok(at) = self.find_group(priority) {
+            self.groups[at].members -= 1;
+            if self.groups[at].members == 0 {
+                self.groups.remove(at);
+            }
+        }
+        if self.active == key.index {
+            self.active = NIL;
+            self.elect();
+        }
+        self.bury(key.index);
+    }
+
+    /// Frees the cell of a departed consumer that nothing depends on any more.
+    fn bury(&mut self, index: u32) {
+        let cell = &mut self.cells[index as usize];
+        let Some(consumer) = &cell.consumer else {
+            return;
+        };
+        let counted_elsewhere =
+            consumer.used > 0 && matches!(consumer.spec.credit, Credit::Shared(_));
+        if consumer.departed && !counted_elsewhere {
+            cell.consumer = None;
+            cell.generation = cell.generation.wrapping_add(1);
+            self.free.push(index);
+        }
+    }
+
+    fn find_group(&self, priority: i32) -> Result<usize, usize> {
+        self.groups
+            .binary_search_by(|group| priority.cmp(&group.priority))
+    }
+
+    fn holder_mut(&mut self, key: ConsumerKey) -> Option<&mut Consumer> {
+        let cell = self.cells.get_mut(key.index())?;
+        if cell.generation == key.generation {
+            cell.consumer.as_mut()
+        } else {
+            None
+        }
+    }
+
+    /// The consumer, unless it went.
+    pub(super) fn get_mut(&mut self, key: ConsumerKey) -> Option<&mut Consumer> {
+        self.holder_mut(key).filter(|consumer| !consumer.departed)
+    }
+
+    /// Keys in order: highest priority first, then in order of arrival.
+    pub(super) fn keys(&self) -> impl Iterator<Item = ConsumerKey> {
+        self.order.values().map(|&index| ConsumerKey {
+            index,
+            generation: self.cells[index as usize].generation,
+        })
+    }
+
+    pub(super) fn views(&self) -> impl Iterator<Item = ConsumerView> {
+        self.keys().filter_map(|key| {
+            let consumer = self.cells[key.index()].consumer.as_ref()?;
+            Some(ConsumerView {
+                key,
+                mode: consumer.spec.mode,
+                credit_limit: match &consumer.spec.credit {
+                    Credit::Unlimited => None,
+                    Credit::Limited(limit) => Some(*limit),
+                    Credit::Shared(shared) => Some(shared.limit()),
+                },
+                priority: consumer.spec.priority,
+                exclusive: consumer.spec.exclusive,
+                active: !self.single || self.active == key.index,
+                assigned: consumer.assigned.len() as u64,
+                leased: consumer.leased.into(),
+            })
+        })
+    }
+
+    /// Whether somebody may have room for an entry of that class.
+    pub(super) fn has_open(&self, class: Class) -> bool {
+        self.open[slot_of(class)] > 0
+    }
+
+    /// Chooses who gets an entry of that class, and takes its credit for it: [`Self::hand`] must follow.
+    pub(super) fn pick(&mut self, class: Class) -> Option<ConsumerKey> {
+        let at = slot_of(class);
+        if self.open[at] == 0 {
+            return None;
+        }
+        if self.single {
+            let index = self.active;
+            let open = self.cells.get(index as usize)?.consumer.as_ref()?.links[at].open;
+            return if open {
+                self.take_credit(index, class)
+            } else {
+                None
+            };
+        }
+        for group in 0..self.groups.len() {
+            loop {
+                let index = self.groups[group].rings[at].head;
+                if index == NIL {
+                    break;
+                }
+                if let Some(key) = self.take_credit(index, class) {
+                    return Some(key);
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes credit for one message; closes the consumer if a shared credit turns out to be used up elsewhere.
+    fn take_credit(&mut self, index: u32, class: Class) -> Option<ConsumerKey> {
+        let cell = self.cells.get_mut(index as usize)?;
+        let consumer = cell.consumer.as_mut()?;
+        if consumer.uses_credit(class) {
+            if let Credit::Shared(shared) = &consumer.spec.credit
+                && !shared.try_take()
+            {
+                self.unlink(index, class);
+                return None;
+            }
+            consumer.used += 1;
+        }
+        Some(ConsumerKey {
+            index,
+            generation: cell.generation,
+        })
+    }
+
+    /// Gives the picked consumer its entry. Returns whether it is to be notified.
+    pub(super) fn hand(
+        &mut self,
+        key: ConsumerKey,
+        class: Class,
+        position: Position,
+        body_bytes: u32,
+    ) -> bool {
+        let Some(consumer) = self.get_mut(key) else {
+            return false;
+        };
+        consumer.assigned.push_back(position);
+        consumer.assigned_bytes += u64::from(body_bytes);
+        let notify = !core::mem::replace(&mut consumer.notified, true);
+        self.refresh(key.index);
+        self.rotate(key.index, class);
+        notify
+    }
+
+    /// Turns an assigned message into a leased one.
+    pub(super) fn lease(consumer: &mut Consumer) {
+        consumer.leased += 1;
+    }
+
+    /// Gives back the credit of leased messages that were settled.
+    pub(super) fn release(&mut self, key: ConsumerKey, messages: u32) {
+        let Some(consumer) = self.holder_mut(key) else {
+            return;
+        };
+        debug_assert!(messages <= consumer.leased);
+        consumer.leased = consumer.leased.saturating_sub(messages);
+        consumer.give_back_credit(messages);
+        if consumer.departed {
+            self.bury(key.index);
+        } else {
+            self.refresh(key.index);
+        }
+    }
+
+    /// Takes back all assigned messages, with their credit, from a consumer that is about to be removed.
+    pub(super) fn take_assigned(&mut self, key: ConsumerKey) -> VecDeque<Position> {
+        let Some(consumer) = self.get_mut(key) else {
+            return VecDeque::new();
+        };
+        let assigned = core::mem::take(&mut consumer.assigned);
+        consumer.assigned_bytes = 0;
+        // What is used and not leased is assigned.
+        let credit = consumer.used - consumer.leased;
+        consumer.give_back_credit(credit);
+        assigned
+    }
+
+    /// Changes a consumer's credit; what it uses moves along.
+    pub(super) fn set_credit(&mut self, key: ConsumerKey, credit: Credit) {
+        let Some(consumer) = self.get_mut(key) else {
+            return;
+        };
+        let used = consumer.used;
+        if let Credit::Shared(shared) = &credit {
+            shared.take_all(used);
+        }
+        if let Credit::Shared(shared) = core::mem::replace(&mut consumer.spec.credit, credit) {
+            shared.give_back(used);
+        }
+        self.refresh(key.index);
+    }
+
+    /// Looks again whether a consumer has room.
+    pub(super) fn refresh_key(&mut self, key: ConsumerKey) {
+        if self.get_mut(key).is_some() {
+            self.refresh(key.index);
+        }
+    }
+
+    fn refresh(&mut self, index: u32) {
+        let Some(consumer) = &self.cells[index as usize].consumer else {
+            return;
+        };
+        for class in CLASSES {
+            let was_open = consumer.links[slot_of(class)].open;
+            let open = consumer.has_room(class);
+            if open != was_open {
+                return self.refresh_changed(index);
+            }
+        }
+    }
+
+    fn refresh_changed(&mut self, index: u32) {
+        for class in CLASSES {
+            let Some(consumer) = &self.cells[index as usize].consumer else {
+                return;
+            };
+            match (
+                consumer.links[slot_of(class)].open,
+                consumer.has_room(class),
+            ) {
+                (false, true) => self.link(index, class),
+                (true, false) => self.unlink(index, class),
+                _ => {}
+            }
+        }
+    }
+
+    fn link_mut(&mut self, index: u32, class: Class) -> Option<&mut Link> {
+        let consumer = self.cells.get_mut(index as usize)?.consumer.as_mut()?;
+        Some(&mut consumer.links[slot_of(class)])
+    }
+
+    fn ring_mut(&mut self, index: u32, class: Class) -> Option<&mut Ring> {
+        let priority = self
+            .cells
+            .get(index as usize)?
+            .consumer
+            .as_ref()?
+            .spec
+            .priority;
+        let group = if self.groups.len() == 1 {
+            0
+        } else {
+            self.find_group(priority).ok()?
+        };
+        Some(&mut self.groups.get_mut(group)?.rings[slot_of(class)])
+    }
+
+    /// Puts a consumer at the end of its ring.
+    fn link(&mut self, index: u32, class: Class) {
+        let Some(ring) = self.ring_mut(index, class) else {
+            return;
+        };
+        let previous = core::mem::replace(&mut ring.tail, index);
+        if previous == NIL {
+            ring.head = index;
+        } else if let Some(link) = self.link_mut(previous, class) {
+            link.next = index;
+        }
+        if let Some(link) = self.link_mut(index, class) {
+            *link = Link {
+                previous,
+                next: NIL,
+                open: true,
+            };
+        }
+        self.open[slot_of(class)] += 1;
+    }
+
+    fn unlink(&mut self, index: u32, class: Class) {
+        let Some(link) = self.link_mut(index, class) else {
+            return;
+        };
+        let Link {
+            previous,
+            next,
+            open,
+        } = core::mem::replace(link, UNLINKED);
+        if !open {
+            return;
+        }
+        if let Some(before) = self.link_mut(previous, class) {
+            before.next = next;
+        }
+        if let Some(after) = self.link_mut(next, class) {
+            after.previous = previous;
+        }
+        if let Some(ring) = self.ring_mut(index, class) {
+            if previous == NIL {
+                ring.head = next;
+            }
+            if next == NIL {
+                ring.tail = previous;
+            }
+        }
+        self.open[slot_of(class)] -= 1;
+    }
+
+    /// Sends the consumer that was served to the end of its ring.
+    fn rotate(&mut self, index: u32, class: Class) {
+        let Some(link) = self.link_mut(index, class) else {
+            return;
+        };
+        if link.open && link.next != NIL {
+            self.unlink(index, class);
+            self.link(index, class);
+        }
+    }
+
+    /// Ends all consumers and gives back what they hold of shared credits.
+    pub(super) fn close(&mut self) {
+        for cell in &mut self.cells {
+            if let Some(consumer) = &mut cell.consumer {
+                let used = consumer.used;
+                consumer.give_back_credit(used);
+            }
+        }
+        *self = Self::new(false);
+    }
+}

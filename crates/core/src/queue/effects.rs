@@ -1,0 +1,163 @@
+//! What goes into a queue, what comes out, and what its decisions ask of the shell.
+
+use alloc::vec::Vec;
+
+use super::ConsumerKey;
+use crate::id::{Lsn, Position};
+use crate::message::{DeathReason, Message};
+use crate::tags::Tags;
+
+/// A message on its way into the queue.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The message.
+    pub message: Message,
+    /// Its journal record; [`Lsn::NONE`] if it has none.
+    pub lsn: Lsn,
+    /// Tags of the bindings that led here.
+    pub tags: Tags,
+    /// Deliver at most once: it waits in a lane of its own, after all others, and consumers that settle by message
+    /// ([`super::AckMode::ByMessage`]) take it without credit and without a lease.
+    pub at_most_once: bool,
+}
+
+/// What became of a message on its way into the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// It is in the queue.
+    Accepted,
+    /// It is not, by rules that the publisher does not hear of: dropped at the door, or dead on arrival (no time to
+    /// live and nobody waiting, no room even without all others).
+    Dropped,
+    /// The queue is full and refuses it.
+    Rejected,
+}
+
+/// A message handed to a consumer.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// What to settle it by; stays the same when it comes back and is delivered again.
+    pub position: Position,
+    /// Tags of the bindings that led it here.
+    pub tags: Tags,
+    /// Completed takings before this one; redelivered if not 0.
+    pub attempts: u32,
+    /// How many of those counted as failed.
+    pub failures: u32,
+    /// It came in as at-most-once.
+    pub at_most_once: bool,
+    /// It has left the queue: there is nothing to settle.
+    pub settled: bool,
+}
+
+/// How a lease ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Done.
+    Ack,
+    /// Back to its place.
+    Return {
+        /// Counts as a failure.
+        failed: bool,
+    },
+    /// Dead.
+    Reject {
+        /// Counts as a failure.
+        failed: bool,
+    },
+    /// Back to its place as if it had not been taken: it never really got to the consumer.
+    Untouched,
+}
+
+/// A message that died in a queue with a dead-letter target.
+#[derive(Clone, Debug)]
+pub struct Dead {
+    /// The message.
+    pub message: Message,
+    /// Its journal record here; the move to the target ends it.
+    pub lsn: Lsn,
+    /// Why it died.
+    pub reason: DeathReason,
+    /// Completed takings.
+    pub attempts: u32,
+}
+
+/// Why a queue asks to be deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeleteReason {
+    /// Its last consumer went (auto-delete).
+    Unused,
+    /// Nobody used it for its time.
+    Expired,
+}
+
+/// New counters of a journalled entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Returned {
+    /// The entry's record.
+    pub lsn: Lsn,
+    /// Completed takings in all.
+    pub attempts: u32,
+    /// Failures in all.
+    pub failures: u32,
+}
+
+/// What the queue's decisions ask of the shell. Operations append; the shell clears when it has acted.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Consumers that have assigned messages and were not named since a drain last left them without.
+    pub ready: Vec<ConsumerKey>,
+    /// Messages to dead-letter, in order.
+    pub dead: Vec<Dead>,
+    /// Journalled entries that left for good: settled, refused, dropped, expired, purged. Not those in `dead`.
+    pub settled: Vec<Lsn>,
+    /// Journalled entries whose counters changed as they came back.
+    pub returned: Vec<Returned>,
+    /// Consumers that ended with the queue.
+    pub cancelled: Vec<ConsumerKey>,
+    /// The queue asks to be deleted.
+    pub delete: Option<DeleteReason>,
+    /// Messages that were dropped at the door, or died without a dead-letter target.
+    pub dropped: u64,
+    /// Body bytes of entries that left, by whatever way.
+    pub freed_bytes: u64,
+}
+
+impl Effects {
+    /// No effects.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.ready.clear();
+        self.dead.clear();
+        self.settled.clear();
+        self.returned.clear();
+        self.cancelled.clear();
+        self.delete = None;
+        self.dropped = 0;
+        self.freed_bytes = 0;
+    }
+
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+            && self.dead.is_empty()
+            && self.settled.is_empty()
+            && self.returned.is_empty()
+            && self.cancelled.is_empty()
+            && self.delete.is_none()
+            && self.dropped == 0
+            && self.freed_bytes == 0
+    }
+
+    pub(super) fn settle(&mut self, lsn: Lsn) {
+        if lsn.is_some() {
+            self.settled.push(lsn);
+        }
+    }
+}
