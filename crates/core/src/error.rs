@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use crate::policy::QueueKind;
 use crate::value::Value;
 
 /// What a refusal is about.
@@ -31,7 +32,9 @@ pub enum ArgumentFault {
     /// A dead-letter routing key without a dead-letter exchange.
     RoutingKeyWithoutExchange,
     /// This kind of queue has no such argument.
-    NotForThisKind,
+    NotForThisKind(QueueKind),
+    /// The name of an exchange is wanted (text), this is something else. Checked before any other argument.
+    NotAName(Value),
     /// A headers binding's match mode is not one of the four.
     UnknownMatchMode(Value),
 }

@@ -18,4 +18,5 @@ pub mod policy;
 pub mod queue;
 pub mod routing;
 pub mod tags;
+pub mod topology;
 pub mod value;

@@ -2,6 +2,48 @@
 
 use alloc::boxed::Box;
 
+use crate::error::Refusal;
+use crate::topology::QueueDecl;
+
+pub(crate) mod arguments;
+
+/// Kinds of queue, told apart by their defaults and by the arguments they take.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum QueueKind {
+    /// May be transient, exclusive or auto-deleted; one lane unless a maximum priority is set.
+    #[default]
+    Classic,
+    /// Durable and shared; always with a delivery limit unless it is switched off, and with priorities.
+    Quorum,
+}
+
+impl QueueKind {
+    /// The name in a declaration's `x-queue-type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Classic, Self::Quorum]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
+/// What dead-lettering does when the target refuses the message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DeadLetterStrategy {
+    /// The message stays with the source until the target has it.
+    #[default]
+    AtLeastOnce,
+    /// The message is dropped.
+    AtMostOnce,
+}
+
 /// What happens to a publish that a full queue cannot take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Overflow {
@@ -44,6 +86,8 @@ impl Default for AtMostOnce {
 /// A queue's effective settings.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct QueueSettings {
+    /// Which kind of queue.
+    pub kind: QueueKind,
     /// Ready messages beyond this number overflow.
     pub max_length: Option<u64>,
     /// Ready body bytes beyond this number overflow.
@@ -56,10 +100,14 @@ pub struct QueueSettings {
     pub expires_ms: Option<u64>,
     /// Where dead messages go; none drops them.
     pub dead_letter: Option<DeadLetterTarget>,
+    /// What happens when the dead-letter target refuses.
+    pub dead_letter_strategy: DeadLetterStrategy,
     /// A message that failed more often than this is dead.
     pub delivery_limit: Option<u32>,
     /// Priorities 0 to this, each a lane of its own; none for one lane.
     pub max_priority: Option<u8>,
+    /// The priority of messages that have none.
+    pub default_priority: u8,
     /// Only the first consumer is served, until it goes.
     pub single_active_consumer: bool,
     /// The queue goes with its last consumer.
@@ -69,3 +117,17 @@ pub struct QueueSettings {
     /// Deliveries tell their counters (attempts and failures).
     pub expose_counters: bool,
 }
+
+impl QueueSettings {
+    /// The settings a declaration asks for.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidArgument`] for the first argument that cannot be used, in the order RabbitMQ looks at
+    /// them; [`Refusal::InvalidProperty`] for a property the kind of queue does not go with.
+    pub fn from_decl(decl: &QueueDecl) -> Result<Self, Refusal> {
+        arguments::settings(decl)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,2 +1,85 @@
 //! From a message to the queues it reaches.
+//!
+//! Exchanges are visited from a work list, each at most once, so cycles of bindings end. An exchange at which
+//! nothing matches hands over to its alternate exchange, if there is one.
+
+use alloc::vec::Vec;
+
+use crate::error::Refusal;
+use crate::id::{PublisherId, QueueId};
+use crate::tags::Tags;
+use crate::topology::Topology;
+use crate::value::Headers;
+
+pub(crate) mod headers;
 pub mod key;
+mod pass;
+pub(crate) mod topic;
+
+use key::KeySyntax;
+
+/// What routing looks at.
+#[derive(Clone, Copy)]
+pub struct RouteRequest<'a> {
+    /// The exchange published to; empty for the default exchange.
+    pub exchange: &'a [u8],
+    /// The routing key.
+    pub routing_key: &'a [u8],
+    /// How the routing key and the further ones are written.
+    pub key_syntax: KeySyntax,
+    /// Further routing keys; every key may match.
+    pub extra_keys: &'a [&'a [u8]],
+    /// Reads the message's headers; called at most once, and only if a headers exchange is met.
+    pub headers: &'a dyn Fn() -> Headers,
+    /// Who publishes.
+    pub publisher: Option<PublisherId>,
+    /// Whether a client publishes, and not the broker: clients may not publish to internal exchanges.
+    pub from_client: bool,
+}
+
+/// One queue a message goes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouteTarget {
+    /// The queue.
+    pub queue: QueueId,
+    /// The tags of the bindings to it that matched.
+    pub tags: Tags,
+    /// Every binding to it that matched wants the message at most once.
+    pub at_most_once: bool,
+}
+
+/// Where a message goes. Keep it for the next one: it holds the memory that routing works in.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// Each queue once, in an order that depends on the topology only.
+    pub targets: Vec<RouteTarget>,
+    /// Whether the same exchange, key, syntax and publisher lead to the same targets until
+    /// [`Topology::version`] changes. They do not if headers or further keys played a part.
+    pub cacheable: bool,
+    scratch: pass::Scratch,
+}
+
+/// After a larger fan-out, memory for targets is given back down to this number.
+const TARGETS_KEPT: usize = 1024;
+
+impl Routes {
+    fn reset(&mut self) {
+        self.targets.clear();
+        self.targets.shrink_to(TARGETS_KEPT);
+        self.cacheable = true;
+        self.scratch.reset(TARGETS_KEPT);
+    }
+}
+
+impl Topology {
+    /// Finds the queues a message goes to. `routes` is overwritten.
+    ///
+    /// # Errors
+    /// The exchange is not found, or is internal and a client publishes.
+    pub fn route(&self, request: &RouteRequest<'_>, routes: &mut Routes) -> Result<(), Refusal> {
+        pass::run(self, request, routes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! One message's way through the exchanges.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::key::{self, KeySyntax};
+use super::topic::{Frontier, TopicMatcher, topic_levels};
+use super::{RouteRequest, RouteTarget, Routes};
+use crate::error::{Kind, Refusal};
+use crate::tags::Tags;
+use crate::topology::index::NONE;
+use crate::topology::{End, List, Matcher, Topology, not_found};
+use crate::value::Headers;
+
+/// Reusable memory.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Queue and binding places that matched, in one number so that sorting brings a queue's together.
+    matched: Vec<u64>,
+    /// Exchanges yet to visit.
+    work: Vec<u32>,
+    /// Exchanges met, a bit each.
+    met: Vec<u64>,
+    /// The routing key in another syntax.
+    view: Vec<u8>,
+    frontier: Frontier,
+    tags: Vec<u32>,
+}
+
+impl Scratch {
+    pub(super) fn reset(&mut self, kept: usize) {
+        self.matched.clear();
+        self.matched.shrink_to(kept);
+        self.work.clear();
+        self.met.clear();
+    }
+
+    /// Notes an exchange to visit, unless it was met before.
+    fn enqueue(&mut self, exchange: u32) {
+        if self.meet(exchange) {
+            self.work.push(exchange);
+        }
+    }
+
+    fn meet(&mut self, exchange: u32) -> bool {
+        let (word, bit) = (exchange as usize / 64, 1 << (exchange % 64));
+        if self.met.len() <= word {
+            self.met.resize(word + 1, 0);
+        }
+        let is_new = self.met[word] & bit == 0;
+        self.met[word] |= bit;
+        is_new
+    }
+}
+
+const fn pair(queue: u32, binding: u32) -> u64 {
+    (queue as u64) << 32 | binding as u64
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the two halves that `pair` joined"
+)]
+const fn unpair(pair: u64) -> (u32, u32) {
+    ((pair >> 32) as u32, pair as u32)
+}
+
+struct Pass<'a> {
+    topology: &'a Topology,
+    request: &'a RouteRequest<'a>,
+    scratch: &'a mut Scratch,
+    headers: Option<Headers>,
+}
+
+pub(super) fn run(
+    topology: &Topology,
+    request: &RouteRequest<'_>,
+    routes: &mut Routes,
+) -> Result<(), Refusal> {
+    routes.reset();
+    let start = topology
+        .exchange_slot(request.exchange)
+        .ok_or_else(|| not_found(Kind::Exchange, request.exchange))?;
+    if request.from_client && topology.exchanges[start].decl.internal {
+        return Err(Refusal::InternalExchange(
+            String::from_utf8_lossy(request.exchange).into(),
+        ));
+    }
+    let mut pass = Pass {
+        topology,
+        request,
+        scratch: &mut routes.scratch,
+        headers: None,
+    };
+    pass.scratch.enqueue(start);
+    while let Some(exchange) = pass.scratch.work.pop() {
+        pass.visit(exchange);
+    }
+    routes.cacheable = pass.headers.is_none() && request.extra_keys.is_empty();
+    collect(topology, routes);
+    Ok(())
+}
+
+impl<'a> Pass<'a> {
+    /// Lets one exchange choose, and its alternate if it finds nothing.
+    fn visit(&mut self, exchange: u32) {
+        let topology = self.topology;
+        let at = &topology.exchanges[exchange];
+        let matched = match &at.matcher {
+            Matcher::Default => self.by_queue_name(),
+            Matcher::Direct => self.by_key(exchange),
+            Matcher::Fanout => self.all(at.outgoing, List::Source),
+            Matcher::Topic(matcher) => self.by_pattern(exchange, matcher),
+            Matcher::Headers => self.by_headers(at.outgoing),
+        };
+        if !matched
+            && let Some(name) = &at.alternate
+            && let Some(alternate) = topology.exchange_slot(name.as_bytes())
+        {
+            self.scratch.enqueue(alternate);
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        core::iter::once(self.request.routing_key).chain(self.request.extra_keys.iter().copied())
+    }
+
+    /// Calls `then` with the key's view in `view`.
+    fn with_view<R>(
+        &mut self,
+        key: &[u8],
+        view: KeySyntax,
+        then: impl FnOnce(&mut Self, &[u8]) -> R,
+    ) -> R {
+        if self.request.key_syntax == view {
+            return then(self, key);
+        }
+        let mut buffer = core::mem::take(&mut self.scratch.view);
+        buffer.clear();
+        key::render(key, self.request.key_syntax, view, &mut buffer);
+        let result = then(self, &buffer);
+        self.scratch.view = buffer;
+        result
+    }
+
+    fn by_queue_name(&mut self) -> bool {
+        let mut matched = false;
+        for key in self.keys() {
+            let queue = self.with_view(key, KeySyntax::Dotted, |pass, name| {
+                pass.topology.queue_slot(name)
+            });
+            if let Some(queue) = queue {
+                self.scratch.matched.push(pair(queue, NONE));
+                matched = true;
+            }
+        }
+        matched
+    }
+
+    fn by_key(&mut self, exchange: u32) -> bool {
+        let mut matched = false;
+        for key in self.keys() {
+            matched |= self.with_view(key, KeySyntax::Dotted, |pass, key| {
+                pass.exact(exchange, KeySyntax::Dotted, key)
+            });
+        }
+        matched
+    }
+
+    fn exact(&mut self, exchange: u32, syntax: KeySyntax, key: &[u8]) -> bool {
+        let topology = self.topology;
+        topology
+            .bucket(exchange, syntax, key)
+            .is_some_and(|bucket| self.all(topology.buckets[bucket].first, List::Bucket))
+    }
+
+    fn by_pattern(&mut self, exchange: u32, matcher: &TopicMatcher) -> bool {
+        let topology = self.topology;
+        let written = self.request.key_syntax;
+        let mut matched = false;
+        for view in [KeySyntax::Dotted, KeySyntax::Slashed] {
+            let patterns = matcher.patterns(view);
+            if patterns.exact == 0 && patterns.wild.is_empty() {
+                continue;
+            }
+            for key in self.keys().filter(|key| key::has_view(key, written, view)) {
+                if patterns.exact > 0 {
+                    matched |=
+                        self.with_view(key, view, |pass, key| pass.exact(exchange, view, key));
+                }
+                // MQTT-4.7.2-1: filters that start with a wildcard do not match topics that start with `$`.
+                let guard = view == KeySyntax::Slashed && key.first() == Some(&b'$');
+                let mut frontier = core::mem::take(&mut self.scratch.frontier);
+                patterns.wild.matches(
+                    topic_levels(key, written, view),
+                    guard,
+                    &mut frontier,
+                    &mut |bucket| {
+                        matched |= self.all(topology.buckets[bucket].first, List::Bucket);
+                    },
+                );
+                self.scratch.frontier = frontier;
+            }
+        }
+        matched
+    }
+
+    fn by_headers(&mut self, first: u32) -> bool {
+        let topology = self.topology;
+        if first == NONE {
+            return false;
+        }
+        let headers = self
+            .headers
+            .take()
+            .unwrap_or_else(|| (self.request.headers)());
+        let mut matched = false;
+        let mut slot = first;
+        while let Some(binding) = topology.bindings.get(slot) {
+            if binding.mode().matches(binding.arguments(), &headers) {
+                matched |= self.take(slot);
+            }
+            slot = binding.next(List::Source);
+        }
+        self.headers = Some(headers);
+        matched
+    }
+
+    /// Takes every binding of a list.
+    fn all(&mut self, first: u32, list: List) -> bool {
+        let mut matched = false;
+        let mut slot = first;
+        while let Some(binding) = self.topology.bindings.get(slot) {
+            matched |= self.take(slot);
+            slot = binding.next(list);
+        }
+        matched
+    }
+
+    /// Follows a binding whose key or arguments match. Returns whether it does match, its options considered.
+    fn take(&mut self, slot: u32) -> bool {
+        let binding = &self.topology.bindings[slot];
+        if binding.options.exclude_publisher.is_some()
+            && binding.options.exclude_publisher == self.request.publisher
+        {
+            return false;
+        }
+        match binding.end {
+            End::Queue(queue) => self.scratch.matched.push(pair(queue, slot)),
+            End::Exchange(exchange) => self.scratch.enqueue(exchange),
+        }
+        true
+    }
+}
+
+/// Makes one target of all that matched for a queue.
+fn collect(topology: &Topology, routes: &mut Routes) {
+    let Scratch { matched, tags, .. } = &mut routes.scratch;
+    if matched.len() > 1 {
+        matched.sort_unstable();
+        matched.dedup();
+    }
+    routes.targets.reserve(matched.len());
+    for of_queue in matched.chunk_by(|a, b| unpair(*a).0 == unpair(*b).0) {
+        let mut at_most_once = true;
+        for &matched in of_queue {
+            // Matched by name in the default exchange: no binding, no options.
+            let options = topology
+                .bindings
+                .get(unpair(matched).1)
+                .map(|binding| &binding.options);
+            at_most_once &= options.is_some_and(|options| options.at_most_once);
+            tags.extend(options.and_then(|options| options.tag));
+        }
+        routes.targets.push(RouteTarget {
+            queue: topology.queues[unpair(of_queue[0]).0].entry.id,
+            tags: match tags[..] {
+                [] => Tags::None,
+                [tag] => Tags::One(tag),
+                _ => Tags::from_vec(tags.clone()),
+            },
+            at_most_once,
+        });
+        tags.clear();
+    }
+}
