@@ -30,16 +30,18 @@ pub trait Machine: Send + 'static {
     /// consumed; the rest must be a partial frame of at most [`Acceptor::pending_bytes_max`] bytes: a peer that sends a
     /// longer one is cut off without a word, so refuse it in the protocol's words before.
     ///
-    /// Once [`Machine::flow`] says `Close` or `Open { read: false }` the rest may be anything: it is kept, and handed in
-    /// again when reading goes on.
+    /// Once [`Machine::flow`] says `Open { read: false }` the rest may be anything, whole frames included: it is kept, and
+    /// handed in again when reading goes on. So a machine that cannot go on before its output has room says
+    /// `read: false`, returns true from the next [`Machine::handle_notices`], and takes it back when called with room.
     fn handle_input(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize;
 
     /// Called after every other call but [`Machine::handle_disconnect`], when the mailbox has notices, and when the
-    /// output has room again after `true` was returned. Drains the mailbox and the deliveries it announces.
-    /// Stops when `out.is_full()`. Returns true if there is more to do as soon as the output has room.
+    /// output has room again after `true` was returned. Empties the mailbox, also when the output is full already, then
+    /// drains the deliveries it announced until `out.is_full()`. Returns true if there is more to do as soon as the output
+    /// has room.
     fn handle_notices(&mut self, now: Timestamp, out: &mut Output) -> bool;
 
-    /// The moment [`Machine::deadline`] named has come. Never called early.
+    /// The moment [`Machine::deadline`] named has come. Never called early. Moves the deadline, or it comes again at once.
     fn handle_deadline(&mut self, now: Timestamp, out: &mut Output);
 
     /// When [`Machine::handle_deadline`] wants to be called next. Asked after every turn, so it must be cheap. A deadline

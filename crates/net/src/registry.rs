@@ -1,0 +1,138 @@
+//! Which connections there are, and how far the node's shutdown has come.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use ternmq_broker::clock::Clock;
+use ternmq_broker::mailbox::Mailbox;
+use ternmq_core::id::Timestamp;
+use tokio::sync::Notify;
+
+/// How far a shutdown has come, as every connection sees it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// None is under way.
+    Serving,
+    /// Connections say goodbye.
+    Draining,
+    /// Whoever is left is cut off.
+    Cutting,
+}
+
+/// All connections of a server.
+pub(crate) struct Registry {
+    clock: Arc<dyn Clock>,
+    connections_max: usize,
+    stage: AtomicU8,
+    next: AtomicU64,
+    mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
+    /// Told whenever the last connection goes.
+    empty: Notify,
+}
+
+impl Registry {
+    pub(crate) fn new(clock: Arc<dyn Clock>, connections_max: usize) -> Self {
+        Self {
+            clock,
+            connections_max,
+            stage: AtomicU8::new(Stage::Serving as u8),
+            next: AtomicU64::new(1),
+            mailboxes: Mutex::default(),
+            empty: Notify::new(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub(crate) fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
+    pub(crate) fn connection_count(&self) -> usize {
+        self.mailboxes.lock().len()
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::SeqCst) {
+            0 => Stage::Serving,
+            1 => Stage::Draining,
+            _ => Stage::Cutting,
+        }
+    }
+
+    /// Moves on to a later stage and wakes every connection to see it. One that registers at this moment sees it at its
+    /// first turn.
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::SeqCst);
+        for mailbox in self.mailboxes.lock().values() {
+            mailbox.wake();
+        }
+    }
+
+    /// Returns when no connection is left.
+    pub(crate) async fn wait_until_empty(&self) {
+        loop {
+            let mut told = std::pin::pin!(self.empty.notified());
+            told.as_mut().enable();
+            if self.connection_count() == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// A place for one more connection; `None` when all are taken.
+    pub(crate) fn register(self: &Arc<Self>, mailbox: Arc<Mailbox>) -> Option<Registered> {
+        let mut mailboxes = self.mailboxes.lock();
+        if mailboxes.len() >= self.connections_max {
+            return None;
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let before = mailboxes.insert(id, Arc::clone(&mailbox));
+        debug_assert!(before.is_none(), "connection numbers are never used again");
+        drop(mailboxes);
+        Some(Registered {
+            registry: Arc::clone(self),
+            id,
+            mailbox,
+        })
+    }
+}
+
+/// A connection's place in the registry, given up by dropping it.
+pub(crate) struct Registered {
+    registry: Arc<Registry>,
+    id: u64,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Registered {
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.registry.stage()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.registry.clock.now()
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut mailboxes = self.registry.mailboxes.lock();
+        mailboxes.remove(&self.id);
+        let is_empty = mailboxes.is_empty();
+        drop(mailboxes);
+        if is_empty {
+            self.registry.empty.notify_waiters();
+        }
+    }
+}

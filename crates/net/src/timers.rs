@@ -1,0 +1,53 @@
+//! The one task that waits for the broker's deadlines.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ternmq_broker::clock::{Alarm, Clock, Ticker};
+use ternmq_core::id::Timestamp;
+use tokio::time::{Instant, sleep};
+
+/// Ticks in a row, each due at once, before other tasks get their turn.
+const TICKS_PER_POLL_MAX: usize = 16;
+
+/// Calls [`Ticker::tick`] whenever a deadline has come. Never returns. A tick that panics is logged, and the next one
+/// takes place.
+pub async fn run_timers(ticker: Arc<dyn Ticker>, alarm: Arc<Alarm>, clock: Arc<dyn Clock>) {
+    let mut sleep = pin!(sleep(Duration::ZERO));
+    poll_fn(|cx: &mut Context<'_>| -> Poll<()> {
+        for _ in 0..TICKS_PER_POLL_MAX {
+            let Some(deadline) = alarm.arm(cx.waker(), || ticker.next_deadline()) else {
+                return Poll::Pending;
+            };
+            let now = clock.now();
+            if deadline <= now {
+                if catch_unwind(AssertUnwindSafe(|| ticker.tick(now))).is_err() {
+                    tracing::error!("a timer of the broker panicked");
+                }
+                continue;
+            }
+            sleep.as_mut().reset(instant_at(deadline, now));
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The runtime's idea of a deadline that is later than `now`.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the runtime's timers are set in its own time"
+)]
+pub(crate) fn instant_at(deadline: Timestamp, now: Timestamp) -> Instant {
+    /// Far enough, and no overflow.
+    const DELAY_MAX_MS: u64 = 365 * 24 * 3_600 * 1_000;
+    Instant::now() + Duration::from_millis(deadline.since(now).clamp(1, DELAY_MAX_MS))
+}

@@ -1,0 +1,12 @@
+//! The socket loop with an echo machine over real loopback sockets.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests measure time, start tasks and fail by panicking"
+)]
+
+mod driver;
+mod support;
+mod time;

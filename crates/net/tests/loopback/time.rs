@@ -1,0 +1,146 @@
+//! Deadlines in virtual time: the runtime's clock is paused and moves on whenever everybody waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::support::{EchoAcceptor, Lab, Seen};
+use parking_lot::Mutex;
+use ternmq_broker::clock::{Alarm, Clock, Ticker};
+use ternmq_core::id::Timestamp;
+use ternmq_net::limits::CLOSE_FLUSH_MS;
+use ternmq_net::server::{Server, ServerConfig};
+use tokio::time::{Instant, sleep};
+
+const EPOCH_MS: u64 = 1_000_000;
+
+/// Shows the runtime's time.
+struct RuntimeClock(Instant);
+
+impl RuntimeClock {
+    fn start() -> Arc<Self> {
+        Arc::new(Self(Instant::now()))
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(EPOCH_MS + u64::try_from(self.0.elapsed().as_millis()).unwrap())
+    }
+}
+
+fn lab(idle_ms: Option<u64>) -> Lab {
+    let acceptor = EchoAcceptor {
+        idle_ms,
+        ..EchoAcceptor::default()
+    };
+    Lab::start_with(acceptor, &ServerConfig::default(), RuntimeClock::start())
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_fires_when_it_has_come() {
+    let lab = lab(Some(30_000));
+    let start = Instant::now();
+    let mut client = lab.connect().await;
+    assert_eq!(client.receive().await, b"tick");
+    let elapsed = start.elapsed();
+    assert!(
+        elapsed >= Duration::from_secs(30) && elapsed < Duration::from_secs(31),
+        "{elapsed:?}"
+    );
+    client.echo(b"still there").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_that_moved_later_fires_later() {
+    let lab = lab(Some(30_000));
+    let mut client = lab.connect().await;
+    for _ in 0..5 {
+        sleep(Duration::from_secs(20)).await;
+        client.echo(b"alive").await;
+    }
+    let start = Instant::now();
+    assert_eq!(client.receive().await, b"tick");
+    let elapsed = start.elapsed();
+    assert!(
+        elapsed >= Duration::from_secs(29) && elapsed < Duration::from_secs(31),
+        "{elapsed:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_that_moved_earlier_fires_earlier() {
+    let lab = lab(Some(30_000));
+    let mut client = lab.connect().await;
+    client.echo(b"hello").await;
+    let start = Instant::now();
+    client.send(b"soon").await;
+    assert_eq!(client.receive().await, b"tick");
+    let elapsed = start.elapsed();
+    assert!(
+        elapsed >= Duration::from_secs(5) && elapsed < Duration::from_secs(6),
+        "{elapsed:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_a_peer_that_does_not_read_takes_bounded_time() {
+    let lab = lab(None);
+    let mut client = lab.connect().await;
+    // Far more than the socket buffers hold, and nobody reads it.
+    client.send(b"generate").await;
+    while Seen::get(&lab.seen.full) == 0 {
+        tokio::task::yield_now().await;
+    }
+    client.send(b"close").await;
+    while Seen::get(&lab.seen.disconnects) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(lab.server.connection_count(), 1, "still flushing");
+    sleep(Duration::from_millis(CLOSE_FLUSH_MS + 100)).await;
+    assert_eq!(lab.server.connection_count(), 0);
+    assert_eq!(Seen::get(&lab.seen.disconnects), 1);
+}
+
+#[derive(Default)]
+struct Timetable {
+    deadlines: Mutex<Vec<u64>>,
+    ticked: Mutex<Vec<u64>>,
+    panics: AtomicU64,
+}
+
+impl Ticker for Timetable {
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.lock().iter().min().copied().map(Timestamp)
+    }
+
+    fn tick(&self, now: Timestamp) {
+        self.deadlines.lock().retain(|deadline| *deadline > now.0);
+        self.ticked.lock().push(now.0 - EPOCH_MS);
+        assert!(self.panics.swap(0, Ordering::SeqCst) == 0, "told to");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticker_is_called_at_its_deadlines_and_an_earlier_one_wakes_it() {
+    let clock = RuntimeClock::start();
+    let mut server = Server::new(&ServerConfig::default(), clock);
+    let (timetable, alarm) = (Arc::new(Timetable::default()), Arc::new(Alarm::new()));
+    let add = |at: u64| {
+        timetable.deadlines.lock().push(EPOCH_MS + at);
+        alarm.wake_by(Timestamp(EPOCH_MS + at));
+    };
+    server.tick(Arc::<Timetable>::clone(&timetable), Arc::clone(&alarm));
+    sleep(Duration::from_millis(10)).await;
+    add(60_000);
+    sleep(Duration::from_secs(1)).await;
+    add(5_000);
+    add(90_000);
+    timetable.panics.store(1, Ordering::SeqCst);
+    sleep(Duration::from_secs(100)).await;
+    let ticked = timetable.ticked.lock().clone();
+    assert_eq!(ticked.len(), 3, "{ticked:?}");
+    for (at, due) in ticked.iter().zip([5_000, 60_000, 90_000]) {
+        assert!((due..due + 20).contains(at), "{ticked:?}");
+    }
+}
