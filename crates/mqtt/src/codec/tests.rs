@@ -1,11 +1,40 @@
 //! Raw bytes in, packets or violations out; then packets in, the same packets out.
 
 use super::*;
-use crate::frame::{Ack, PacketId, QoS};
+use crate::frame::{Ack, ConnAck, Connect, PacketId, QoS, SubscribeFilters};
+use crate::properties::{PropertyBuf, PropertyId};
 
+mod connect;
+mod others;
+mod publish;
 mod roundtrip;
+mod tables;
 
 const V5: Option<ProtocolVersion> = Some(ProtocolVersion::V5);
+
+/// A packet of these parts with the remaining length they have.
+fn raw(first: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let mut input = vec![first];
+    write_variable_byte_integer(u32::try_from(body.len()).unwrap(), &mut input);
+    input.extend_from_slice(&body);
+    input
+}
+
+/// Why `input` is refused.
+fn violation_of(input: &[u8], version: Option<ProtocolVersion>, sender: Sender) -> Violation {
+    match decode(
+        input,
+        version,
+        Limits {
+            sender,
+            ..Limits::default()
+        },
+    ) {
+        Err(error) => error.violation,
+        Ok(decoded) => panic!("{decoded:?} for {input:02x?}"),
+    }
+}
 
 /// The one packet in `input`, which must end where the input ends.
 fn packet(input: &[u8], version: Option<ProtocolVersion>, sender: Sender) -> Packet<'_> {
