@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ternmq_broker::clock::{Alarm, Clock, Ticker};
+use ternmq_broker::clock::Clock;
 use tokio::task::AbortHandle;
 
 use crate::limits::connections_max_default;
@@ -12,7 +12,7 @@ use crate::listener::{self, ListenError};
 use crate::machine::Acceptor;
 use crate::registry::Registry;
 use crate::shutdown::{self, Farewell};
-use crate::timers::run_timers;
+use crate::timers::{Ticker, run_timers};
 
 /// Settings of a server.
 #[derive(Clone, Debug)]
@@ -66,10 +66,10 @@ impl Server {
         Ok(bound)
     }
 
-    /// Lets one task of this server call `ticker` at its deadlines; `alarm` is how the ticker tells of earlier ones.
+    /// Lets one task of this server call `ticker` at its deadlines.
     #[allow(clippy::disallowed_methods, reason = "the timer task is one of net")]
-    pub fn tick(&mut self, ticker: Arc<dyn Ticker>, alarm: Arc<Alarm>) {
-        let ticking = run_timers(ticker, alarm, Arc::clone(self.registry.clock()));
+    pub fn tick(&mut self, ticker: Arc<dyn Ticker>) {
+        let ticking = run_timers(ticker, Arc::clone(self.registry.clock()));
         self.tasks.push(tokio::spawn(ticking).abort_handle());
     }
 

@@ -4,23 +4,36 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ternmq_broker::clock::{Alarm, Clock, Ticker};
+use ternmq_broker::clock::Clock;
 use ternmq_core::id::Timestamp;
 use tokio::time::{Instant, sleep};
 
 /// Ticks in a row, each due at once, before other tasks get their turn.
 const TICKS_PER_POLL_MAX: usize = 16;
 
+/// Something that acts at deadlines of its own: the broker.
+pub trait Ticker: Send + Sync + 'static {
+    /// The earliest moment at which [`Ticker::tick`] has something to do; `None` while there is nothing to wait for.
+    fn next_deadline(&self) -> Option<Timestamp>;
+
+    /// Registers who is woken whenever [`Ticker::next_deadline`] moves earlier. Called before it is asked.
+    fn wake_on_earlier_deadline(&self, waker: &Waker);
+
+    /// Does what is due at `now`. May be called early and with nothing due.
+    fn tick(&self, now: Timestamp);
+}
+
 /// Calls [`Ticker::tick`] whenever a deadline has come. Never returns. A tick that panics is logged, and the next one
 /// takes place.
-pub async fn run_timers(ticker: Arc<dyn Ticker>, alarm: Arc<Alarm>, clock: Arc<dyn Clock>) {
+pub(crate) async fn run_timers(ticker: Arc<dyn Ticker>, clock: Arc<dyn Clock>) {
     let mut sleep = pin!(sleep(Duration::ZERO));
     poll_fn(|cx: &mut Context<'_>| -> Poll<()> {
         for _ in 0..TICKS_PER_POLL_MAX {
-            let Some(deadline) = alarm.arm(cx.waker(), || ticker.next_deadline()) else {
+            ticker.wake_on_earlier_deadline(cx.waker());
+            let Some(deadline) = ticker.next_deadline() else {
                 return Poll::Pending;
             };
             let now = clock.now();

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use super::support::{EchoAcceptor, Lab, Seen};
+use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use ternmq_broker::clock::{Alarm, Clock, Ticker};
+use ternmq_broker::clock::Clock;
 use ternmq_core::id::Timestamp;
 use ternmq_net::limits::CLOSE_FLUSH_MS;
 use ternmq_net::server::{Server, ServerConfig};
+use ternmq_net::timers::Ticker;
 use tokio::time::{Instant, sleep};
 
 const EPOCH_MS: u64 = 1_000_000;
@@ -107,11 +110,16 @@ struct Timetable {
     deadlines: Mutex<Vec<u64>>,
     ticked: Mutex<Vec<u64>>,
     panics: AtomicU64,
+    sleeper: AtomicWaker,
 }
 
 impl Ticker for Timetable {
     fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.lock().iter().min().copied().map(Timestamp)
+    }
+
+    fn wake_on_earlier_deadline(&self, waker: &Waker) {
+        self.sleeper.register(waker);
     }
 
     fn tick(&self, now: Timestamp) {
@@ -125,12 +133,12 @@ impl Ticker for Timetable {
 async fn ticker_is_called_at_its_deadlines_and_an_earlier_one_wakes_it() {
     let clock = RuntimeClock::start();
     let mut server = Server::new(&ServerConfig::default(), clock);
-    let (timetable, alarm) = (Arc::new(Timetable::default()), Arc::new(Alarm::new()));
+    let timetable = Arc::new(Timetable::default());
     let add = |at: u64| {
         timetable.deadlines.lock().push(EPOCH_MS + at);
-        alarm.wake_by(Timestamp(EPOCH_MS + at));
+        timetable.sleeper.wake();
     };
-    server.tick(Arc::<Timetable>::clone(&timetable), Arc::clone(&alarm));
+    server.tick(Arc::<Timetable>::clone(&timetable));
     sleep(Duration::from_millis(10)).await;
     add(60_000);
     sleep(Duration::from_secs(1)).await;
