@@ -81,24 +81,26 @@ pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Result<Decoded<'a>, Frame
         });
     }
     let payload = &rest[..payload_len];
-    let frame = match frame_type {
-        FRAME_METHOD => decode_method(channel, payload)?,
-        FRAME_HEADER => decode_header(channel, payload)?,
-        FRAME_BODY => Frame::Body(payload),
-        _ if payload.is_empty() => Frame::Heartbeat,
-        _ => {
-            return Err(FrameError::BadPayloadSize {
-                channel,
-                frame_type,
-                size,
-            });
-        }
-    };
-    Ok(Decoded::Frame {
-        channel,
-        frame,
-        len: payload_len + FRAME_OVERHEAD,
-    })
+    let len = payload_len + FRAME_OVERHEAD;
+    match frame_type {
+        FRAME_METHOD => decode_method(channel, payload, len),
+        FRAME_HEADER => decode_header(channel, payload, len),
+        FRAME_BODY => Ok(Decoded::Frame {
+            channel,
+            frame: Frame::Body(payload),
+            len,
+        }),
+        _ if payload.is_empty() => Ok(Decoded::Frame {
+            channel,
+            frame: Frame::Heartbeat,
+            len,
+        }),
+        _ => Err(FrameError::BadPayloadSize {
+            channel,
+            frame_type,
+            size,
+        }),
+    }
 }
 
 #[inline]
@@ -133,92 +135,161 @@ fn check_frame_header(
 }
 
 #[inline]
-fn decode_header(channel: u16, payload: &[u8]) -> Result<Frame<'_>, FrameError> {
+fn decode_header(channel: u16, payload: &[u8], len: usize) -> Result<Decoded<'_>, FrameError> {
     let Some((&[c0, c1, w0, w1, b0, b1, b2, b3, b4, b5, b6, b7], properties)) =
         payload.split_first_chunk::<12>()
     else {
-        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        return Err(FrameError::BadPayloadSize {
-            channel,
-            frame_type: FRAME_HEADER,
-            size,
-        });
+        return Err(bad_payload_size(channel, FRAME_HEADER, payload));
     };
     let weight = u16::from_be_bytes([w0, w1]);
     if weight != 0 {
         return Err(FrameError::HeaderWeight { channel, weight });
     }
-    Ok(Frame::Header(ContentHeader {
-        class_id: u16::from_be_bytes([c0, c1]),
-        body_size: u64::from_be_bytes([b0, b1, b2, b3, b4, b5, b6, b7]),
-        properties,
-    }))
-}
-
-#[inline]
-fn decode_method(channel: u16, payload: &[u8]) -> Result<Frame<'_>, FrameError> {
-    let Some((&[c0, c1, m0, m1], arguments)) = payload.split_first_chunk::<4>() else {
-        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        return Err(FrameError::BadPayloadSize {
-            channel,
-            frame_type: FRAME_METHOD,
-            size,
-        });
-    };
     let class_id = u16::from_be_bytes([c0, c1]);
-    let method_id = u16::from_be_bytes([m0, m1]);
-    let frame = match (class_id, method_id) {
-        (CLASS_BASIC, METHOD_PUBLISH) => decode_publish(arguments).map(Frame::Publish),
-        (CLASS_BASIC, METHOD_ACK) => tag_and_bits(arguments).map(|(delivery_tag, bits)| {
-            Frame::Ack(Ack {
-                delivery_tag,
-                multiple: bits & 1 != 0,
-            })
-        }),
-        (CLASS_BASIC, METHOD_REJECT) => tag_and_bits(arguments).map(|(delivery_tag, bits)| {
-            Frame::Reject(Reject {
-                delivery_tag,
-                requeue: bits & 1 != 0,
-            })
-        }),
-        (CLASS_BASIC, METHOD_NACK) => tag_and_bits(arguments).map(|(delivery_tag, bits)| {
-            Frame::Nack(Nack {
-                delivery_tag,
-                multiple: bits & 1 != 0,
-                requeue: bits & 2 != 0,
-            })
-        }),
-        _ => return decode_other(channel, class_id, method_id, payload),
-    };
-    frame.map_err(|fault| FrameError::MalformedMethod {
-        channel,
+    let body_size = u64::from_be_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
+    let frame = Frame::Header(ContentHeader {
         class_id,
-        method_id,
-        fault,
+        body_size,
+        properties,
+    });
+    Ok(Decoded::Frame {
+        channel,
+        frame,
+        len,
     })
 }
 
+/// Each arm builds the whole result at once: a frame handed from function to function is copied in pieces that the
+/// processor has to wait for, which costs more than all the decoding.
 #[inline]
-fn decode_publish(arguments: &[u8]) -> Result<Publish<'_>, MethodFault> {
+fn decode_method(channel: u16, payload: &[u8], len: usize) -> Result<Decoded<'_>, FrameError> {
+    let Some((&[c0, c1, m0, m1], arguments)) = payload.split_first_chunk::<4>() else {
+        return Err(bad_payload_size(channel, FRAME_METHOD, payload));
+    };
+    let class_id = u16::from_be_bytes([c0, c1]);
+    let method_id = u16::from_be_bytes([m0, m1]);
+    let other = || {
+        let frame = decode_other(channel, class_id, method_id, payload)?;
+        Ok(Decoded::Frame {
+            channel,
+            frame,
+            len,
+        })
+    };
+    if class_id != CLASS_BASIC {
+        return other();
+    }
+    match method_id {
+        METHOD_PUBLISH => decode_publish(channel, arguments, len),
+        METHOD_ACK => match tag_and_bits(arguments) {
+            Ok((delivery_tag, bits)) => {
+                let frame = Frame::Ack(Ack {
+                    delivery_tag,
+                    multiple: bits & 1 != 0,
+                });
+                Ok(Decoded::Frame {
+                    channel,
+                    frame,
+                    len,
+                })
+            }
+            Err(fault) => Err(FrameError::MalformedMethod {
+                channel,
+                class_id,
+                method_id,
+                fault,
+            }),
+        },
+        METHOD_REJECT => match tag_and_bits(arguments) {
+            Ok((delivery_tag, bits)) => {
+                let frame = Frame::Reject(Reject {
+                    delivery_tag,
+                    requeue: bits & 1 != 0,
+                });
+                Ok(Decoded::Frame {
+                    channel,
+                    frame,
+                    len,
+                })
+            }
+            Err(fault) => Err(FrameError::MalformedMethod {
+                channel,
+                class_id,
+                method_id,
+                fault,
+            }),
+        },
+        METHOD_NACK => match tag_and_bits(arguments) {
+            Ok((delivery_tag, bits)) => {
+                let frame = Frame::Nack(Nack {
+                    delivery_tag,
+                    multiple: bits & 1 != 0,
+                    requeue: bits & 2 != 0,
+                });
+                Ok(Decoded::Frame {
+                    channel,
+                    frame,
+                    len,
+                })
+            }
+            Err(fault) => Err(FrameError::MalformedMethod {
+                channel,
+                class_id,
+                method_id,
+                fault,
+            }),
+        },
+        _ => other(),
+    }
+}
+
+#[inline]
+fn decode_publish(channel: u16, arguments: &[u8], len: usize) -> Result<Decoded<'_>, FrameError> {
+    let malformed = |fault| FrameError::MalformedMethod {
+        channel,
+        class_id: CLASS_BASIC,
+        method_id: METHOD_PUBLISH,
+        fault,
+    };
     // reserved-1:u16 exchange:shortstr routing-key:shortstr bits:mandatory,immediate
-    let (_reserved, rest) = arguments
-        .split_first_chunk::<2>()
-        .ok_or(MethodFault::Truncated)?;
-    let (exchange, rest) = short_string(rest)?;
-    let (routing_key, rest) = short_string(rest)?;
-    let (&bits, rest) = rest.split_first().ok_or(MethodFault::Truncated)?;
-    if !rest.is_empty() {
-        return Err(MethodFault::TrailingBytes);
+    let names = arguments
+        .get(2..)
+        .ok_or_else(|| malformed(MethodFault::Truncated))?;
+    let (exchange, rest) = short_string(names).map_err(malformed)?;
+    let (routing_key, rest) = short_string(rest).map_err(malformed)?;
+    let bits = match *rest {
+        [bits] => bits,
+        [] => return Err(malformed(MethodFault::Truncated)),
+        _ => return Err(malformed(MethodFault::TrailingBytes)),
+    };
+    // Both names and the octets around them at once: nearly always ASCII, and far quicker to see.
+    let ascii = names.is_ascii();
+    if !ascii
+        && (std::str::from_utf8(exchange).is_err() || std::str::from_utf8(routing_key).is_err())
+    {
+        return Err(malformed(MethodFault::NotUtf8));
     }
-    if std::str::from_utf8(exchange).is_err() || std::str::from_utf8(routing_key).is_err() {
-        return Err(MethodFault::NotUtf8);
-    }
-    Ok(Publish {
+    let frame = Frame::Publish(Publish {
         exchange,
         routing_key,
         mandatory: bits & 1 != 0,
         immediate: bits & 2 != 0,
+    });
+    Ok(Decoded::Frame {
+        channel,
+        frame,
+        len,
     })
+}
+
+#[cold]
+fn bad_payload_size(channel: u16, frame_type: u8, payload: &[u8]) -> FrameError {
+    let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    FrameError::BadPayloadSize {
+        channel,
+        frame_type,
+        size,
+    }
 }
 
 #[inline]
