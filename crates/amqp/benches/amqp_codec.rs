@@ -49,9 +49,9 @@ fn read_all(input: &[u8]) -> usize {
     let mut at = 0;
     while let Ok(Decoded::Frame { frame, len, .. }) = codec::decode(&input[at..], &LIMITS) {
         if let ternmq_amqp::frame::Frame::Header(header) = &frame {
-            black_box(mapping::to_core(header.properties).unwrap());
+            black_box(&mapping::to_core(header.properties).unwrap());
         }
-        black_box(frame);
+        black_box(&frame);
         at += len;
     }
     at

@@ -126,8 +126,12 @@ pub enum MappingError {
 /// What the core needs to know of a publish's properties.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Incoming<'a> {
-    /// The properties as they were sent, for checks such as `user_id`.
-    pub properties: Properties<'a>,
+    /// The publishing user, as claimed: must be the one who logged in.
+    pub user_id: Option<&'a [u8]>,
+    /// Queue for the reply, as sent.
+    pub reply_to: Option<&'a [u8]>,
+    /// The headers as sent: a raw table that passes [`table::validate`].
+    pub headers: Option<&'a [u8]>,
     /// The bytes to keep as the message's native form: what was sent without blind copies; empty for none.
     pub native: Cow<'a, [u8]>,
     /// Whether it must survive a restart.
@@ -145,12 +149,14 @@ pub struct Incoming<'a> {
 pub fn to_core(raw: &[u8]) -> Result<Incoming<'_>, MappingError> {
     let properties = Properties::parse(raw)?;
     let mut incoming = Incoming {
+        user_id: properties.user_id,
+        reply_to: properties.reply_to,
+        headers: properties.headers,
         native: Cow::Borrowed(if raw == [0, 0] { &[] } else { raw }),
         durable: properties.is_persistent(),
         priority: properties.priority,
         ttl_ms: None,
         extras: None,
-        properties,
     };
     if let Some(text) = properties.expiration {
         let ttl_ms = parse_expiration(text);
@@ -160,13 +166,17 @@ pub fn to_core(raw: &[u8]) -> Result<Incoming<'_>, MappingError> {
         })?);
     }
     if let Some(table) = properties.headers {
-        take_copies(&mut incoming, table)?;
+        take_copies(&mut incoming, table, &properties)?;
     }
     Ok(incoming)
 }
 
 /// Reads CC and BCC, and strips BCC.
-fn take_copies(incoming: &mut Incoming<'_>, table: &[u8]) -> Result<(), MappingError> {
+fn take_copies(
+    incoming: &mut Incoming<'_>,
+    table: &[u8],
+    sent: &Properties<'_>,
+) -> Result<(), MappingError> {
     let (mut cc, mut bcc) = (None, None);
     for (name, field) in Entries::new(table).map_while(Result::ok) {
         match name {
@@ -179,11 +189,11 @@ fn take_copies(incoming: &mut Incoming<'_>, table: &[u8]) -> Result<(), MappingE
         let mut stripped = Vec::with_capacity(table.len());
         render::copy_entries_without(&mut stripped, table, BCC);
         let mut native = Vec::with_capacity(incoming.native.len());
-        let properties = Properties {
+        Properties {
             headers: Some(&stripped),
-            ..incoming.properties
-        };
-        properties.encode(&mut native)?;
+            ..*sent
+        }
+        .encode(&mut native)?;
         incoming.native = Cow::Owned(native);
     }
     let (cc, bcc) = (cc.unwrap_or_default(), bcc.unwrap_or_default());
