@@ -8,7 +8,8 @@ use crate::workspace::{Source, Workspace};
 const KIND: &str = "core";
 
 /// Names that only an adapter may use. Documentation may, to say where an idea comes from.
-const PROTOCOLS: [&str; 5] = ["amqp", "mqtt", "sqs", "kafka", "rabbitmq"];
+/// A product is no protocol: the core has its peers' names for predeclared exchanges and the like.
+const PROTOCOLS: [&str; 4] = ["amqp", "mqtt", "sqs", "kafka"];
 
 pub(super) fn check(rows: &[Row], workspace: &Workspace, problems: &mut Vec<Problem>) {
     for row in rows.iter().filter(|row| row.kind == KIND) {
@@ -119,13 +120,13 @@ mod tests {
             LIB,
             (
                 "crates/core/src/a.rs",
-                "fn a() {}\n// as RabbitMQ does\nfn from_amqp() {}\n",
+                "fn a() {}\n// as Kafka does\nfn from_amqp() {}\n",
             ),
         ]);
         assert_eq!(
             problems,
             [
-                "crates/core/src/a.rs:2: the core mentions rabbitmq outside a doc comment",
+                "crates/core/src/a.rs:2: the core mentions kafka outside a doc comment",
                 "crates/core/src/a.rs:3: the core mentions amqp outside a doc comment",
             ]
         );
