@@ -188,7 +188,7 @@ impl<'a> Pass<'a> {
                     matched |=
                         self.with_view(key, view, |pass, key| pass.exact(exchange, view, key));
                 }
-                // MQTT-4.7.2-1: filters that start with a wildcard do not match topics that start with `$`.
+                // In this view, patterns that start with a wildcard do not match keys that start with `$`.
                 let guard = view == KeySyntax::Slashed && key.first() == Some(&b'$');
                 let mut frontier = core::mem::take(&mut self.scratch.frontier);
                 patterns.wild.matches(
