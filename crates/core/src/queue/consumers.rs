@@ -526,7 +526,14 @@ impl Consumers {
         consumer.assigned.push_back(position);
         consumer.assigned_bytes += u64::from(body_bytes);
         let notify = !core::mem::replace(&mut consumer.notified, true);
-        self.refresh(key.index);
+        let full = CLASSES.map(|class| !consumer.has_room(class));
+        // It may close but never open here, though shared credit may have come back: whoever opens a consumer must
+        // assign it what waits.
+        for class in CLASSES {
+            if full[slot_of(class)] {
+                self.unlink(key.index, class);
+            }
+        }
         self.rotate(key.index, class);
         notify
     }

@@ -300,10 +300,19 @@ impl Queue {
         self.assign(now, fx);
     }
 
-    /// Removes all ready messages and returns how many. What consumers were assigned is theirs.
-    pub fn purge(&mut self, _now: Timestamp, fx: &mut Effects) -> u64 {
-        let purged = self.ready;
+    /// Removes all ready messages and returns how many. What consumers were assigned is theirs, and messages whose
+    /// time is over die of that.
+    pub fn purge(&mut self, now: Timestamp, fx: &mut Effects) -> u64 {
+        let mut purged = 0;
         while let Some(position) = self.lanes.least_ready() {
+            if self
+                .lanes
+                .entry(position)
+                .is_some_and(|entry| entry.expire_at <= now)
+            {
+                self.die(position, DeathReason::Expired, fx);
+                continue;
+            }
             let Some(entry) = self.lanes.remove(position) else {
                 break;
             };
@@ -312,8 +321,9 @@ impl Queue {
             fx.freed_bytes += u64::from(entry.body_bytes);
             fx.settle(entry.lsn);
             self.unindex(&entry);
+            purged += 1;
         }
-        purged - self.ready
+        purged
     }
 
     /// Counts as use of the queue: it was declared again.

@@ -21,11 +21,11 @@ use crate::id::{Lsn, Position, Timestamp};
 use crate::message::Message;
 use crate::tags::Tags;
 
-/// Slots in a full chunk.
-pub(super) const CHUNK_SLOTS: usize = 256;
+/// Slots in a full chunk. Few in tests, so that short tests cross chunks.
+pub(super) const CHUNK_SLOTS: usize = if cfg!(test) { 32 } else { 256 };
 /// Capacities through which a lane's first chunk grows, so that an idle queue is small. What is larger than the
 /// second is given back when the lane runs empty.
-const CHUNK_GROWTH: [usize; 3] = [4, 32, CHUNK_SLOTS];
+const CHUNK_GROWTH: [usize; 3] = [4, CHUNK_SLOTS / 8, CHUNK_SLOTS];
 
 /// Bits of a position that hold the sequence number; the lane is above.
 const SEQUENCE_BITS: u32 = 55;

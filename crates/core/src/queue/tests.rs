@@ -1,3 +1,6 @@
+mod model;
+mod property;
+
 use alloc::vec;
 use alloc::vec::Vec;
 
