@@ -1,4 +1,62 @@
-//! The shell around the core: locks, journal, mailboxes, timers. Under construction.
+//! The shell around TernMQ's core: locks, journal, mailboxes, timers, pressure.
+//!
+//! Adapters call down through [`Broker`] and [`Client`] (four verbs: declare, publish, deliver, settle) and hear back
+//! by [`mailbox::Notice`]s, never by a callback. It knows no protocol, no socket and no task: it runs in whatever
+//! thread calls it, and never waits for anything but a short lock.
+//!
+//! # Every lock
+//! | lock | around | held for |
+//! |---|---|---|
+//! | `Vhost::space` (`RwLock`) | topology, cells by id | a declaration, or a route that is not cached |
+//! | `QueueCell::state` | one queue and its subscribers | one step of the queue: memory work only |
+//! | `Vhost::retained` | retained messages of a vhost | one change or look-up |
+//! | `Mailbox::inner` | one connection's notices | one push or drain |
+//! | `Timers::due` | queues by deadline | one change |
+//! | `Schedule::state` | delayed messages | one change |
+//! | `CommitWatch::waiting` | connections that wait for the journal | one change |
+//! | shards of `Inner::vhosts`, `Inner::clients` | registries | one look-up |
+//!
+//! At most one is held at a time, with one exception: declaring makes a queue's cell while the vhost is locked, when
+//! nobody else can know that cell yet. What a step leaves to do ([`work`]) is done after its lock is released.
+//!
+//! # Every task and thread
+//! None. Connections and the timer that calls [`Broker::tick`] are tasks of `ternmq-net` and the binary.
+//!
+//! Where to start: [`publish`] fits on a screen and meets everything else.
 
 pub mod clock;
+pub mod config;
 pub mod mailbox;
+
+mod apply;
+mod broker;
+mod cell;
+mod client;
+mod commit;
+mod dead_letter;
+mod declare;
+mod deliver;
+mod metrics;
+mod pressure;
+mod publish;
+mod retained;
+mod route_cache;
+mod schedule;
+mod settle;
+mod timer;
+mod users;
+mod vhost;
+mod work;
+
+pub use apply::ReplayError;
+pub use broker::{Broker, ConnectRefusal};
+pub use cell::QueueHandle;
+pub use client::Client;
+pub use config::{BrokerConfig, UserConfig};
+pub use declare::{DeleteIf, QueueInfo};
+pub use deliver::{Consumer, Got};
+pub use metrics::Totals;
+pub use publish::{Published, Route, Turn};
+pub use route_cache::ROUTES_MAX;
+pub use schedule::ScheduleId;
+pub use users::{LoginRefusal, User};

@@ -16,6 +16,8 @@ pub mod id;
 pub mod message;
 pub mod policy;
 pub mod queue;
+pub mod record;
+pub mod retained;
 pub mod routing;
 pub mod tags;
 pub mod topology;

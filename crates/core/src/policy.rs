@@ -65,18 +65,36 @@ pub struct DeadLetterTarget {
     pub routing_key: Option<Box<str>>,
 }
 
+/// The argument that makes a queue keep apart what is worth delivering once at most: its value is
+/// [`AtMostOnce::messages_max`]. Queues of sessions have it.
+pub const AT_MOST_ONCE_MAX: &str = "x-at-most-once-max-length";
+
 /// What to do with at-most-once messages beyond those that a consumer can be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AtMostOnce {
+    /// Messages that are not durable are at-most-once, whatever binding led them here.
+    pub transient: bool,
     /// Keep them while nobody consumes; otherwise they are dropped at the door.
     pub keep_without_consumer: bool,
     /// Ready at-most-once messages above this number are dropped at the door.
     pub messages_max: u32,
 }
 
+impl AtMostOnce {
+    /// The rules of a session's queue.
+    pub fn session(messages_max: u64) -> Self {
+        Self {
+            transient: true,
+            keep_without_consumer: false,
+            messages_max: u32::try_from(messages_max).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 impl Default for AtMostOnce {
     fn default() -> Self {
         Self {
+            transient: false,
             keep_without_consumer: true,
             messages_max: u32::MAX,
         }

@@ -4,7 +4,10 @@
 use alloc::boxed::Box;
 use alloc::format;
 
-use super::{DeadLetterStrategy, DeadLetterTarget, Overflow, QueueKind, QueueSettings};
+use super::{
+    AT_MOST_ONCE_MAX, AtMostOnce, DeadLetterStrategy, DeadLetterTarget, Overflow, QueueKind,
+    QueueSettings,
+};
 use crate::error::{ArgumentFault, Inequivalence, Kind, Refusal};
 use crate::topology::QueueDecl;
 use crate::value::{Headers, Value};
@@ -59,6 +62,7 @@ const ARGUMENTS: &[(&str, For, Check)] = &[
     ("x-queue-mode", For::Classic, queue_mode),
     ("x-queue-version", For::Classic, queue_version),
     ("x-single-active-consumer", For::Both, boolean),
+    (AT_MOST_ONCE_MAX, For::Both, non_negative),
     (QUEUE_TYPE, For::Both, queue_type),
     ("x-delivery-limit", For::Both, integer),
     ("x-quorum-initial-group-size", For::Quorum, positive),
@@ -161,8 +165,9 @@ fn read(decl: &QueueDecl, kind: QueueKind) -> QueueSettings {
             .and_then(Value::as_bool)
             .unwrap_or_default(),
         auto_delete: decl.auto_delete,
+        at_most_once: number(AT_MOST_ONCE_MAX)
+            .map_or_else(AtMostOnce::default, AtMostOnce::session),
         expose_counters: kind == QueueKind::Quorum || delivery_limit.is_some(),
-        ..QueueSettings::default()
     }
 }
 

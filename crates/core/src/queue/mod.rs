@@ -100,6 +100,11 @@ impl Queue {
         }
     }
 
+    /// About how many bytes of memory the messages hold, those shared with other queues counted in full.
+    pub fn resident_bytes(&self) -> usize {
+        self.lanes.held_bytes()
+    }
+
     /// The settings in force.
     pub fn settings(&self) -> &QueueSettings {
         &self.settings

@@ -303,9 +303,23 @@ pub(super) struct Lanes {
     /// Which of the lanes in `higher` have ready entries; bit 0 is priority 1.
     higher_ready: [u64; 4],
     at_most_once: Option<Box<Lane>>,
+    /// See [`Lanes::held_bytes`].
+    held_bytes: usize,
+}
+
+/// What an entry is counted with beside its body: the slot, and the message's envelope and names.
+const ENTRY_BYTES: usize = 256;
+
+fn held_bytes(entry: &Entry) -> usize {
+    ENTRY_BYTES + entry.body_bytes as usize
 }
 
 impl Lanes {
+    /// About how much memory the entries hold, shared bodies counted in full.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     fn lane(&self, id: LaneId) -> Option<&Lane> {
         match id {
             LaneId::Priority(0) => Some(&self.plain),
@@ -354,6 +368,7 @@ impl Lanes {
 
     /// Appends; an entry that is not ready must find no ready entry in its lane.
     pub(super) fn append(&mut self, id: LaneId, entry: Entry) -> Position {
+        self.held_bytes += held_bytes(&entry);
         let sequence = self.lane_or_new(id).append(entry);
         self.mark(id);
         id.position(sequence)
@@ -444,6 +459,9 @@ impl Lanes {
         let (id, sequence) = LaneId::split(position)?;
         let entry = self.lane_mut(id)?.remove(sequence);
         self.mark(id);
+        if let Some(entry) = &entry {
+            self.held_bytes -= held_bytes(entry);
+        }
         entry
     }
 

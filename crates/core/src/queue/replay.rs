@@ -15,7 +15,7 @@ pub(super) struct Replay {
 }
 
 impl Queue {
-    /// Adds an entry that was in the queue, with the time it had entered.
+    /// Adds an entry that was in the queue, with the time it had entered. One that is there already stays as it is.
     pub fn restore(
         &mut self,
         enqueued_at: Timestamp,
@@ -27,6 +27,10 @@ impl Queue {
             self.consumers.is_empty(),
             "replay ends before anybody consumes"
         );
+        let known = |replay: &Replay| replay.positions.contains_key(&incoming.lsn);
+        if incoming.lsn.is_some() && self.replay.as_deref().is_some_and(known) {
+            return;
+        }
         let class = if incoming.at_most_once {
             Class::AtMostOnce
         } else {

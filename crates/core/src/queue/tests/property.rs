@@ -99,6 +99,7 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
             single_active_consumer: rest.3,
             auto_delete: rest.4,
             at_most_once: AtMostOnce {
+                transient: false,
                 keep_without_consumer: at_most_once.0,
                 messages_max: at_most_once.1,
             },

@@ -35,7 +35,7 @@ fn trie_matches(trie: &Trie, key: &str, written: KeySyntax, view: KeySyntax) -> 
         let levels = topic_levels(key.as_bytes(), written, view);
         let guard = view == KeySyntax::Slashed && key.starts_with('$');
         trie.matches(levels, guard, &mut Frontier::default(), &mut |bucket| {
-            found.push(bucket)
+            found.push(bucket);
         });
     }
     found

@@ -1,0 +1,265 @@
+//! From records back to state.
+//!
+//! Replay repeats facts: it routes nothing, compares no clocks and decides nothing. Applying a record twice is applying
+//! it once, so a log may be replayed over a state that already holds its beginning.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ternmq_core::error::Refusal;
+use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
+use ternmq_core::message::Message;
+use ternmq_core::queue::{Incoming, Queue};
+use ternmq_core::record::{self, BindingRecord, Formats, Record, RecordError, TargetRecord};
+use ternmq_core::tags::Tags;
+use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl, Removed};
+
+use crate::broker::{Broker, Inner};
+use crate::cell::QueueCell;
+use crate::vhost::Vhost;
+use crate::work::Work;
+
+/// Nobody in particular: declarations that are replayed belong to no connection.
+const NOBODY: ConnectionId = ConnectionId(0);
+
+/// Why a record cannot be applied.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error("record {lsn}: {error}")]
+    Unreadable {
+        /// Which one.
+        lsn: Lsn,
+        /// Why.
+        error: RecordError,
+    },
+    /// It names a vhost that is not configured.
+    #[error("record {lsn} names the unknown vhost {vhost}")]
+    UnknownVhost {
+        /// Which one.
+        lsn: Lsn,
+        /// The vhost.
+        vhost: Box<str>,
+    },
+    /// It contradicts what was replayed before it.
+    #[error("record {lsn} contradicts the records before it: {refusal}")]
+    Contradiction {
+        /// Which one.
+        lsn: Lsn,
+        /// What the core said.
+        refusal: Refusal,
+    },
+}
+
+impl Broker {
+    /// Applies the record that lies at `lsn`. Records come in their order, before anybody connects.
+    pub fn replay(
+        &self,
+        lsn: Lsn,
+        record: &[u8],
+        formats: &dyn Formats,
+    ) -> Result<(), ReplayError> {
+        let record = record::decode(record, formats)
+            .map_err(|error| ReplayError::Unreadable { lsn, error })?;
+        Replay {
+            inner: &self.0,
+            lsn,
+        }
+        .apply(record)
+    }
+
+    /// Ends replay: limits and deadlines apply again.
+    pub fn finish_replay(&self, now: Timestamp) {
+        let mut work = Work::default();
+        for cell in self.0.all_cells() {
+            cell.update(&mut work, |queue, effects| {
+                queue.finish_replay(now, effects);
+            });
+            self.0.follow_up(&cell, &mut work, now);
+        }
+    }
+}
+
+struct Replay<'a> {
+    inner: &'a Inner,
+    lsn: Lsn,
+}
+
+impl Replay<'_> {
+    fn apply(&self, record: Record) -> Result<(), ReplayError> {
+        match record {
+            Record::ExchangeDeclared(vhost, decl) => self.write(&vhost, |space| {
+                space.topology.declare_exchange(decl).map(drop)
+            }),
+            Record::ExchangeDeleted(vhost, name) => self.write(&vhost, |space| {
+                space
+                    .topology
+                    .delete_exchange(&name, false, &mut Removed::default())
+                    .map(drop)
+            }),
+            Record::QueueDeclared(vhost, id, decl) => self.queue(&vhost, id, &decl),
+            Record::QueueDeleted(vhost, id) => self.write(&vhost, |space| {
+                space.topology.delete_queue(id, &mut Removed::default());
+                space.cells.remove(&id);
+                Ok(())
+            }),
+            Record::Bound(vhost, binding, options) => self.write(&vhost, |space| {
+                space
+                    .topology
+                    .bind(&decl(&binding, options), NOBODY)
+                    .map(drop)
+            }),
+            Record::Unbound(vhost, binding) => self.write(&vhost, |space| {
+                let decl = decl(&binding, BindingOptions::default());
+                space
+                    .topology
+                    .unbind(&decl, NOBODY, &mut Removed::default())
+                    .map(drop)
+            }),
+            Record::Published(message, targets) => {
+                self.enqueue(&message, targets);
+                Ok(())
+            }
+            Record::Settled(queue, lsns) => {
+                self.change(queue, |queue| {
+                    for lsn in lsns {
+                        queue.remove_by_lsn(lsn);
+                    }
+                });
+                Ok(())
+            }
+            Record::Returned(queue, messages) => {
+                self.change(queue, |queue| {
+                    for m in messages {
+                        queue.set_counters(m.lsn, m.attempts, m.failures);
+                    }
+                });
+                Ok(())
+            }
+            Record::Moved {
+                source,
+                left,
+                message,
+                targets,
+            } => {
+                if let Some(lsn) = left {
+                    self.change(source, |queue| {
+                        queue.remove_by_lsn(lsn);
+                    });
+                }
+                self.enqueue(&message, targets);
+                Ok(())
+            }
+            Record::Retained(vhost, topic, message) => {
+                let vhost = self.vhost(&vhost)?;
+                let mut retained = vhost.retained.lock();
+                if let Some(message) = message {
+                    return retained
+                        .set(&topic, message)
+                        .map_err(|refusal| self.contradiction(refusal));
+                }
+                retained.clear(&topic);
+                Ok(())
+            }
+        }
+    }
+
+    fn queue(&self, vhost: &str, id: QueueId, decl: &QueueDecl) -> Result<(), ReplayError> {
+        let owner = self.vhost(vhost)?;
+        self.inner.queue_ids_begin_behind(id);
+        self.write(vhost, |space| {
+            let declared = space.topology.declare_queue(decl.clone(), NOBODY, id)?;
+            if declared.created {
+                let settings = space.topology.queue(&decl.name, NOBODY)?.settings.clone();
+                let cell = QueueCell::new(id, decl, owner, Queue::new(settings, Timestamp(0)));
+                space.cells.insert(id, Arc::new(cell));
+            }
+            Ok(())
+        })
+    }
+
+    /// Queues that are gone by a later record may be missing: their messages went with them.
+    fn enqueue(&self, message: &Message, targets: Vec<TargetRecord>) {
+        for (queue, tags) in targets {
+            let incoming = Incoming {
+                message: message.clone(),
+                lsn: self.lsn,
+                tags: Tags::from_vec(tags),
+                at_most_once: false,
+            };
+            self.change(queue, |queue| {
+                queue.restore(message.received_at(), incoming, 0, 0);
+            });
+        }
+    }
+
+    fn change(&self, id: QueueId, step: impl FnOnce(&mut Queue)) {
+        let mut work = Work::default();
+        if let Some(cell) = self.inner.find_cell(id) {
+            cell.update(&mut work, |queue, _| step(queue));
+            self.inner.collect(&cell, &mut work);
+        }
+    }
+
+    fn vhost(&self, name: &str) -> Result<Arc<Vhost>, ReplayError> {
+        self.inner
+            .vhost(name)
+            .ok_or_else(|| ReplayError::UnknownVhost {
+                lsn: self.lsn,
+                vhost: name.into(),
+            })
+    }
+
+    fn write(
+        &self,
+        vhost: &str,
+        change: impl FnOnce(&mut crate::vhost::Space) -> Result<(), Refusal>,
+    ) -> Result<(), ReplayError> {
+        self.vhost(vhost)?
+            .write(change)
+            .map_err(|refusal| self.contradiction(refusal))
+    }
+
+    fn contradiction(&self, refusal: Refusal) -> ReplayError {
+        ReplayError::Contradiction {
+            lsn: self.lsn,
+            refusal,
+        }
+    }
+}
+
+fn decl(b: &BindingRecord, options: BindingOptions) -> BindingDecl<'_> {
+    BindingDecl {
+        source: &b.source,
+        destination: if b.to_exchange {
+            Destination::Exchange(&b.destination)
+        } else {
+            Destination::Queue(&b.destination)
+        },
+        key: &b.key,
+        syntax: b.syntax,
+        arguments: &b.arguments,
+        options,
+    }
+}
+
+impl Inner {
+    fn all_cells(&self) -> Vec<Arc<QueueCell>> {
+        let vhosts: Vec<Arc<Vhost>> = self.vhosts.iter().map(|v| v.clone()).collect();
+        vhosts
+            .iter()
+            .flat_map(|v| v.read(|space| space.cells.values().cloned().collect::<Vec<_>>()))
+            .collect()
+    }
+
+    fn find_cell(&self, id: QueueId) -> Option<Arc<QueueCell>> {
+        let vhosts: Vec<Arc<Vhost>> = self.vhosts.iter().map(|v| v.clone()).collect();
+        vhosts
+            .iter()
+            .find_map(|v| v.read(|space| space.cells.get(&id).cloned()))
+    }
+
+    fn queue_ids_begin_behind(&self, id: QueueId) {
+        self.next_queue.fetch_max(id.0 + 1, Ordering::Relaxed);
+    }
+}

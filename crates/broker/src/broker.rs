@@ -1,0 +1,312 @@
+//! The broker: what all connections share, and what follows a step once its lock is released.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
+use ternmq_core::queue::DeleteReason;
+use ternmq_core::record;
+use ternmq_core::retained::{RetainedLimits, RetainedStore};
+use ternmq_journal::{Batch, Log};
+
+use crate::cell::QueueCell;
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::commit::CommitWatch;
+use crate::config::BrokerConfig;
+use crate::mailbox::{CloseReason, Mailbox, Notice};
+use crate::metrics::Metrics;
+use crate::pressure::Pressure;
+use crate::route_cache::RouteCache;
+use crate::schedule::Schedule;
+use crate::timer::Timers;
+use crate::users::{LoginRefusal, User, Users};
+use crate::vhost::Vhost;
+use crate::work::Work;
+
+/// The broker of one node. Cheap to clone; every adapter holds one.
+#[derive(Clone)]
+pub struct Broker(pub(crate) Arc<Inner>);
+
+/// What all connections share.
+pub(crate) struct Inner {
+    pub(crate) clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+    users: Users,
+    pub(crate) vhosts: DashMap<Box<str>, Arc<Vhost>>,
+    clients: DashMap<ConnectionId, ClientEntry>,
+    connections_max: u64,
+    next_connection: AtomicU64,
+    pub(crate) next_queue: AtomicU64,
+    pub(crate) timers: Timers,
+    pub(crate) schedule: Schedule,
+    pub(crate) commits: Arc<CommitWatch>,
+    pub(crate) pressure: Pressure,
+    pub(crate) metrics: Metrics,
+}
+
+struct ClientEntry {
+    mailbox: Arc<Mailbox>,
+}
+
+/// Why a login does not lead into a vhost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ConnectRefusal {
+    /// There is no such vhost.
+    #[error("no such vhost")]
+    NoSuchVhost,
+    /// The user may not use it.
+    #[error("access to the vhost refused")]
+    NotAllowed,
+    /// There are as many connections as there may be.
+    #[error("{limit} reached ({max})")]
+    LimitReached {
+        /// The limit's name in the configuration.
+        limit: &'static str,
+        /// Its value.
+        max: u64,
+    },
+}
+
+impl Broker {
+    /// A broker without queues. `log` takes its records.
+    pub fn new(config: &BrokerConfig, clock: Arc<dyn Clock>, log: Arc<dyn Log>) -> Self {
+        let commits = Arc::new(CommitWatch::default());
+        log.watch(commits.clone());
+        let limits = RetainedLimits {
+            messages_max: config.retained_messages_max,
+            bytes_max: config.retained_bytes_max,
+        };
+        let vhost = |name: &String| {
+            (
+                name.as_str().into(),
+                Arc::new(Vhost::new(name, RetainedStore::new(limits))),
+            )
+        };
+        Self(Arc::new(Inner {
+            clock,
+            log,
+            users: Users::new(&config.users),
+            vhosts: config.vhosts.iter().map(vhost).collect(),
+            clients: DashMap::new(),
+            connections_max: config.connections_max,
+            next_connection: AtomicU64::new(1),
+            next_queue: AtomicU64::new(1),
+            timers: Timers::default(),
+            schedule: Schedule::new(config.scheduled_max),
+            commits,
+            pressure: Pressure::new(config.memory_high_bytes),
+            metrics: Metrics::default(),
+        }))
+    }
+
+    /// The node's time.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// What the journal survives, in words.
+    pub fn durability(&self) -> &'static str {
+        self.0.log.durability()
+    }
+
+    /// Checks a password. `peer` is where the attempt comes from: some users may log in from loopback only.
+    pub fn login(
+        &self,
+        user: &str,
+        password: &[u8],
+        peer: IpAddr,
+    ) -> Result<Arc<User>, LoginRefusal> {
+        self.0.users.login(user, password, peer)
+    }
+
+    /// The user of clients that are let in without credentials.
+    pub fn default_user(&self) -> Arc<User> {
+        self.0.users.default_user()
+    }
+
+    /// Lets a connection into a vhost.
+    pub fn connect(
+        &self,
+        user: &Arc<User>,
+        vhost: &str,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<Client, ConnectRefusal> {
+        let inner = &self.0;
+        let vhost = inner
+            .vhosts
+            .get(vhost)
+            .map(|v| v.clone())
+            .ok_or(ConnectRefusal::NoSuchVhost)?;
+        if !user.may_use(&vhost.name) {
+            return Err(ConnectRefusal::NotAllowed);
+        }
+        if inner.clients.len() as u64 >= inner.connections_max {
+            return Err(ConnectRefusal::LimitReached {
+                limit: "connections_max",
+                max: inner.connections_max,
+            });
+        }
+        let id = ConnectionId(inner.next_connection.fetch_add(1, Ordering::Relaxed));
+        inner.clients.insert(
+            id,
+            ClientEntry {
+                mailbox: mailbox.clone(),
+            },
+        );
+        if inner.pressure.is_blocked() {
+            mailbox.push(Notice::Blocked);
+        }
+        Ok(Client {
+            broker: inner.clone(),
+            vhost,
+            id,
+            user: user.clone(),
+            mailbox,
+            route_cache: RouteCache::default(),
+            work: Work::default(),
+            rejected: Vec::new(),
+            exclusive: Vec::new(),
+            closed: false,
+        })
+    }
+
+    /// Asks every connection to close.
+    pub fn close_all(&self, reason: &CloseReason) {
+        for client in &self.0.clients {
+            client.mailbox.push(Notice::Close(reason.clone()));
+        }
+    }
+
+    /// Whether publishers are to pause: memory is short.
+    pub fn is_blocked(&self) -> bool {
+        self.0.pressure.is_blocked()
+    }
+
+    /// 22 characters that nobody can guess, safe in names and URLs.
+    pub fn random_name(&self) -> String {
+        self.0.random_name()
+    }
+}
+
+impl Inner {
+    pub(crate) fn next_queue_id(&self) -> QueueId {
+        QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn forget_client(&self, id: ConnectionId) {
+        self.clients.remove(&id);
+    }
+
+    pub(crate) fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.get(name).map(|v| v.clone())
+    }
+
+    pub(crate) fn committed(&self) -> Lsn {
+        Lsn(self.log.committed().0)
+    }
+
+    pub(crate) fn random_name(&self) -> String {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut bytes = [0_u8; 22];
+        if getrandom::fill(&mut bytes).is_err() {
+            // No entropy from the system: still unique within the node, no longer unguessable.
+            let unique = self.next_connection.fetch_add(1, Ordering::Relaxed)
+                ^ self.clock.now().0.rotate_left(32);
+            bytes[..8].copy_from_slice(&unique.to_le_bytes());
+        }
+        bytes
+            .iter()
+            .map(|b| char::from(ALPHABET[usize::from(b & 63)]))
+            .collect()
+    }
+
+    /// Appends records. [`Lsn::NONE`] if there were none; an error is the log's refusal.
+    pub(crate) fn try_append(&self, batch: &Batch) -> Result<Lsn, ternmq_journal::LogError> {
+        if batch.is_empty() {
+            return Ok(Lsn::NONE);
+        }
+        self.log.append(batch).map(|index| Lsn(index.0))
+    }
+
+    /// Appends records that nobody is promised. A log that takes none any more says so to those who publish.
+    pub(crate) fn append(&self, batch: &Batch) {
+        if let Err(error) = self.try_append(batch) {
+            tracing::warn!(%error, records = batch.len(), "journal refused records");
+        }
+    }
+
+    /// Does what a step left to be done, once its lock is released: notices, timers, records, dead letters, the end
+    /// of queues. Every [`QueueCell::update`] is followed by one of these.
+    pub(crate) fn follow_up(&self, cell: &Arc<QueueCell>, work: &mut Work, now: Timestamp) {
+        self.collect(cell, work);
+        if work.dead.is_empty() && work.ended.is_empty() {
+            return;
+        }
+        loop {
+            if let Some((source, dead)) = work.dead.pop_front() {
+                self.dead_letter(&source, &dead, work, now);
+            } else if let Some(ended) = work.ended.pop() {
+                self.delete_queue(&ended.vhost, ended.id, work);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Takes up one step's leftovers; what may touch other queues is put off to [`Inner::follow_up`]'s loop.
+    pub(crate) fn collect(&self, cell: &Arc<QueueCell>, work: &mut Work) {
+        for (mailbox, notice) in work.notices.drain(..) {
+            mailbox.push(notice);
+        }
+        if let Some(deadline) = work.arm.take() {
+            self.timers.arm(deadline, cell);
+        }
+        let delta = std::mem::take(&mut work.resident_delta);
+        if delta != 0
+            && let Some(change) = self.pressure.add(delta)
+        {
+            self.tell_all(&change);
+        }
+        let effects = &mut work.effects;
+        if !effects.settled.is_empty() || !effects.returned.is_empty() {
+            work.batch.clear();
+            if !effects.settled.is_empty() {
+                work.batch
+                    .record(|out| record::settled(cell.id, &effects.settled, out));
+            }
+            if !effects.returned.is_empty() {
+                work.batch
+                    .record(|out| record::returned(cell.id, &effects.returned, out));
+            }
+            self.append(&work.batch);
+        }
+        if effects.dropped > 0 {
+            self.metrics.dropped(effects.dropped);
+        }
+        work.dead
+            .extend(effects.dead.drain(..).map(|dead| (cell.clone(), dead)));
+        match effects.delete.take() {
+            None => {}
+            Some(reason @ (DeleteReason::Unused | DeleteReason::Expired)) => {
+                tracing::debug!(queue = %cell.name, vhost = %cell.vhost.name, ?reason, "queue deleted itself");
+                work.ended.push(cell.clone());
+            }
+        }
+        effects.clear();
+    }
+
+    fn tell_all(&self, notice: &Notice) {
+        tracing::warn!(
+            ?notice,
+            bytes = self.pressure.resident(),
+            "memory pressure changed"
+        );
+        for client in &self.clients {
+            client.mailbox.push(notice.clone());
+        }
+    }
+}

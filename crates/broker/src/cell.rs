@@ -1,0 +1,203 @@
+//! One queue behind its lock, and who is to be told of what happens in it.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use ternmq_core::error::Refusal;
+use ternmq_core::id::{QueueId, Timestamp};
+use ternmq_core::policy::DeadLetterTarget;
+use ternmq_core::queue::{ConsumerKey, ConsumerSpec, Counts, Effects, Queue};
+use ternmq_core::topology::QueueDecl;
+
+use crate::mailbox::{Mailbox, Notice, Token};
+use crate::vhost::Vhost;
+use crate::work::Work;
+
+/// A queue of this node. Everything that happens to it goes through [`QueueCell::update`].
+pub(crate) struct QueueCell {
+    pub(crate) id: QueueId,
+    pub(crate) name: Box<str>,
+    pub(crate) durable: bool,
+    /// Messages that are not durable are at-most-once here.
+    pub(crate) transient_at_most_once: bool,
+    pub(crate) vhost: Arc<Vhost>,
+    state: Mutex<State>,
+}
+
+struct State {
+    queue: Queue,
+    /// By the index of the consumer's key.
+    subscribers: Vec<Option<Subscriber>>,
+    /// The earliest deadline that the timers know of.
+    armed: Option<Timestamp>,
+}
+
+struct Subscriber {
+    key: ConsumerKey,
+    mailbox: Arc<Mailbox>,
+    token: Token,
+}
+
+impl QueueCell {
+    pub(crate) fn new(id: QueueId, decl: &QueueDecl, vhost: Arc<Vhost>, queue: Queue) -> Self {
+        let transient_at_most_once = queue.settings().at_most_once.transient;
+        let state = State {
+            queue,
+            subscribers: Vec::new(),
+            armed: None,
+        };
+        // An exclusive queue ends with its connection, so nothing of it outlives the process.
+        let durable = decl.durable && decl.exclusive.is_none();
+        Self {
+            id,
+            name: decl.name.clone(),
+            durable,
+            transient_at_most_once,
+            vhost,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Runs one step of the queue under its lock and gathers in `work` what has to follow once it is released.
+    /// The step does memory work only.
+    pub(crate) fn update<R>(
+        &self,
+        work: &mut Work,
+        step: impl FnOnce(&mut Queue, &mut Effects) -> R,
+    ) -> R {
+        let mut state = self.state.lock();
+        let before = state.queue.resident_bytes();
+        let result = step(&mut state.queue, &mut work.effects);
+        state.gather(work, before);
+        result
+    }
+
+    /// Adds a consumer and remembers where its notices go.
+    pub(crate) fn subscribe(
+        &self,
+        work: &mut Work,
+        now: Timestamp,
+        spec: ConsumerSpec,
+        to: (Arc<Mailbox>, Token),
+    ) -> Result<ConsumerKey, Refusal> {
+        let mut state = self.state.lock();
+        let before = state.queue.resident_bytes();
+        let key = state
+            .queue
+            .add_consumer(now, spec, &mut work.effects)
+            .map_err(|_| Refusal::ExclusiveUse(self.name.clone()))?;
+        if state.subscribers.len() <= key.index() {
+            state.subscribers.resize_with(key.index() + 1, || None);
+        }
+        state.subscribers[key.index()] = Some(Subscriber {
+            key,
+            mailbox: to.0,
+            token: to.1,
+        });
+        state.gather(work, before);
+        Ok(key)
+    }
+
+    /// Removes a consumer; nobody hears of it any more.
+    pub(crate) fn unsubscribe(&self, work: &mut Work, now: Timestamp, key: ConsumerKey) {
+        let mut state = self.state.lock();
+        let before = state.queue.resident_bytes();
+        if state.subscriber(key).is_some() {
+            state.subscribers[key.index()] = None;
+        }
+        state.queue.remove_consumer(now, key, &mut work.effects);
+        state.gather(work, before);
+    }
+
+    /// Lets the queue act on what is due.
+    pub(crate) fn expire(&self, work: &mut Work, now: Timestamp) {
+        let mut state = self.state.lock();
+        let before = state.queue.resident_bytes();
+        state.armed = None;
+        state.queue.expire(now, &mut work.effects);
+        state.gather(work, before);
+    }
+
+    /// Where the queue's dead messages go.
+    pub(crate) fn dead_letter_target(&self) -> Option<DeadLetterTarget> {
+        self.state.lock().queue.settings().dead_letter.clone()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.state.lock().queue.counts()
+    }
+}
+
+impl State {
+    fn subscriber(&self, key: ConsumerKey) -> Option<&Subscriber> {
+        self.subscribers
+            .get(key.index())?
+            .as_ref()
+            .filter(|s| s.key == key)
+    }
+
+    /// Notices, timer and memory account of the step just done. `before` is what the queue held in memory.
+    fn gather(&mut self, work: &mut Work, before: usize) {
+        let Work {
+            effects,
+            notices,
+            arm,
+            resident_delta,
+            ..
+        } = work;
+        for key in effects.ready.drain(..) {
+            if let Some(s) = self.subscriber(key) {
+                notices.push((s.mailbox.clone(), Notice::Ready(s.token)));
+            }
+        }
+        for key in effects.cancelled.drain(..) {
+            if let Some(s) = self.subscriber(key) {
+                notices.push((s.mailbox.clone(), Notice::Cancelled(s.token)));
+                self.subscribers[key.index()] = None;
+            }
+        }
+        *resident_delta += signed(self.queue.resident_bytes()) - signed(before);
+        if let Some(deadline) = self.queue.next_deadline()
+            && self.armed.is_none_or(|armed| deadline < armed)
+        {
+            self.armed = Some(deadline);
+            *arm = Some(deadline);
+        }
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// A queue as an adapter holds it: to settle what it was delivered. Equal if the queue is the same.
+#[derive(Clone)]
+pub struct QueueHandle(pub(crate) Arc<QueueCell>);
+
+impl QueueHandle {
+    /// The queue's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl PartialEq for QueueHandle {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for QueueHandle {}
+
+impl Hash for QueueHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl std::fmt::Debug for QueueHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("QueueHandle").field(&self.0.name).finish()
+    }
+}

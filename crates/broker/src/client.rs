@@ -1,0 +1,79 @@
+//! One connection's hold on the broker: the four verbs are its methods.
+
+use std::sync::Arc;
+
+use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
+
+use crate::broker::Inner;
+use crate::mailbox::Mailbox;
+use crate::route_cache::RouteCache;
+use crate::users::User;
+use crate::vhost::Vhost;
+use crate::work::Work;
+
+/// A connection that is logged in and works in one vhost. Owned by the connection's machine; dropping it closes it.
+///
+/// The verbs are in `declare.rs`, `publish.rs`, `deliver.rs` and `settle.rs`.
+pub struct Client {
+    pub(crate) broker: Arc<Inner>,
+    pub(crate) vhost: Arc<Vhost>,
+    pub(crate) id: ConnectionId,
+    pub(crate) user: Arc<User>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) route_cache: RouteCache,
+    pub(crate) work: Work,
+    /// Indexes of the last turn's refused messages.
+    pub(crate) rejected: Vec<usize>,
+    /// Exclusive queues declared here; they go with the connection.
+    pub(crate) exclusive: Vec<QueueId>,
+    pub(crate) closed: bool,
+}
+
+impl Client {
+    /// Identity of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Who is logged in.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The vhost's name.
+    pub fn vhost(&self) -> &str {
+        &self.vhost.name
+    }
+
+    /// Where the connection's notices come in.
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// A buffer for laying out a message, kept from message to message.
+    pub fn scratch(&mut self) -> &mut Vec<u8> {
+        &mut self.work.scratch
+    }
+
+    /// Ends the connection's hold: its exclusive queues go. Deliveries that are still unsettled were settled by the
+    /// adapter before, and its consumers cancelled. Does nothing the second time.
+    pub fn close(&mut self) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        for id in std::mem::take(&mut self.exclusive) {
+            self.broker.delete_queue(&self.vhost, id, &mut self.work);
+        }
+        self.broker.forget_client(self.id);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.broker.clock.now()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

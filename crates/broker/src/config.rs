@@ -1,0 +1,72 @@
+//! What the operator can set.
+
+/// Settings of the broker, apart from those of its protocols.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// Virtual hosts. Default: `/`.
+    pub vhosts: Vec<String>,
+    /// Who may log in. Default: `guest`, password `guest`, from loopback only. The first one is also the user of
+    /// clients that are let in without credentials.
+    pub users: Vec<UserConfig>,
+    /// Connections that are logged in at once. Default: 100,000.
+    pub connections_max: u64,
+    /// Publishers pause while messages hold more memory than this, in bytes. Default: 2 GiB.
+    pub memory_high_bytes: u64,
+    /// Retained messages per vhost. Default: 1,000,000.
+    pub retained_messages_max: usize,
+    /// Bytes of retained messages per vhost. Default: 256 MiB.
+    pub retained_bytes_max: usize,
+    /// Messages that wait for their time (delayed wills). Default: 1,000,000.
+    pub scheduled_max: usize,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            vhosts: vec!["/".to_owned()],
+            users: vec![UserConfig::default()],
+            connections_max: 100_000,
+            memory_high_bytes: 2 << 30,
+            retained_messages_max: 1_000_000,
+            retained_bytes_max: 256 << 20,
+            scheduled_max: 1_000_000,
+        }
+    }
+}
+
+/// Somebody who may log in.
+#[derive(Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    /// Login name.
+    pub name: String,
+    /// Password.
+    pub password: String,
+    /// Vhosts the user may work in; absent: all.
+    #[serde(default)]
+    pub vhosts: Option<Vec<String>>,
+    /// Whether the user may log in from this machine only.
+    #[serde(default)]
+    pub loopback_only: bool,
+}
+
+impl Default for UserConfig {
+    fn default() -> Self {
+        Self {
+            name: "guest".to_owned(),
+            password: "guest".to_owned(),
+            vhosts: None,
+            loopback_only: true,
+        }
+    }
+}
+
+impl std::fmt::Debug for UserConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserConfig")
+            .field("name", &self.name)
+            .field("vhosts", &self.vhosts)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! The deliver verb: consuming, draining what was assigned, and getting one message.
+
+use ternmq_core::error::Refusal;
+use ternmq_core::id::Timestamp;
+use ternmq_core::queue::{Budget, ConsumerKey, ConsumerSpec, Credit, Delivery};
+
+use crate::cell::QueueHandle;
+use crate::client::Client;
+use crate::mailbox::Token;
+
+/// A consumer of this connection. Give it back to [`Client::cancel`].
+#[derive(Debug)]
+pub struct Consumer {
+    queue: QueueHandle,
+    key: ConsumerKey,
+}
+
+impl Consumer {
+    /// The queue it consumes, to settle its deliveries.
+    pub fn queue(&self) -> &QueueHandle {
+        &self.queue
+    }
+}
+
+/// One message taken by [`Client::get`].
+#[derive(Debug)]
+pub struct Got {
+    /// The message and its lease.
+    pub delivery: Delivery,
+    /// To settle it.
+    pub queue: QueueHandle,
+    /// Ready messages that are left.
+    pub ready: u64,
+}
+
+impl Client {
+    /// Begins to consume. [`crate::mailbox::Notice::Ready`] with `token` says when to [`Client::drain`].
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Locked`], [`Refusal::ExclusiveUse`].
+    pub fn consume(
+        &mut self,
+        queue: &str,
+        spec: ConsumerSpec,
+        token: Token,
+    ) -> Result<Consumer, Refusal> {
+        let now = self.now();
+        let cell = self.cell(queue)?;
+        let key = cell.subscribe(&mut self.work, now, spec, (self.mailbox.clone(), token))?;
+        self.broker.follow_up(&cell, &mut self.work, now);
+        Ok(Consumer {
+            queue: QueueHandle(cell),
+            key,
+        })
+    }
+
+    /// Ends a consumer. What it was assigned and did not drain goes back untouched; what it drained and did not
+    /// settle stays leased.
+    pub fn cancel(&mut self, consumer: Consumer) {
+        let now = self.now();
+        let Consumer {
+            queue: QueueHandle(cell),
+            key,
+        } = consumer;
+        cell.unsubscribe(&mut self.work, now, key);
+        self.broker.follow_up(&cell, &mut self.work, now);
+    }
+
+    /// Takes assigned messages, within the budget. Returns whether more are waiting: come back without a notice.
+    pub fn drain(
+        &mut self,
+        consumer: &Consumer,
+        budget: Budget,
+        out: &mut Vec<Delivery>,
+        now: Timestamp,
+    ) -> bool {
+        let cell = &consumer.queue.0;
+        let more = cell.update(&mut self.work, |queue, effects| {
+            queue.drain(now, consumer.key, budget, out, effects)
+        });
+        self.broker.follow_up(cell, &mut self.work, now);
+        more
+    }
+
+    /// Changes a consumer's credit; what it holds stays counted.
+    pub fn set_credit(&mut self, consumer: &Consumer, credit: Credit) {
+        let now = self.now();
+        let cell = &consumer.queue.0;
+        cell.update(&mut self.work, |queue, effects| {
+            queue.set_credit(now, consumer.key, credit, effects);
+        });
+        self.broker.follow_up(cell, &mut self.work, now);
+    }
+
+    /// Tells a consumer's queue that its shared credit came back.
+    pub fn replenish(&mut self, consumer: &Consumer) {
+        let now = self.now();
+        let cell = &consumer.queue.0;
+        cell.update(&mut self.work, |queue, effects| {
+            queue.replenish(now, consumer.key, effects);
+        });
+        self.broker.follow_up(cell, &mut self.work, now);
+    }
+
+    /// Takes one message, if there is a ready one.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Locked`].
+    pub fn get(&mut self, queue: &str, auto_ack: bool) -> Result<Option<Got>, Refusal> {
+        let now = self.now();
+        let cell = self.cell(queue)?;
+        let got = cell.update(&mut self.work, |queue, effects| {
+            queue.get(now, auto_ack, effects)
+        });
+        self.broker.follow_up(&cell, &mut self.work, now);
+        Ok(got.map(|(delivery, ready)| Got {
+            delivery,
+            queue: QueueHandle(cell),
+            ready,
+        }))
+    }
+}

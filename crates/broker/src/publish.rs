@@ -1,0 +1,283 @@
+//! The publish verb: from a turn of messages to the queues they reach.
+
+use std::sync::Arc;
+
+use ternmq_core::error::Refusal;
+use ternmq_core::id::{Lsn, Timestamp};
+use ternmq_core::message::Message;
+use ternmq_core::queue::{Admission, Incoming};
+use ternmq_core::record;
+use ternmq_core::routing::RouteRequest;
+use ternmq_core::tags::Tags;
+use ternmq_journal::LogError;
+
+use crate::broker::Inner;
+use crate::cell::QueueCell;
+use crate::client::Client;
+use crate::work::Work;
+
+/// Where messages of one exchange and key go, as of one version of the topology.
+pub struct Route {
+    version: u64,
+    targets: Box<[Target]>,
+    durable: bool,
+}
+
+/// One queue on a route.
+pub(crate) struct Target {
+    pub(crate) cell: Arc<QueueCell>,
+    pub(crate) tags: Tags,
+    pub(crate) at_most_once: bool,
+}
+
+impl Route {
+    pub(crate) fn new(version: u64, targets: Box<[Target]>) -> Self {
+        let durable = targets.iter().any(Target::durable);
+        Self {
+            version,
+            targets,
+            durable,
+        }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Whether it leads nowhere.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+}
+
+impl Target {
+    /// Whether a durable message must be journalled for this queue.
+    pub(crate) fn durable(&self) -> bool {
+        self.cell.durable && !self.at_most_once
+    }
+
+    pub(crate) fn incoming(&self, message: Message, lsn: Lsn) -> Incoming {
+        let lsn = if self.durable() { lsn } else { Lsn::NONE };
+        let at_most_once =
+            self.at_most_once || self.cell.transient_at_most_once && !message.durable();
+        Incoming {
+            message,
+            lsn,
+            tags: self.tags.clone(),
+            at_most_once,
+        }
+    }
+}
+
+/// The publishes that one read brought, in order.
+#[derive(Default)]
+pub struct Turn {
+    messages: Vec<Message>,
+    /// Consecutive messages of one route: the route, and the index behind the last one.
+    runs: Vec<(Arc<Route>, usize)>,
+    durable: bool,
+}
+
+impl Turn {
+    /// An empty turn.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a message and returns its index in the turn.
+    pub fn push(&mut self, message: Message, route: Arc<Route>) -> usize {
+        self.durable |= route.durable && message.durable();
+        self.messages.push(message);
+        let end = self.messages.len();
+        match self.runs.last_mut() {
+            Some((last, run_end)) if Arc::ptr_eq(last, &route) => *run_end = end,
+            _ => self.runs.push((route, end)),
+        }
+        end - 1
+    }
+
+    /// How many publishes.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.messages.clear();
+        self.runs.clear();
+        self.durable = false;
+    }
+}
+
+/// What became of a turn.
+pub struct Published<'a> {
+    /// When this record is committed, every message of the turn is safe that had to be; [`Lsn::NONE`] if none had.
+    pub lsn: Lsn,
+    /// Messages that some queue refused, by their index in the turn, ascending. All others are taken.
+    pub rejected: &'a [usize],
+}
+
+impl Client {
+    /// Where a publish goes now. Cached by exchange and key as long as the topology stays the same.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] and [`Refusal::InternalExchange`], at the publish that they belong to.
+    pub fn route(&mut self, request: &RouteRequest<'_>) -> Result<Arc<Route>, Refusal> {
+        let version = self.vhost.version();
+        if let Some(route) = self.route_cache.get(request, version) {
+            return Ok(route.clone());
+        }
+        let routes = &mut self.work.routes;
+        let route = self.vhost.read(|space| {
+            space.topology.route(request, routes)?;
+            Ok::<_, Refusal>(Arc::new(space.resolve(&routes.targets)))
+        })?;
+        if routes.cacheable {
+            self.route_cache.put(request, route.clone());
+        }
+        Ok(route)
+    }
+
+    /// Publishes a turn and clears it: one journal append, then each queue is locked once per run of messages
+    /// that go the same way.
+    pub fn publish(&mut self, turn: &mut Turn, now: Timestamp) -> Published<'_> {
+        let lsn = self
+            .broker
+            .publish(turn, &mut self.work, &mut self.rejected, now);
+        Published {
+            lsn,
+            rejected: &self.rejected,
+        }
+    }
+}
+
+impl Inner {
+    /// See [`Client::publish`]. `rejected` is filled with the indexes of refused messages.
+    pub(crate) fn publish(
+        &self,
+        turn: &mut Turn,
+        work: &mut Work,
+        rejected: &mut Vec<usize>,
+        now: Timestamp,
+    ) -> Lsn {
+        rejected.clear();
+        let Ok((first, last)) = self.journal_turn(turn, work) else {
+            rejected.extend(0..turn.len());
+            turn.clear();
+            return Lsn::NONE;
+        };
+        let mut next_lsn = first.0;
+        let mut start = 0;
+        let mut messages = turn.messages.drain(..);
+        for (route, end) in turn.runs.drain(..) {
+            let count = end - start;
+            let run = Run {
+                route: &route,
+                start,
+                first_lsn: next_lsn,
+                now,
+            };
+            start = end;
+            let Some((last, others)) = route.targets.split_last() else {
+                messages.by_ref().take(count).for_each(drop);
+                continue;
+            };
+            for target in others {
+                let copies = messages.as_slice()[..count].iter().cloned();
+                run.enqueue(target, copies, work, rejected);
+                self.follow_up(&target.cell, work, now);
+            }
+            next_lsn = run.enqueue(last, messages.by_ref().take(count), work, rejected);
+            self.follow_up(&last.cell, work, now);
+        }
+        drop(messages);
+        turn.clear();
+        rejected.sort_unstable();
+        rejected.dedup();
+        last
+    }
+
+    /// Appends the durable messages of a turn. Returns the places of the first and the last of them.
+    fn journal_turn(&self, turn: &Turn, work: &mut Work) -> Result<(Lsn, Lsn), LogError> {
+        if !turn.durable {
+            return Ok((Lsn::NONE, Lsn::NONE));
+        }
+        let batch = &mut work.batch;
+        batch.clear();
+        let mut start = 0;
+        for (route, end) in &turn.runs {
+            for message in turn.messages[start..*end]
+                .iter()
+                .filter(|m| route.durable && m.durable())
+            {
+                let targets = route.targets.iter().filter(|t| t.durable());
+                batch.record(|out| {
+                    record::published(
+                        message,
+                        targets.map(|t| (t.cell.id, t.tags.as_slice())),
+                        out,
+                    );
+                });
+            }
+            start = *end;
+        }
+        let count = batch.len() as u64;
+        let first = self.try_append(batch).inspect_err(
+            |error| tracing::warn!(%error, messages = count, "journal refused publishes"),
+        )?;
+        Ok((
+            first,
+            if first.is_some() {
+                Lsn(first.0 + count - 1)
+            } else {
+                Lsn::NONE
+            },
+        ))
+    }
+}
+
+/// A run of messages that go the same way.
+struct Run<'a> {
+    route: &'a Route,
+    start: usize,
+    /// Where the run's first durable message lies in the journal.
+    first_lsn: u64,
+    now: Timestamp,
+}
+
+impl Run<'_> {
+    /// Puts the run into one queue. Returns where the next run's first durable message lies.
+    fn enqueue(
+        &self,
+        target: &Target,
+        messages: impl Iterator<Item = Message>,
+        work: &mut Work,
+        rejected: &mut Vec<usize>,
+    ) -> u64 {
+        let mut next_lsn = self.first_lsn;
+        target.cell.update(work, |queue, effects| {
+            for (index, message) in (self.start..).zip(messages) {
+                let lsn = if self.route.durable && message.durable() {
+                    next_lsn += 1;
+                    Lsn(next_lsn - 1)
+                } else {
+                    Lsn::NONE
+                };
+                if queue.enqueue(self.now, target.incoming(message, lsn), effects)
+                    == Admission::Rejected
+                {
+                    rejected.push(index);
+                }
+            }
+        });
+        next_lsn
+    }
+}

@@ -1,0 +1,25 @@
+//! The settle verb: what became of deliveries.
+
+use ternmq_core::id::{Position, Timestamp};
+use ternmq_core::queue::Outcome;
+
+use crate::cell::QueueHandle;
+use crate::client::Client;
+
+impl Client {
+    /// Settles deliveries of one queue, in the order they were delivered. Those that the queue no longer knows are
+    /// passed over.
+    pub fn settle(
+        &mut self,
+        queue: &QueueHandle,
+        positions: &[Position],
+        outcome: Outcome,
+        now: Timestamp,
+    ) {
+        let cell = &queue.0;
+        cell.update(&mut self.work, |queue, effects| {
+            queue.settle(now, positions, outcome, effects)
+        });
+        self.broker.follow_up(cell, &mut self.work, now);
+    }
+}

@@ -1,0 +1,307 @@
+//! What is ever made durable: facts, in a canonical form.
+//!
+//! A record says what happened, never what was asked for: targets are resolved, messages are named by the place of
+//! their own record ([`Lsn`]). Replay routes nothing, compares no clocks and decides nothing.
+//!
+//! # Layout, version 1
+//! ```text
+//! record  = version (1 byte, 1)  kind (1 byte)  fields
+//! number  = unsigned LEB128            text, bytes = number of bytes, bytes
+//! flag    = 1 byte, 0 or 1             list        = number of items, items
+//! option  = flag, then the value if it is 1
+//!
+//!  1 exchange declared  vhost name kind durable auto_delete internal arguments(table)
+//!  2 exchange deleted   vhost name
+//!  3 queue declared     vhost id name durable auto_delete arguments(table)
+//!  4 queue deleted      vhost id
+//!  5 bound              vhost source destination(0 queue, 1 exchange; name) syntax key arguments(table)
+//!                       options(tag?, excluded publisher?, at_most_once)
+//!  6 unbound            vhost source destination syntax key arguments(table)
+//!  7 published          message targets(list of queue id, list of tags)
+//!  8 settled            queue, ranges(list of first lsn minus the end of the range before, length)
+//!  9 returned           queue, list of (lsn, attempts, failures), absolute counters
+//! 10 moved              queue, option(lsn left behind), message, targets
+//! 11 retained           vhost topic option(message)
+//!
+//! message = flags(1 byte: durable 1, slashed 2, priority 4, ttl 8, publisher 16, extras 32) format(1 byte)
+//!           received_at exchange key native body priority? ttl_ms? publisher? extras?
+//! extras  = list of cc, list of bcc, hide_cc, option(history)
+//! history = list of deaths, first place, last place
+//! death   = reason(1 byte) queue exchange list of keys, syntax, count first_time last_time option(ttl)
+//! place   = reason(1 byte) queue exchange
+//! table   = list of (name, value); value = type(1 byte) and its bytes, see `value.rs`
+//! ```
+
+mod message;
+mod read;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+pub use read::{Formats, RecordError, decode};
+
+use crate::id::{Lsn, QueueId};
+use crate::message::Message;
+use crate::queue::Returned;
+use crate::routing::key::KeySyntax;
+use crate::topology::{BindingDecl, BindingOptions, Destination, ExchangeDecl, QueueDecl};
+use crate::value::Headers;
+
+/// Version of the layout above.
+pub const VERSION: u8 = 1;
+
+/// Nesting of tables and lists in arguments that records carry; deeper values are refused when declared.
+pub const DEPTH_MAX: usize = 64;
+
+pub(crate) mod kind {
+    pub(crate) const EXCHANGE_DECLARED: u8 = 1;
+    pub(crate) const EXCHANGE_DELETED: u8 = 2;
+    pub(crate) const QUEUE_DECLARED: u8 = 3;
+    pub(crate) const QUEUE_DELETED: u8 = 4;
+    pub(crate) const BOUND: u8 = 5;
+    pub(crate) const UNBOUND: u8 = 6;
+    pub(crate) const PUBLISHED: u8 = 7;
+    pub(crate) const SETTLED: u8 = 8;
+    pub(crate) const RETURNED: u8 = 9;
+    pub(crate) const MOVED: u8 = 10;
+    pub(crate) const RETAINED: u8 = 11;
+}
+
+/// A binding as a record names it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BindingRecord {
+    /// The exchange it leads from.
+    pub source: Box<str>,
+    /// Whether it leads to an exchange rather than a queue.
+    pub to_exchange: bool,
+    /// Where it leads to.
+    pub destination: Box<str>,
+    /// How the key is written.
+    pub syntax: KeySyntax,
+    /// The binding key.
+    pub key: Bytes,
+    /// Its arguments.
+    pub arguments: Headers,
+}
+
+/// A queue and the tags of the bindings by which a message reached it.
+pub type TargetRecord = (QueueId, Vec<u32>);
+
+/// A record, read back.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// A durable exchange came to be.
+    ExchangeDeclared(Box<str>, ExchangeDecl),
+    /// An exchange went, with its bindings.
+    ExchangeDeleted(Box<str>, Box<str>),
+    /// A durable queue came to be.
+    QueueDeclared(Box<str>, QueueId, QueueDecl),
+    /// A queue went, with its bindings and messages.
+    QueueDeleted(Box<str>, QueueId),
+    /// A durable binding came to be, or its options changed.
+    Bound(Box<str>, BindingRecord, BindingOptions),
+    /// A binding went.
+    Unbound(Box<str>, BindingRecord),
+    /// A message entered queues; its identity is the place of this record.
+    Published(Message, Vec<TargetRecord>),
+    /// Messages left a queue for good.
+    Settled(QueueId, Vec<Lsn>),
+    /// Messages came back to a queue, with their counters of attempts and failures.
+    Returned(QueueId, Vec<Returned>),
+    /// A message left one queue and entered others; its identity there is the place of this record.
+    Moved {
+        /// The queue it left.
+        source: QueueId,
+        /// Its identity there, if it had one.
+        left: Option<Lsn>,
+        /// The message as it went on.
+        message: Message,
+        /// The queues it entered.
+        targets: Vec<TargetRecord>,
+    },
+    /// A topic's retained message changed, or went.
+    Retained(Box<str>, Bytes, Option<Message>),
+}
+
+fn begin(kind: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[VERSION, kind]);
+}
+
+/// Appends an unsigned LEB128 number.
+fn number(mut n: u64, out: &mut Vec<u8>) {
+    while n >= 0x80 {
+        out.push(n.to_le_bytes()[0] | 0x80);
+        n >>= 7;
+    }
+    out.push(n.to_le_bytes()[0]);
+}
+
+fn bytes(b: &[u8], out: &mut Vec<u8>) {
+    number(b.len() as u64, out);
+    out.extend_from_slice(b);
+}
+
+fn flag(f: bool, out: &mut Vec<u8>) {
+    out.push(f.into());
+}
+
+fn syntax(s: KeySyntax, out: &mut Vec<u8>) {
+    out.push(match s {
+        KeySyntax::Dotted => 0,
+        KeySyntax::Slashed => 1,
+    });
+}
+
+/// A durable exchange came to be.
+pub fn exchange_declared(vhost: &str, decl: &ExchangeDecl, out: &mut Vec<u8>) {
+    begin(kind::EXCHANGE_DECLARED, out);
+    bytes(vhost.as_bytes(), out);
+    bytes(decl.name.as_bytes(), out);
+    bytes(decl.kind.name().as_bytes(), out);
+    flag(decl.durable, out);
+    flag(decl.auto_delete, out);
+    flag(decl.internal, out);
+    value::table(&decl.arguments, out);
+}
+
+/// An exchange went, with its bindings.
+pub fn exchange_deleted(vhost: &str, name: &str, out: &mut Vec<u8>) {
+    begin(kind::EXCHANGE_DELETED, out);
+    bytes(vhost.as_bytes(), out);
+    bytes(name.as_bytes(), out);
+}
+
+/// A durable queue came to be. Exclusive queues never get here: they end with their connection.
+pub fn queue_declared(vhost: &str, id: QueueId, decl: &QueueDecl, out: &mut Vec<u8>) {
+    begin(kind::QUEUE_DECLARED, out);
+    bytes(vhost.as_bytes(), out);
+    number(id.0, out);
+    bytes(decl.name.as_bytes(), out);
+    flag(decl.durable, out);
+    flag(decl.auto_delete, out);
+    value::table(&decl.arguments, out);
+}
+
+/// A queue went, with its bindings and messages.
+pub fn queue_deleted(vhost: &str, id: QueueId, out: &mut Vec<u8>) {
+    begin(kind::QUEUE_DELETED, out);
+    bytes(vhost.as_bytes(), out);
+    number(id.0, out);
+}
+
+fn binding(vhost: &str, b: &BindingDecl<'_>, out: &mut Vec<u8>) {
+    bytes(vhost.as_bytes(), out);
+    bytes(b.source.as_bytes(), out);
+    let (to_exchange, name) = match b.destination {
+        Destination::Queue(name) => (false, name),
+        Destination::Exchange(name) => (true, name),
+    };
+    flag(to_exchange, out);
+    bytes(name.as_bytes(), out);
+    syntax(b.syntax, out);
+    bytes(b.key, out);
+    value::table(b.arguments, out);
+}
+
+/// A durable binding came to be, or its options changed.
+pub fn bound(vhost: &str, b: &BindingDecl<'_>, out: &mut Vec<u8>) {
+    begin(kind::BOUND, out);
+    binding(vhost, b, out);
+    option(b.options.tag, out, |tag, out| number(tag.into(), out));
+    option(b.options.exclude_publisher, out, |p, out| number(p.0, out));
+    flag(b.options.at_most_once, out);
+}
+
+/// A binding went.
+pub fn unbound(vhost: &str, b: &BindingDecl<'_>, out: &mut Vec<u8>) {
+    begin(kind::UNBOUND, out);
+    binding(vhost, b, out);
+}
+
+fn option<T>(value: Option<T>, out: &mut Vec<u8>, write: impl FnOnce(T, &mut Vec<u8>)) {
+    flag(value.is_some(), out);
+    if let Some(value) = value {
+        write(value, out);
+    }
+}
+
+fn targets<'a>(targets: impl Iterator<Item = (QueueId, &'a [u32])> + Clone, out: &mut Vec<u8>) {
+    number(targets.clone().count() as u64, out);
+    for (queue, tags) in targets {
+        number(queue.0, out);
+        number(tags.len() as u64, out);
+        for tag in tags {
+            number((*tag).into(), out);
+        }
+    }
+}
+
+/// A message entered durable queues.
+pub fn published<'a>(
+    message: &Message,
+    to: impl Iterator<Item = (QueueId, &'a [u32])> + Clone,
+    out: &mut Vec<u8>,
+) {
+    begin(kind::PUBLISHED, out);
+    message::write(message, out);
+    targets(to, out);
+}
+
+/// Messages left a queue for good. Consecutive places become one range.
+pub fn settled(queue: QueueId, lsns: &[Lsn], out: &mut Vec<u8>) {
+    begin(kind::SETTLED, out);
+    number(queue.0, out);
+    let ranges = || lsns.chunk_by(|a, b| b.0 == a.0.wrapping_add(1));
+    number(ranges().count() as u64, out);
+    let mut end = 0_u64;
+    for range in ranges() {
+        // Ranges may go backwards when returned messages are settled late: the difference wraps.
+        let first = range.first().map_or(0, |lsn| lsn.0);
+        number(first.wrapping_sub(end), out);
+        number(range.len() as u64, out);
+        end = first.wrapping_add(range.len() as u64);
+    }
+}
+
+/// Messages came back to a queue; the counters are absolute.
+pub fn returned(queue: QueueId, messages: &[Returned], out: &mut Vec<u8>) {
+    begin(kind::RETURNED, out);
+    number(queue.0, out);
+    number(messages.len() as u64, out);
+    for message in messages {
+        number(message.lsn.0, out);
+        number(message.attempts.into(), out);
+        number(message.failures.into(), out);
+    }
+}
+
+/// A message left one queue and entered others, both or neither.
+pub fn moved<'a>(
+    source: QueueId,
+    left: Lsn,
+    message: &Message,
+    to: impl Iterator<Item = (QueueId, &'a [u32])> + Clone,
+    out: &mut Vec<u8>,
+) {
+    begin(kind::MOVED, out);
+    number(source.0, out);
+    option(left.is_some().then_some(left), out, |lsn, out| {
+        number(lsn.0, out);
+    });
+    message::write(message, out);
+    targets(to, out);
+}
+
+/// A topic's retained message changed, or went.
+pub fn retained(vhost: &str, topic: &[u8], message: Option<&Message>, out: &mut Vec<u8>) {
+    begin(kind::RETAINED, out);
+    bytes(vhost.as_bytes(), out);
+    bytes(topic, out);
+    option(message, out, message::write);
+}
