@@ -1,7 +1,36 @@
-//! TernMQ's AMQP 0.9.1 adapter.
+//! TernMQ's AMQP 0.9.1 adapter: the specification of 13 November 2008 with RabbitMQ's extensions and answers.
+//!
+//! It knows AMQP 0.9.1 and the broker's four verbs, and nothing of other protocols, sockets, tasks or clocks.
+//!
+//! ```text
+//! bytes ─► codec ─► connection (handshake, liveness, channels) ─► session (one channel) ─► broker
+//! bytes ◄─ codec ◄──────────────────────────────────────────────── session ◄───────────── broker
+//! ```
+//!
+//! Where to start: [`frame`] has the wire's units, `connection.rs` the states, `session/mod.rs` what a channel does.
+//!
+//! # Extensions
+//! `basic.nack`, `confirm.select`, `connection.blocked`, `connection.update-secret`, `basic.cancel` to clients,
+//! exchange-to-exchange bindings, CC and BCC, per-consumer `basic.qos`, consumer priorities.
+//!
+//! # Left out
+//! - `tx.select` is answered by connection error 540 `NOT_IMPLEMENTED`.
+//! - Direct reply-to (`amq.rabbitmq.reply-to`) is not there, and not among the server's capabilities.
+//! - Permissions on exchanges and queues are not checked; access to a vhost is.
+//! - A limit per consumer does not hold beside a limit per channel (`basic.qos` with `global`): the latter stands.
+//! - `no-local` is ignored, as RabbitMQ does; `immediate` is refused with 540, as RabbitMQ does.
 
 pub mod codec;
+pub mod config;
 pub mod frame;
+pub mod listener;
 pub mod mapping;
 pub mod properties;
 pub mod table;
+
+mod connection;
+mod error;
+mod session;
+
+pub use config::AmqpConfig;
+pub use listener::AmqpAcceptor;

@@ -82,6 +82,4 @@ impl Topology {
 }
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
-pub(crate) mod tests;
+mod tests;

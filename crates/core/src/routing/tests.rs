@@ -8,16 +8,16 @@ use crate::topology::{
 };
 use crate::value::Value;
 
-pub(crate) const BY: ConnectionId = ConnectionId(1);
+pub(super) const BY: ConnectionId = ConnectionId(1);
 
 /// A topology under test; queues are `q0`, `q1`, ... with their number as identity.
-pub(crate) struct Fixture {
-    pub(crate) topology: Topology,
+pub(super) struct Fixture {
+    pub(super) topology: Topology,
     routes: Routes,
 }
 
 /// A request that tests vary.
-pub(crate) fn request<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
+pub(super) fn request<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
     RouteRequest {
         exchange: exchange.as_bytes(),
         routing_key: key.as_bytes(),
@@ -29,14 +29,14 @@ pub(crate) fn request<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
     }
 }
 
-pub(crate) fn slashed<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
+pub(super) fn slashed<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
     RouteRequest {
         key_syntax: KeySyntax::Slashed,
         ..request(exchange, key)
     }
 }
 
-pub(crate) fn queue_decl(name: &str) -> QueueDecl {
+pub(super) fn queue_decl(name: &str) -> QueueDecl {
     QueueDecl {
         name: name.into(),
         durable: true,
@@ -46,7 +46,7 @@ pub(crate) fn queue_decl(name: &str) -> QueueDecl {
     }
 }
 
-pub(crate) fn exchange_decl(name: &str, kind: ExchangeKind) -> ExchangeDecl {
+pub(super) fn exchange_decl(name: &str, kind: ExchangeKind) -> ExchangeDecl {
     ExchangeDecl {
         name: name.into(),
         kind,
@@ -57,7 +57,7 @@ pub(crate) fn exchange_decl(name: &str, kind: ExchangeKind) -> ExchangeDecl {
     }
 }
 
-pub(crate) fn binding<'a>(
+pub(super) fn binding<'a>(
     source: &'a str,
     destination: Destination<'a>,
     key: &'a str,
@@ -74,7 +74,7 @@ pub(crate) fn binding<'a>(
 }
 
 impl Fixture {
-    pub(crate) fn new(queues: u64) -> Self {
+    pub(super) fn new(queues: u64) -> Self {
         let mut topology = Topology::new();
         for n in 0..queues {
             topology
@@ -87,7 +87,7 @@ impl Fixture {
         }
     }
 
-    pub(crate) fn exchange(&mut self, name: &str, kind: ExchangeKind) {
+    pub(super) fn exchange(&mut self, name: &str, kind: ExchangeKind) {
         assert!(
             self.topology
                 .declare_exchange(exchange_decl(name, kind))
@@ -95,31 +95,31 @@ impl Fixture {
         );
     }
 
-    pub(crate) fn with_alternate(&mut self, name: &str, kind: ExchangeKind, alternate: &str) {
+    pub(super) fn with_alternate(&mut self, name: &str, kind: ExchangeKind, alternate: &str) {
         let mut decl = exchange_decl(name, kind);
         decl.arguments
             .push("alternate-exchange", Value::text(alternate));
         assert!(self.topology.declare_exchange(decl).unwrap());
     }
 
-    pub(crate) fn bind(&mut self, source: &str, queue: &str, key: &str) {
+    pub(super) fn bind(&mut self, source: &str, queue: &str, key: &str) {
         self.bind_as(&binding(source, Destination::Queue(queue), key));
     }
 
-    pub(crate) fn bind_exchange(&mut self, source: &str, destination: &str, key: &str) {
+    pub(super) fn bind_exchange(&mut self, source: &str, destination: &str, key: &str) {
         self.bind_as(&binding(source, Destination::Exchange(destination), key));
     }
 
-    pub(crate) fn bind_as(&mut self, binding: &BindingDecl<'_>) {
+    pub(super) fn bind_as(&mut self, binding: &BindingDecl<'_>) {
         assert!(self.topology.bind(binding, BY).unwrap());
     }
 
-    pub(crate) fn targets(&mut self, request: &RouteRequest<'_>) -> Vec<RouteTarget> {
+    pub(super) fn targets(&mut self, request: &RouteRequest<'_>) -> Vec<RouteTarget> {
         self.topology.route(request, &mut self.routes).unwrap();
         self.routes.targets.clone()
     }
 
-    pub(crate) fn route(&mut self, request: &RouteRequest<'_>) -> Vec<u64> {
+    pub(super) fn route(&mut self, request: &RouteRequest<'_>) -> Vec<u64> {
         let mut queues: Vec<_> = self.targets(request).iter().map(|t| t.queue.0).collect();
         queues.sort_unstable();
         queues

@@ -27,7 +27,6 @@ use crate::value::Headers;
 
 mod bindings;
 mod exchanges;
-mod identity;
 pub(crate) mod index;
 mod queues;
 

@@ -1,0 +1,163 @@
+//! What an operator can set about AMQP 0.9.1.
+
+use serde::Deserialize;
+
+use crate::frame::{FRAME_HARD_MAX, FRAME_MIN_SIZE};
+
+/// Consumers that may come and go within one read, beyond [`AmqpConfig::consumers_max`]: room in the mailbox for
+/// notices to consumers that are gone already.
+pub(crate) const CONSUMER_CHURN_MAX: usize = 8192;
+
+/// Settings of the AMQP 0.9.1 adapter. Unknown keys are refused.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AmqpConfig {
+    /// Most channels a connection may have open; 1 to 65,535. Clients may agree on fewer.
+    pub channel_max: u16,
+    /// Largest frame in bytes, its 8 bytes of overhead included; 4,096 to 16,777,216. Clients may agree on less.
+    pub frame_max: u32,
+    /// Proposed heartbeat interval in seconds; 0 proposes none. What the client answers stands.
+    pub heartbeat_s: u16,
+    /// Time from the first byte until `connection.open` is answered, in milliseconds; at least 1.
+    pub handshake_timeout_ms: u64,
+    /// How long to wait for `connection.close-ok`, in milliseconds; at least 1.
+    pub close_timeout_ms: u64,
+    /// Largest message body in bytes. A larger one closes its channel with 406.
+    pub message_bytes_max: u64,
+    /// Most consumers a connection may have on all its channels; 1 to 1,000,000. One more closes it with 530.
+    pub consumers_max: u32,
+}
+
+impl Default for AmqpConfig {
+    fn default() -> Self {
+        Self {
+            channel_max: 2047,
+            frame_max: 131_072,
+            heartbeat_s: 60,
+            handshake_timeout_ms: 10_000,
+            close_timeout_ms: 5_000,
+            message_bytes_max: 16 * 1024 * 1024,
+            consumers_max: 65_536,
+        }
+    }
+}
+
+/// A setting outside its range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("amqp.{key} must be {range}")]
+pub struct ConfigError {
+    /// The key.
+    pub key: &'static str,
+    /// What it may be.
+    pub range: &'static str,
+}
+
+impl AmqpConfig {
+    /// Checks every range named above.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let checks = [
+            (self.channel_max >= 1, "channel_max", "1 to 65535"),
+            (
+                (FRAME_MIN_SIZE..=FRAME_HARD_MAX).contains(&self.frame_max),
+                "frame_max",
+                "4096 to 16777216",
+            ),
+            (
+                self.handshake_timeout_ms >= 1,
+                "handshake_timeout_ms",
+                "at least 1",
+            ),
+            (self.close_timeout_ms >= 1, "close_timeout_ms", "at least 1"),
+            (
+                (1..=1_000_000).contains(&self.consumers_max),
+                "consumers_max",
+                "1 to 1000000",
+            ),
+        ];
+        match checks.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, key, range)) => Err(ConfigError { key, range }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_what_the_field_expects_and_valid() {
+        let config = AmqpConfig::default();
+        assert_eq!(config.channel_max, 2047);
+        assert_eq!(config.frame_max, 131_072);
+        assert_eq!(config.heartbeat_s, 60);
+        assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn values_outside_their_range_are_named() {
+        for (config, key) in [
+            (
+                AmqpConfig {
+                    channel_max: 0,
+                    ..AmqpConfig::default()
+                },
+                "channel_max",
+            ),
+            (
+                AmqpConfig {
+                    frame_max: 4095,
+                    ..AmqpConfig::default()
+                },
+                "frame_max",
+            ),
+            (
+                AmqpConfig {
+                    frame_max: 16_777_217,
+                    ..AmqpConfig::default()
+                },
+                "frame_max",
+            ),
+            (
+                AmqpConfig {
+                    handshake_timeout_ms: 0,
+                    ..AmqpConfig::default()
+                },
+                "handshake_timeout_ms",
+            ),
+            (
+                AmqpConfig {
+                    close_timeout_ms: 0,
+                    ..AmqpConfig::default()
+                },
+                "close_timeout_ms",
+            ),
+            (
+                AmqpConfig {
+                    consumers_max: 0,
+                    ..AmqpConfig::default()
+                },
+                "consumers_max",
+            ),
+            (
+                AmqpConfig {
+                    consumers_max: 1_000_001,
+                    ..AmqpConfig::default()
+                },
+                "consumers_max",
+            ),
+        ] {
+            assert_eq!(config.validate().map_err(|error| error.key), Err(key));
+        }
+        for frame_max in [4096, 16_777_216] {
+            assert_eq!(
+                AmqpConfig {
+                    frame_max,
+                    ..AmqpConfig::default()
+                }
+                .validate(),
+                Ok(())
+            );
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The client's side of the handshake: who it is, what it agrees to, where it goes.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, connection as method};
+use ternmq_broker::User;
+use ternmq_core::id::Timestamp;
+use ternmq_net::machine::Output;
+
+use super::handshake::Capabilities;
+use super::running::{Running, unexpected_method};
+use super::{Connection, Phase, auth, handshake};
+use crate::error::{Fault, Reply, misplaced_frame};
+use crate::frame::{Frame, Method};
+use crate::session::{Wire, write_method};
+
+impl Connection {
+    pub(super) fn on_handshake_frame(
+        &mut self,
+        channel: u16,
+        frame: Frame<'_>,
+        now: Timestamp,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
+        match frame {
+            Frame::Heartbeat if channel == 0 => Ok(()),
+            Frame::Method(method) if channel == 0 => {
+                let id = (method.class_id, method.method_id);
+                self.on_handshake_method(method, now, out)
+                    .map_err(|fault| fault.in_method(id))
+            }
+            Frame::Heartbeat => Err(misplaced_frame(8, &[])),
+            Frame::Header(_) => Err(misplaced_frame(2, &[])),
+            Frame::Body(body) => Err(misplaced_frame(3, body)),
+            _ => Err(unexpected_method(self.phase.name())),
+        }
+    }
+
+    fn on_handshake_method(
+        &mut self,
+        method: Method,
+        now: Timestamp,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
+        use method::AMQPMethod as Said;
+        let AMQPClass::Connection(said) = *method.class else {
+            return Err(unexpected_method(self.phase.name()));
+        };
+        match (said, &self.phase) {
+            (Said::StartOk(start_ok), Phase::StartOk) => self.on_start_ok(&start_ok, now, out),
+            (Said::TuneOk(tune_ok), Phase::TuneOk(user)) => {
+                handshake::check_tune_ok(&tune_ok, &self.config)?;
+                self.liveness.set_interval_s(tune_ok.heartbeat);
+                self.phase = Phase::Open(Arc::clone(user), tune_ok);
+                Ok(())
+            }
+            (Said::Open(open), Phase::Open(user, tune_ok)) => {
+                let (user, tune_ok) = (Arc::clone(user), tune_ok.clone());
+                self.on_open(open.virtual_host.as_str(), &user, &tune_ok, out)
+            }
+            (Said::Close(_), _) => {
+                self.close_for_peer(now, out);
+                Ok(())
+            }
+            _ => Err(unexpected_method(self.phase.name())),
+        }
+    }
+
+    fn on_start_ok(
+        &mut self,
+        start_ok: &method::StartOk,
+        now: Timestamp,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
+        self.capabilities = Capabilities::from_client_properties(&start_ok.client_properties);
+        self.name = handshake::connection_name(&start_ok.client_properties);
+        let mechanism = start_ok.mechanism.as_str();
+        let said = auth::credentials(mechanism, start_ok.response.as_bytes())?;
+        match self
+            .broker
+            .login(said.user, said.password, self.peer.addr.ip())
+        {
+            Ok(user) => {
+                write_method(0, &handshake::tune(&self.config), out);
+                self.phase = Phase::TuneOk(user);
+                Ok(())
+            }
+            Err(refusal) => {
+                let (peer, user) = (self.peer.addr, said.user);
+                tracing::warn!(%peer, user, error = %refusal, "login refused");
+                self.refuse_login(mechanism, now, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Clients that announced it are told; with others the connection ends without a word.
+    fn refuse_login(&mut self, mechanism: &str, now: Timestamp, out: &mut Output) {
+        if !self.capabilities.authentication_failure_close {
+            self.phase = Phase::Closed;
+            return;
+        }
+        let text = format!(
+            "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
+        );
+        self.begin_close(&Fault::new(Reply::AccessRefused, text), now, out);
+        self.phase = Phase::Closing;
+    }
+
+    fn on_open(
+        &mut self,
+        vhost: &str,
+        user: &Arc<User>,
+        tune_ok: &method::TuneOk,
+        out: &mut Output,
+    ) -> Result<(), Fault> {
+        let client = self
+            .broker
+            .connect(user, vhost, Arc::clone(&self.mailbox))
+            .map_err(|refusal| handshake::from_connect_refusal(&refusal, vhost, user.name()))?;
+        handshake::log_open(self.peer.addr, &client, self.name.as_deref());
+        let wire = Wire {
+            frame_max: tune_ok.frame_max,
+            message_bytes_max: self.config.message_bytes_max,
+            consumers_max: usize::try_from(self.config.consumers_max).unwrap_or(usize::MAX),
+        };
+        let ends = (self.broker.clone(), client);
+        let running = Running::new(ends, wire, tune_ok.channel_max, self.capabilities);
+        self.phase = Phase::Running(Box::new(running));
+        self.liveness.set_limit(None);
+        let ok = method::AMQPMethod::OpenOk(method::OpenOk {});
+        write_method(0, &AMQPClass::Connection(ok), out);
+        Ok(())
+    }
+}

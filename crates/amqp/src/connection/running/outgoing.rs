@@ -1,0 +1,154 @@
+//! What a running connection says of its own accord: confirms, deliveries, memory pressure.
+
+use amq_protocol::protocol::{AMQPClass, connection};
+use amq_protocol::types::ShortString;
+use ternmq_broker::mailbox::Token;
+use ternmq_core::id::Timestamp;
+use ternmq_core::queue::Budget;
+use ternmq_net::machine::{OUTPUT_BUDGET_BYTES, Output};
+
+use super::{Pressure, Running};
+use crate::session::{ConsumerSlot, write_method};
+
+/// Most messages one consumer is sent before the next one's turn.
+const TURN_MESSAGES_MAX: usize = 512;
+
+impl Running {
+    /// Memory is short: the first publish is taken and answered by `connection.blocked`, the next one waits with
+    /// all that is behind it. A client without that capability waits at once.
+    #[cold]
+    pub(super) fn admit_publish(&mut self, out: &mut Output) -> bool {
+        if self.capabilities.connection_blocked && !self.pressure.told {
+            self.pressure.told = true;
+            let reason = ShortString::try_new("low on memory").unwrap_or_default();
+            let blocked = connection::AMQPMethod::Blocked(connection::Blocked { reason });
+            write_method(0, &AMQPClass::Connection(blocked), out);
+            return true;
+        }
+        self.pressure.paused = true;
+        false
+    }
+
+    /// The node's shortage began or ended.
+    pub(in crate::connection) fn on_pressure(&mut self, node_blocked: bool, out: &mut Output) {
+        if !node_blocked && self.pressure.told {
+            let unblocked = connection::AMQPMethod::Unblocked(connection::Unblocked {});
+            write_method(0, &AMQPClass::Connection(unblocked), out);
+        }
+        let told = self.pressure.told && node_blocked;
+        let paused = self.pressure.paused && node_blocked;
+        self.pressure = Pressure {
+            node_blocked,
+            told,
+            paused,
+        };
+    }
+
+    /// Carries out what was collected: settles, publishes, confirms.
+    #[inline]
+    pub(super) fn flush(&mut self, now: Timestamp, out: &mut Output) {
+        while let Some(channel) = self.unsettled.pop() {
+            if let Some(session) = self.channels.open_session(channel) {
+                session.settle(&mut self.shared.client, now);
+            }
+        }
+        if !self.shared.publishes.is_empty() {
+            self.flush_publishes(now, out);
+        }
+    }
+
+    fn flush_publishes(&mut self, now: Timestamp, out: &mut Output) {
+        let Self {
+            shared,
+            channels,
+            owing,
+            ..
+        } = self;
+        let lsn = shared.publishes.flush(&mut shared.client, now, |owed| {
+            if let Some(session) = channels.open_session(owed.channel) {
+                if !session.owes_confirms() {
+                    owing.push(owed.channel);
+                }
+                session.on_owed(owed);
+            }
+        });
+        if self.owing.is_empty() {
+            return;
+        }
+        self.confirm(out);
+        if lsn.is_some() && !self.owing.is_empty() {
+            self.shared.client.notify_commit(lsn);
+        }
+    }
+
+    /// Confirms what the journal's watermark allows.
+    pub(in crate::connection) fn confirm(&mut self, out: &mut Output) {
+        let committed = self.shared.client.committed();
+        let Self {
+            channels,
+            owing,
+            confirms,
+            ..
+        } = self;
+        owing.retain(|channel| {
+            let Some(session) = channels.open_session(*channel) else {
+                return false;
+            };
+            session.confirm(committed, confirms, out);
+            session.owes_confirms()
+        });
+    }
+
+    /// Messages wait for a consumer.
+    pub(in crate::connection) fn on_ready(&mut self, token: Token) {
+        self.ready.push_back(token);
+    }
+
+    /// A consumer's queue is gone.
+    pub(in crate::connection) fn on_cancelled(
+        &mut self,
+        token: Token,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let (channel, slot) = ConsumerSlot::from_token(token);
+        let notify = self.capabilities.consumer_cancel_notify;
+        if let Some(session) = self.channels.open_session(channel) {
+            session.on_cancelled(slot, notify, &mut self.shared.context(now, out));
+        }
+    }
+
+    /// Sends consumers what waits for them, in turns, until nothing waits or the output is full. Returns whether
+    /// more waits.
+    pub(in crate::connection) fn deliver(&mut self, now: Timestamp, out: &mut Output) -> bool {
+        while let Some(token) = self.ready.pop_front() {
+            let bytes = OUTPUT_BUDGET_BYTES.saturating_sub(out.len());
+            if bytes == 0 {
+                self.ready.push_front(token);
+                return true;
+            }
+            let (channel, slot) = ConsumerSlot::from_token(token);
+            let Some(session) = self.channels.open_session(channel) else {
+                continue;
+            };
+            let budget = Budget {
+                messages: TURN_MESSAGES_MAX,
+                bytes,
+            };
+            let mut cx = self.shared.context(now, out);
+            if session.deliver(slot, budget, &mut self.scratch, &mut cx) {
+                self.ready.push_back(token);
+            }
+            session.settle(&mut self.shared.client, now);
+        }
+        false
+    }
+
+    /// Gives back everything the connection holds.
+    pub(in crate::connection) fn release(&mut self, now: Timestamp) {
+        for mut session in self.channels.drain() {
+            session.release(&mut self.shared.client, &mut self.shared.consumers, now);
+        }
+        self.shared.client.close();
+    }
+}

@@ -1,0 +1,360 @@
+//! Consuming: consumers, their credit, and what they are sent.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, basic};
+use amq_protocol::types::ShortString;
+use ternmq_broker::Got;
+use ternmq_core::error::{ArgumentFault, Kind, Refusal};
+use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, Outcome, SharedCredit};
+use ternmq_core::value::Headers;
+
+use super::consumers::{Acks, Consumer};
+use super::unacked::Delivered;
+use super::{ConsumerSlot, Context, Session, arguments};
+use crate::codec::{self, Deliver, EncodeError, GetOk, body_payload_max};
+use crate::error::{Fault, not_allowed, not_implemented};
+use crate::mapping;
+use ternmq_core::message::Message;
+use ternmq_net::machine::Output;
+
+/// Buffers that one connection's deliveries share.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    deliveries: Vec<Delivery>,
+    properties: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Session {
+    pub(super) fn on_qos(
+        &mut self,
+        qos: &basic::Qos,
+        arguments: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        // The parser passes over the size, which the specification has in front.
+        let size = arguments
+            .first_chunk::<4>()
+            .map_or(0, |size| u32::from_be_bytes(*size));
+        if size != 0 {
+            return Err(not_implemented(format!("prefetch_size!=0 ({size})")));
+        }
+        if qos.global {
+            self.share_credit(qos.prefetch_count, cx);
+        } else {
+            self.prefetch = qos.prefetch_count;
+        }
+        let ok = basic::AMQPMethod::QosOk(basic::QosOk {});
+        self.reply(&AMQPClass::Basic(ok), cx);
+        Ok(())
+    }
+
+    /// Limits what all consumers of the channel may hold together; 0 ends the limit.
+    fn share_credit(&mut self, prefetch: u16, cx: &mut Context<'_>) {
+        let limit = if prefetch == 0 {
+            u32::MAX
+        } else {
+            prefetch.into()
+        };
+        match &self.shared_credit {
+            Some(shared) => {
+                shared.set_limit(limit);
+                for consumer in self.consumers.iter() {
+                    cx.client.replenish(&consumer.broker);
+                }
+            }
+            None if prefetch == 0 => {}
+            None => {
+                let shared = Arc::new(SharedCredit::new(limit));
+                for consumer in self.consumers.iter().filter(|c| c.acks == Acks::Wanted) {
+                    cx.client
+                        .set_credit(&consumer.broker, Credit::Shared(Arc::clone(&shared)));
+                }
+                self.shared_credit = Some(shared);
+            }
+        }
+    }
+
+    pub(super) fn on_consume(
+        &mut self,
+        consume: &basic::Consume,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let queue = self.queue_name(&consume.queue)?.to_owned();
+        let tag = match consume.consumer_tag.as_str() {
+            "" => format!("amq.ctag-{}", cx.broker.random_name()),
+            given => given.to_owned(),
+        };
+        if self.consumers.has_tag(tag.as_bytes()) {
+            return Err(not_allowed(format!(
+                "attempt to reuse consumer tag '{tag}'"
+            )));
+        }
+        if *cx.consumers >= cx.wire.consumers_max {
+            let max = cx.wire.consumers_max;
+            return Err(not_allowed(format!(
+                "reached maximum ({max}) of consumers per connection"
+            )));
+        }
+        let priority = priority(&queue, &arguments::headers(&consume.arguments))
+            .map_err(|refusal| cx.refused(&refusal))?;
+        let acks = if consume.no_ack {
+            Acks::Automatic
+        } else {
+            Acks::Wanted
+        };
+        let spec = ConsumerSpec {
+            mode: if consume.no_ack {
+                AckMode::Auto
+            } else {
+                AckMode::Manual
+            },
+            credit: self.credit(acks),
+            priority,
+            exclusive: consume.exclusive,
+        };
+        let token = self.consumers.next_token();
+        let broker = cx
+            .client
+            .consume(&queue, spec, token)
+            .map_err(|refusal| cx.refused(&refusal))?;
+        *cx.consumers += 1;
+        let number = self.queues.hold(broker.queue());
+        let tag_bytes = tag.as_bytes().into();
+        self.consumers.insert(Consumer {
+            broker,
+            tag: tag_bytes,
+            queue: number,
+            acks,
+        });
+        if !consume.nowait
+            && let Ok(consumer_tag) = ShortString::try_new(tag)
+        {
+            let ok = basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag });
+            self.reply(&AMQPClass::Basic(ok), cx);
+        }
+        Ok(())
+    }
+
+    fn credit(&self, acks: Acks) -> Credit {
+        match (&self.shared_credit, self.prefetch) {
+            _ if acks == Acks::Automatic => Credit::Unlimited,
+            (Some(shared), _) if shared.limit() != u32::MAX => Credit::Shared(Arc::clone(shared)),
+            (_, 0) => Credit::Unlimited,
+            (_, prefetch) => Credit::Limited(prefetch.into()),
+        }
+    }
+
+    pub(super) fn on_cancel(&mut self, cancel: &basic::Cancel, cx: &mut Context<'_>) {
+        if let Some(consumer) = self
+            .consumers
+            .remove_tag(cancel.consumer_tag.as_str().as_bytes())
+        {
+            self.end_consumer(consumer, cx);
+        }
+        if !cancel.nowait {
+            let ok = basic::CancelOk {
+                consumer_tag: cancel.consumer_tag.clone(),
+            };
+            self.reply(&AMQPClass::Basic(basic::AMQPMethod::CancelOk(ok)), cx);
+        }
+    }
+
+    fn end_consumer(&mut self, consumer: Consumer, cx: &mut Context<'_>) {
+        *cx.consumers -= 1;
+        cx.client.cancel(consumer.broker);
+        self.queues.release(consumer.queue);
+    }
+
+    /// The queue of a consumer is gone. `notify` says whether the client understands `basic.cancel` from a server.
+    pub(crate) fn on_cancelled(&mut self, slot: ConsumerSlot, notify: bool, cx: &mut Context<'_>) {
+        let Some(consumer) = self.consumers.remove(slot) else {
+            return;
+        };
+        let tag = String::from_utf8_lossy(&consumer.tag).into_owned();
+        self.end_consumer(consumer, cx);
+        if notify && let Ok(consumer_tag) = ShortString::try_new(tag) {
+            let cancel = basic::Cancel {
+                consumer_tag,
+                nowait: true,
+            };
+            self.reply(&AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)), cx);
+        }
+    }
+
+    pub(super) fn on_get(&mut self, get: &basic::Get, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let queue = self.queue_name(&get.queue)?;
+        let got = cx
+            .client
+            .get(queue, get.no_ack)
+            .map_err(|refusal| cx.refused(&refusal))?;
+        if let Some(got) = got {
+            self.put_got(&got, cx);
+        } else {
+            let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
+            self.reply(&AMQPClass::Basic(empty), cx);
+        }
+        Ok(())
+    }
+
+    fn put_got(&mut self, got: &Got, cx: &mut Context<'_>) {
+        let Got {
+            delivery,
+            queue,
+            ready,
+        } = got;
+        let delivery_tag = self.last_tag + 1;
+        let (mut properties, mut key) = (Vec::new(), Vec::new());
+        let message = &delivery.message;
+        let get_ok = GetOk {
+            delivery_tag,
+            redelivered: delivery.attempts > 0,
+            exchange: message.exchange(),
+            routing_key: mapping::routing_key(message, &mut key),
+            message_count: u32::try_from(*ready).unwrap_or(u32::MAX),
+        };
+        let start = cx.out.buf().len();
+        let written = codec::get_ok(cx.out.buf(), self.id, &get_ok).and_then(|()| {
+            put_content(
+                cx.out,
+                (self.id, cx.wire.frame_max),
+                message,
+                &mut properties,
+            )
+        });
+        let number = self.queues.hold(queue);
+        if let Err(error) = written {
+            cx.out.buf().truncate(start);
+            self.undeliverable(delivery, number, error);
+            let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
+            self.reply(&AMQPClass::Basic(empty), cx);
+        } else {
+            self.last_tag = delivery_tag;
+            self.delivered(delivery, number);
+        }
+        if delivery.settled {
+            self.queues.release(number);
+        }
+    }
+
+    /// Sends a consumer what waits for it, within the budget. Returns whether more waits.
+    pub(crate) fn deliver(
+        &mut self,
+        slot: ConsumerSlot,
+        budget: Budget,
+        scratch: &mut Scratch,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(consumer) = self.consumers.get(slot) else {
+            return false;
+        };
+        let Scratch {
+            deliveries,
+            properties,
+            key,
+        } = scratch;
+        let more = cx
+            .client
+            .drain(&consumer.broker, budget, deliveries, cx.now);
+        let number = consumer.queue;
+        for delivery in deliveries.drain(..) {
+            let Some(consumer) = self.consumers.get(slot) else {
+                break;
+            };
+            let message = &delivery.message;
+            let deliver = Deliver {
+                consumer_tag: &consumer.tag,
+                delivery_tag: self.last_tag + 1,
+                redelivered: delivery.attempts > 0,
+                exchange: message.exchange(),
+                routing_key: mapping::routing_key(message, key),
+            };
+            let start = cx.out.buf().len();
+            let written = codec::deliver(cx.out.buf(), self.id, &deliver).and_then(|()| {
+                put_content(cx.out, (self.id, cx.wire.frame_max), message, properties)
+            });
+            if !delivery.settled {
+                self.queues.hold_number(number);
+            }
+            if let Err(error) = written {
+                cx.out.buf().truncate(start);
+                self.undeliverable(&delivery, number, error);
+            } else {
+                self.last_tag += 1;
+                self.delivered(&delivery, number);
+            }
+        }
+        more
+    }
+
+    #[inline]
+    fn delivered(&mut self, delivery: &Delivery, queue: u32) {
+        if !delivery.settled {
+            self.unacked.push(
+                self.last_tag,
+                Delivered {
+                    queue,
+                    position: delivery.position,
+                },
+            );
+        }
+    }
+
+    /// A message that AMQP has no words for, such as one with a routing key of more than 255 bytes: it dies, as if
+    /// the consumer had refused it.
+    #[cold]
+    fn undeliverable(&mut self, delivery: &Delivery, queue: u32, error: EncodeError) {
+        tracing::warn!(%error, channel = self.id, "message cannot be delivered over AMQP");
+        if !delivery.settled {
+            self.queues
+                .settle(queue, delivery.position, Outcome::Reject { failed: false });
+        }
+    }
+}
+
+/// Writes header and body. Nothing but the buffer's end is touched if it fails.
+#[inline]
+fn put_content(
+    out: &mut Output,
+    (channel, frame_max): (u16, u32),
+    message: &Message,
+    scratch: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let properties = mapping::from_core(message, &[], scratch)?;
+    let body = message.body();
+    codec::header(out.buf(), channel, body.len() as u64, properties)?;
+    let Some(shared) = message.shared_body() else {
+        codec::body(out.buf(), channel, body, frame_max);
+        return Ok(());
+    };
+    let payload_max = body_payload_max(frame_max);
+    let mut from = 0;
+    while from < shared.len() {
+        let to = shared.len().min(from + payload_max);
+        // A frame's payload has 16 MiB at most.
+        let len = u32::try_from(to - from).unwrap_or(u32::MAX);
+        codec::body_frame_start(out.buf(), channel, len);
+        out.put_shared(shared.slice(from..to));
+        codec::body_frame_end(out.buf());
+        from = to;
+    }
+    Ok(())
+}
+
+/// `x-priority`, if it is there.
+fn priority(queue: &str, arguments: &Headers) -> Result<i32, Refusal> {
+    let Some(value) = arguments.get("x-priority") else {
+        return Ok(0);
+    };
+    let Some(priority) = value.as_i64() else {
+        return Err(Refusal::InvalidArgument {
+            kind: Kind::Queue,
+            name: queue.into(),
+            arg: "x-priority".into(),
+            fault: Box::new(ArgumentFault::NotAnInteger(value.clone())),
+        });
+    };
+    let clamped = priority.clamp(i32::MIN.into(), i32::MAX.into());
+    Ok(i32::try_from(clamped).unwrap_or_default())
+}

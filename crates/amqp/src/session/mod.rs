@@ -1,0 +1,246 @@
+//! One AMQP channel: the conversation that a connection multiplexes (§2.2.4).
+//!
+//! ```text
+//!   [no channel] ── open ──► Session ── close, or a channel error ──► [awaiting close-ok, see connection/channels.rs]
+//!
+//!   content:  Idle ── basic.publish ──► Header ── header with a body ──► Body ──┐
+//!               ▲                          └── header without a body ───────────┤
+//!               └──────────────────────────── publish.rs ◄───────────────────────┘
+//! ```
+//!
+//! `declare.rs` has exchanges, queues and bindings; `publish.rs` content and confirms; `deliver.rs` consumers and
+//! what they are sent; `settle.rs` acknowledgements.
+
+mod arguments;
+mod consumers;
+mod content;
+mod declare;
+mod deliver;
+mod publish;
+mod queues;
+mod settle;
+mod unacked;
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, tx};
+use amq_protocol::types::ShortString;
+use ternmq_broker::{Broker, Client};
+use ternmq_core::id::Timestamp;
+use ternmq_core::queue::{Outcome, SharedCredit};
+use ternmq_net::machine::Output;
+
+pub(crate) use consumers::Slot as ConsumerSlot;
+pub(crate) use content::whole_content;
+pub(crate) use deliver::Scratch;
+use publish::Confirming;
+pub(crate) use publish::Publishes;
+
+use crate::codec;
+use crate::error::{self, Fault, Reply, from_refusal, not_implemented, precondition_failed};
+use crate::frame::Method;
+use consumers::Consumers;
+use content::Content;
+use queues::Queues;
+use unacked::Unacked;
+
+/// What was agreed on for a connection, and what it is held to.
+#[derive(Clone, Copy, Debug)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "all of them are limits, under their names in the specification and the configuration"
+)]
+pub(crate) struct Wire {
+    /// Largest frame in bytes, in both directions; 0 for no limit.
+    pub(crate) frame_max: u32,
+    /// Largest message body in bytes.
+    pub(crate) message_bytes_max: u64,
+    /// Most consumers on all channels.
+    pub(crate) consumers_max: usize,
+}
+
+/// What a channel needs of its connection while it acts.
+pub(crate) struct Context<'a> {
+    pub(crate) broker: &'a Broker,
+    pub(crate) client: &'a mut Client,
+    pub(crate) publishes: &'a mut Publishes,
+    /// Consumers on all channels.
+    pub(crate) consumers: &'a mut usize,
+    pub(crate) wire: Wire,
+    pub(crate) now: Timestamp,
+    pub(crate) out: &'a mut Output,
+}
+
+impl Context<'_> {
+    fn refused(&self, refusal: &ternmq_core::error::Refusal) -> Fault {
+        let scene = error::Scene {
+            vhost: self.client.vhost(),
+            user: self.client.user().name(),
+        };
+        from_refusal(refusal, scene)
+    }
+}
+
+/// See the module's documentation.
+pub(crate) struct Session {
+    id: u16,
+    content: Content,
+    confirming: Option<Confirming>,
+    last_tag: u64,
+    unacked: Unacked,
+    queues: Queues,
+    consumers: Consumers,
+    /// Stands in for an empty queue name.
+    last_queue: Option<Box<str>>,
+    /// For consumers made from now on; 0 for no limit.
+    prefetch: u16,
+    /// For all consumers of the channel together.
+    shared_credit: Option<Arc<SharedCredit>>,
+}
+
+/// Whether an answer is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answer {
+    Wanted,
+    NoWait,
+}
+
+impl Answer {
+    const fn from_nowait(nowait: bool) -> Self {
+        if nowait { Self::NoWait } else { Self::Wanted }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(id: u16) -> Self {
+        Self {
+            id,
+            content: Content::default(),
+            confirming: None,
+            last_tag: 0,
+            unacked: Unacked::default(),
+            queues: Queues::default(),
+            consumers: Consumers::new(id),
+            last_queue: None,
+            prefetch: 0,
+            shared_credit: None,
+        }
+    }
+
+    /// Acts on a method that is none of the hot ones. `arguments` are its raw bytes. Everything that came before it
+    /// is published and settled.
+    pub(crate) fn on_method(
+        &mut self,
+        method: Method,
+        arguments: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        self.content.expect_method()?;
+        match *method.class {
+            AMQPClass::Channel(method) => self.on_channel(&method, cx),
+            AMQPClass::Exchange(method) => self.on_exchange(method, cx),
+            AMQPClass::Queue(method) => self.on_queue(method, cx),
+            AMQPClass::Basic(method) => self.on_basic(method, arguments, cx),
+            AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
+                self.on_confirm_select(Answer::from_nowait(select.nowait), cx);
+                Ok(())
+            }
+            AMQPClass::Tx(method) => on_tx(&method),
+            AMQPClass::Access(access::AMQPMethod::Request(_)) => {
+                let ok = access::AMQPMethod::RequestOk(access::RequestOk {});
+                self.reply(&AMQPClass::Access(ok), cx);
+                Ok(())
+            }
+            _ => Err(unimplemented_method()),
+        }
+    }
+
+    fn on_channel(
+        &mut self,
+        method: &channel::AMQPMethod,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        match method {
+            channel::AMQPMethod::Open(_) => Err(Fault::new(
+                Reply::ChannelError,
+                "second 'channel.open' seen",
+            )),
+            channel::AMQPMethod::Flow(flow) if flow.active => {
+                let ok = channel::FlowOk { active: true };
+                self.reply(&AMQPClass::Channel(channel::AMQPMethod::FlowOk(ok)), cx);
+                Ok(())
+            }
+            channel::AMQPMethod::Flow(_) => Err(not_implemented("active=false")),
+            _ => Err(unimplemented_method()),
+        }
+    }
+
+    fn on_basic(
+        &mut self,
+        method: basic::AMQPMethod,
+        arguments: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        use basic::AMQPMethod as Basic;
+        match method {
+            Basic::Qos(qos) => self.on_qos(&qos, arguments, cx),
+            Basic::Consume(consume) => self.on_consume(&consume, cx),
+            Basic::Cancel(cancel) => {
+                self.on_cancel(&cancel, cx);
+                Ok(())
+            }
+            Basic::Get(get) => self.on_get(&get, cx),
+            Basic::Recover(recover) => self.on_recover(recover.requeue, Answer::Wanted, cx),
+            Basic::RecoverAsync(recover) => self.on_recover(recover.requeue, Answer::NoWait, cx),
+            _ => Err(unimplemented_method()),
+        }
+    }
+
+    /// The queue meant by a name: an empty one stands for the last one declared on this channel.
+    fn queue_name<'a>(&'a self, given: &'a ShortString) -> Result<&'a str, Fault> {
+        match (given.as_str(), &self.last_queue) {
+            ("", Some(last)) => Ok(last),
+            ("", None) => Err(Fault::new(Reply::NotFound, "no previously declared queue")),
+            (given, _) => Ok(given),
+        }
+    }
+
+    /// Writes a method on this channel.
+    fn reply(&self, class: &AMQPClass, cx: &mut Context<'_>) {
+        write_method(self.id, class, cx.out);
+    }
+
+    /// Gives back everything the channel holds: consumers end, what was not acknowledged returns to its place as
+    /// failed, an unfinished publish is forgotten.
+    pub(crate) fn release(&mut self, client: &mut Client, consumers: &mut usize, now: Timestamp) {
+        for consumer in self.consumers.drain() {
+            *consumers -= 1;
+            client.cancel(consumer.broker);
+        }
+        self.return_all(Outcome::Return { failed: true });
+        self.settle(client, now);
+        debug_assert_eq!(self.unacked.len(), 0, "everything is settled");
+    }
+}
+
+/// Writes a method that the codec can always say: its strings come from here or from the peer's short strings.
+pub(crate) fn write_method(channel: u16, class: &AMQPClass, out: &mut Output) {
+    if let Err(error) = codec::method(out.buf(), channel, class) {
+        tracing::error!(%error, channel, "method not written");
+    }
+}
+
+fn on_tx(method: &tx::AMQPMethod) -> Result<(), Fault> {
+    match method {
+        tx::AMQPMethod::Select(_) => Err(not_implemented("tx.select")),
+        tx::AMQPMethod::Commit(_) | tx::AMQPMethod::Rollback(_) => {
+            Err(precondition_failed("channel is not transactional"))
+        }
+        _ => Err(unimplemented_method()),
+    }
+}
+
+/// RabbitMQ's answer to methods that a server does not take.
+fn unimplemented_method() -> Fault {
+    Fault::new(Reply::CommandInvalid, "unimplemented method")
+}

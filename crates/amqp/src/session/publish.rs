@@ -1,0 +1,396 @@
+//! Publishing: content in, returns and confirms out.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, confirm};
+use bytes::Bytes;
+use ternmq_broker::{Client, Route, Turn};
+use ternmq_core::confirms::{Confirm, Confirms};
+use ternmq_core::id::{Lsn, Timestamp};
+use ternmq_core::message::{BODY_INLINE_MAX, Body, Message, NewMessage};
+use ternmq_core::routing::RouteRequest;
+use ternmq_core::routing::key::KeySyntax;
+use ternmq_net::machine::Output;
+
+use super::content::Whole;
+use super::{Answer, Context, Session};
+use crate::codec::{self, Return};
+use crate::error::{BASIC_PUBLISH, Fault, from_mapping_error, precondition_failed};
+use crate::frame::{Ack, ContentHeader, Nack, Publish};
+use crate::mapping::{self, Incoming};
+use crate::table;
+
+/// Reply code of a mandatory message that reached no queue (§1.2).
+const NO_ROUTE: u16 = 312;
+
+/// Publishes of one channel in a row.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    channel: u16,
+    /// Number of the first one; 0 on a channel without confirms.
+    first_number: u64,
+    count: u64,
+    /// Whether they are in the turn, or reached no queue.
+    routed: bool,
+}
+
+/// What one read brought to be published, of all channels, in order.
+#[derive(Default)]
+pub(crate) struct Publishes {
+    turn: Turn,
+    runs: Vec<Run>,
+    rejected: Vec<usize>,
+}
+
+/// Publishes of one channel that are to be confirmed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owed<'a> {
+    pub(crate) channel: u16,
+    first_number: u64,
+    count: u64,
+    /// What has to be committed before.
+    lsn: Lsn,
+    /// Which of them were refused, counted from `index`, ascending.
+    rejected: &'a [usize],
+    /// Index of the first in the turn.
+    index: usize,
+}
+
+/// A channel's publisher confirms.
+#[derive(Default)]
+pub(super) struct Confirming {
+    /// Number of the last publish; the first is 1.
+    last_number: u64,
+    owed: Confirms,
+}
+
+impl Confirming {
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+}
+
+impl Publishes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    fn note(&mut self, channel: u16, number: u64, routed: bool) {
+        if let Some(run) = self.runs.last_mut()
+            && run.channel == channel
+            && run.routed == routed
+            && (number == 0 && run.first_number == 0
+                || number != 0 && run.first_number != 0 && number == run.first_number + run.count)
+        {
+            run.count += 1;
+            return;
+        }
+        if routed || number != 0 {
+            self.runs.push(Run {
+                channel,
+                first_number: number,
+                count: 1,
+                routed,
+            });
+        }
+    }
+
+    /// Publishes everything. `owe` hears, in order, of what is to be confirmed. Returns the record that has to be
+    /// committed before, if there is one.
+    pub(crate) fn flush(
+        &mut self,
+        client: &mut Client,
+        now: Timestamp,
+        mut owe: impl FnMut(Owed<'_>),
+    ) -> Lsn {
+        let published = client.publish(&mut self.turn, now);
+        let lsn = published.lsn;
+        self.rejected.clear();
+        self.rejected.extend_from_slice(published.rejected);
+        let mut rejected = &self.rejected[..];
+        let mut start = 0;
+        for run in self.runs.drain(..) {
+            let Run {
+                channel,
+                first_number,
+                count,
+                routed,
+            } = run;
+            let mut of_run: &[usize] = &[];
+            let index = start;
+            if routed {
+                // As many as were pushed into the turn, whose indexes are `usize`.
+                start += usize::try_from(count).unwrap_or(usize::MAX);
+                let split = rejected.partition_point(|index| *index < start);
+                (of_run, rejected) = rejected.split_at(split);
+            }
+            if first_number != 0 {
+                let lsn = if routed { lsn } else { Lsn::NONE };
+                owe(Owed {
+                    channel,
+                    first_number,
+                    count,
+                    lsn,
+                    rejected: of_run,
+                    index,
+                });
+            }
+        }
+        lsn
+    }
+}
+
+impl Session {
+    pub(super) fn on_confirm_select(&mut self, answer: Answer, cx: &mut Context<'_>) {
+        self.confirming.get_or_insert_default();
+        if answer == Answer::Wanted {
+            let ok = confirm::AMQPMethod::SelectOk(confirm::SelectOk {});
+            self.reply(&AMQPClass::Confirm(ok), cx);
+        }
+    }
+
+    /// `basic.publish` came; its content is still to come.
+    pub(crate) fn on_publish(&mut self, publish: &Publish<'_>) -> Result<(), Fault> {
+        self.content.expect_method()?;
+        self.content.begin(publish);
+        Ok(())
+    }
+
+    /// Whether a method may come now.
+    pub(crate) fn expects_method(&self) -> Result<(), Fault> {
+        self.content.expect_method()
+    }
+
+    /// Whether the rest of a body is what comes next.
+    pub(crate) fn expects_body(&self) -> bool {
+        self.content.is_body_expected()
+    }
+
+    pub(crate) fn on_header(
+        &mut self,
+        header: &ContentHeader<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        if self.content.header(header, cx.wire.message_bytes_max)? {
+            self.finish_publish(cx)?;
+        }
+        Ok(())
+    }
+
+    /// A piece of a body; pieces need not be whole frames.
+    pub(crate) fn on_body(&mut self, piece: &[u8], cx: &mut Context<'_>) -> Result<(), Fault> {
+        if self.content.body(piece)? {
+            self.finish_publish(cx)?;
+        }
+        Ok(())
+    }
+
+    fn finish_publish(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let mut whole = self.content.finish();
+        let Whole {
+            exchange,
+            routing_key,
+            mandatory,
+            properties,
+            body,
+        } = &mut whole;
+        let publish = Publish {
+            exchange,
+            routing_key,
+            mandatory: *mandatory,
+            immediate: false,
+        };
+        let body = if body.len() > BODY_INLINE_MAX {
+            Body::Shared(Bytes::from(std::mem::take(body)))
+        } else {
+            Body::Inline(body)
+        };
+        let published = self.publish(&publish, properties, body, cx);
+        self.content.recycle(whole);
+        published.map_err(|fault| fault.in_method(BASIC_PUBLISH))
+    }
+
+    /// A whole publish.
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        properties: &[u8],
+        body: Body<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let incoming = mapping::to_core(properties).map_err(|error| from_mapping_error(&error))?;
+        if let Some(user) = incoming.user_id {
+            check_user_id(user, cx)?;
+        }
+        let route = route(publish, &incoming, cx)?;
+        let number = self.confirming.as_mut().map_or(0, Confirming::next_number);
+        if route.is_empty() {
+            if publish.mandatory {
+                put_return(self.id, publish, properties, &body, cx);
+            }
+            cx.publishes.note(self.id, number, false);
+            return Ok(());
+        }
+        let message = message(publish, incoming, body, cx);
+        cx.publishes.turn.push(message, route);
+        cx.publishes.note(self.id, number, true);
+        Ok(())
+    }
+
+    /// Takes note of what is to be confirmed, and what of it is refused.
+    pub(crate) fn on_owed(&mut self, owed: Owed<'_>) {
+        let Some(confirming) = &mut self.confirming else {
+            return;
+        };
+        let mut rejected = owed.rejected.iter().copied().peekable();
+        for (index, number) in (owed.index..).zip(owed.first_number..owed.first_number + owed.count)
+        {
+            if rejected.next_if_eq(&index).is_some() {
+                confirming.owed.reject(number);
+            } else {
+                confirming.owed.owe(number, owed.lsn);
+            }
+        }
+    }
+
+    /// Whether publishes wait to be confirmed.
+    pub(crate) fn owes_confirms(&self) -> bool {
+        self.confirming
+            .as_ref()
+            .is_some_and(|confirming| !confirming.owed.is_empty())
+    }
+
+    /// Confirms what the journal's watermark allows. `due` is a buffer.
+    pub(crate) fn confirm(&mut self, committed: Lsn, due: &mut Vec<Confirm>, out: &mut Output) {
+        let Some(confirming) = &mut self.confirming else {
+            return;
+        };
+        confirming.owed.poll(committed, due);
+        for confirm in due.drain(..) {
+            match confirm {
+                Confirm::Ack { up_to, multiple } => {
+                    codec::ack(
+                        out.buf(),
+                        self.id,
+                        Ack {
+                            delivery_tag: up_to,
+                            multiple,
+                        },
+                    );
+                }
+                Confirm::Nack {
+                    sequence: delivery_tag,
+                } => {
+                    let nack = Nack {
+                        delivery_tag,
+                        multiple: false,
+                        requeue: false,
+                    };
+                    codec::nack(out.buf(), self.id, nack);
+                }
+            }
+        }
+    }
+}
+
+fn check_user_id(claimed: &[u8], cx: &Context<'_>) -> Result<(), Fault> {
+    let user = cx.client.user().name();
+    if claimed == user.as_bytes() {
+        return Ok(());
+    }
+    let claimed = String::from_utf8_lossy(claimed);
+    Err(precondition_failed(format!(
+        "user_id property set to '{claimed}' but authenticated user was '{user}'"
+    )))
+}
+
+#[inline]
+fn route(
+    publish: &Publish<'_>,
+    incoming: &Incoming<'_>,
+    cx: &mut Context<'_>,
+) -> Result<Arc<Route>, Fault> {
+    let further: Vec<&[u8]> = incoming.extras.as_ref().map_or_else(Vec::new, |extras| {
+        extras
+            .cc
+            .iter()
+            .chain(&extras.bcc)
+            .map(|key| &key[..])
+            .collect()
+    });
+    let headers = || {
+        incoming
+            .headers
+            .map(table::to_headers_lossy)
+            .unwrap_or_default()
+    };
+    let request = RouteRequest {
+        exchange: publish.exchange,
+        routing_key: publish.routing_key,
+        key_syntax: KeySyntax::Dotted,
+        extra_keys: &further,
+        headers: &headers,
+        publisher: None,
+        from_client: true,
+    };
+    cx.client
+        .route(&request)
+        .map_err(|refusal| cx.refused(&refusal))
+}
+
+#[inline]
+fn message(
+    publish: &Publish<'_>,
+    incoming: Incoming<'_>,
+    body: Body<'_>,
+    cx: &mut Context<'_>,
+) -> Message {
+    let new = NewMessage {
+        exchange: publish.exchange,
+        routing_key: publish.routing_key,
+        key_syntax: KeySyntax::Dotted,
+        format: &mapping::FORMAT,
+        native: &incoming.native,
+        body,
+        durable: incoming.durable,
+        priority: incoming.priority,
+        ttl_ms: incoming.ttl_ms,
+        received_at: cx.now,
+        publisher: None,
+        extras: incoming.extras,
+    };
+    new.build(cx.client.scratch())
+}
+
+/// Sends a mandatory message back, as it came.
+fn put_return(
+    channel: u16,
+    publish: &Publish<'_>,
+    properties: &[u8],
+    body: &Body<'_>,
+    cx: &mut Context<'_>,
+) {
+    let body: &[u8] = match body {
+        Body::Inline(body) => body,
+        Body::Shared(body) => body,
+    };
+    let returned = Return {
+        reply_code: NO_ROUTE,
+        reply_text: b"NO_ROUTE",
+        exchange: publish.exchange,
+        routing_key: publish.routing_key,
+    };
+    let buf = cx.out.buf();
+    let start = buf.len();
+    let written = codec::return_(buf, channel, &returned)
+        .and_then(|()| codec::header(buf, channel, body.len() as u64, properties));
+    match written {
+        Ok(()) => codec::body(buf, channel, body, cx.wire.frame_max),
+        Err(error) => {
+            buf.truncate(start);
+            tracing::error!(%error, channel, "message not returned");
+        }
+    }
+}

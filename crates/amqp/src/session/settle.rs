@@ -1,0 +1,103 @@
+//! Acknowledging: what the client says about its deliveries.
+
+use amq_protocol::protocol::{AMQPClass, basic};
+use ternmq_broker::Client;
+use ternmq_core::id::Timestamp;
+use ternmq_core::queue::Outcome;
+
+use super::{Answer, Context, Session};
+use crate::error::{Fault, not_implemented, precondition_failed};
+use crate::frame::{Ack, Nack, Reject};
+
+impl Session {
+    #[inline]
+    pub(crate) fn on_ack(&mut self, ack: Ack) -> Result<(), Fault> {
+        self.content.expect_method()?;
+        self.settle_tags(ack.delivery_tag, ack.multiple, Outcome::Ack)
+    }
+
+    pub(crate) fn on_nack(&mut self, nack: Nack) -> Result<(), Fault> {
+        self.content.expect_method()?;
+        let outcome = if nack.requeue {
+            Outcome::Return { failed: false }
+        } else {
+            Outcome::Reject { failed: false }
+        };
+        self.settle_tags(nack.delivery_tag, nack.multiple, outcome)
+    }
+
+    pub(crate) fn on_reject(&mut self, reject: Reject) -> Result<(), Fault> {
+        self.content.expect_method()?;
+        let outcome = if reject.requeue {
+            Outcome::Return { failed: true }
+        } else {
+            Outcome::Reject { failed: true }
+        };
+        self.settle_tags(reject.delivery_tag, false, outcome)
+    }
+
+    #[inline]
+    fn settle_tags(&mut self, tag: u64, multiple: bool, outcome: Outcome) -> Result<(), Fault> {
+        let Self {
+            unacked, queues, ..
+        } = self;
+        let known = if multiple {
+            unacked.take_up_to(tag, |d| queues.settle(d.queue, d.position, outcome))
+        } else {
+            unacked
+                .take(tag)
+                .map(|d| queues.settle(d.queue, d.position, outcome))
+                .is_some()
+        };
+        if known {
+            Ok(())
+        } else {
+            Err(precondition_failed(format!("unknown delivery tag {tag}")))
+        }
+    }
+
+    pub(super) fn on_recover(
+        &mut self,
+        requeue: bool,
+        answer: Answer,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        if !requeue {
+            return Err(not_implemented("requeue=false"));
+        }
+        self.return_all(Outcome::Return { failed: false });
+        self.settle(cx.client, cx.now);
+        if answer == Answer::Wanted {
+            let ok = basic::AMQPMethod::RecoverOk(basic::RecoverOk {});
+            self.reply(&AMQPClass::Basic(ok), cx);
+        }
+        Ok(())
+    }
+
+    /// Settles everything outstanding.
+    pub(super) fn return_all(&mut self, outcome: Outcome) {
+        let Self {
+            unacked, queues, ..
+        } = self;
+        unacked.take_up_to(0, |d| queues.settle(d.queue, d.position, outcome));
+    }
+
+    /// Whether nothing waits to be settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.queues.is_clean()
+    }
+
+    /// Carries out what was said since the last time.
+    pub(crate) fn settle(&mut self, client: &mut Client, now: Timestamp) {
+        if self.queues.is_clean() {
+            return;
+        }
+        self.queues.flush(client, now);
+        // Credit that one queue gives back may let another queue of the channel deliver.
+        if self.shared_credit.is_some() {
+            for consumer in self.consumers.iter() {
+                client.replenish(&consumer.broker);
+            }
+        }
+    }
+}
