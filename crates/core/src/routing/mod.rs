@@ -82,4 +82,6 @@ impl Topology {
 }
 
 #[cfg(test)]
-mod tests;
+mod model;
+#[cfg(test)]
+pub(crate) mod tests;

@@ -8,16 +8,16 @@ use crate::topology::{
 };
 use crate::value::Value;
 
-pub(super) const BY: ConnectionId = ConnectionId(1);
+pub(crate) const BY: ConnectionId = ConnectionId(1);
 
 /// A topology under test; queues are `q0`, `q1`, ... with their number as identity.
-pub(super) struct Fixture {
-    pub(super) topology: Topology,
+pub(crate) struct Fixture {
+    pub(crate) topology: Topology,
     routes: Routes,
 }
 
 /// A request that tests vary.
-pub(super) fn request<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
+pub(crate) fn request<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
     RouteRequest {
         exchange: exchange.as_bytes(),
         routing_key: key.as_bytes(),
@@ -29,14 +29,14 @@ pub(super) fn request<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
     }
 }
 
-pub(super) fn slashed<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
+pub(crate) fn slashed<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
     RouteRequest {
         key_syntax: KeySyntax::Slashed,
         ..request(exchange, key)
     }
 }
 
-pub(super) fn queue_decl(name: &str) -> QueueDecl {
+pub(crate) fn queue_decl(name: &str) -> QueueDecl {
     QueueDecl {
         name: name.into(),
         durable: true,
@@ -46,7 +46,7 @@ pub(super) fn queue_decl(name: &str) -> QueueDecl {
     }
 }
 
-pub(super) fn exchange_decl(name: &str, kind: ExchangeKind) -> ExchangeDecl {
+pub(crate) fn exchange_decl(name: &str, kind: ExchangeKind) -> ExchangeDecl {
     ExchangeDecl {
         name: name.into(),
         kind,
@@ -57,7 +57,7 @@ pub(super) fn exchange_decl(name: &str, kind: ExchangeKind) -> ExchangeDecl {
     }
 }
 
-pub(super) fn binding<'a>(
+pub(crate) fn binding<'a>(
     source: &'a str,
     destination: Destination<'a>,
     key: &'a str,
@@ -74,7 +74,7 @@ pub(super) fn binding<'a>(
 }
 
 impl Fixture {
-    pub(super) fn new(queues: u64) -> Self {
+    pub(crate) fn new(queues: u64) -> Self {
         let mut topology = Topology::new();
         for n in 0..queues {
             topology
@@ -87,7 +87,7 @@ impl Fixture {
         }
     }
 
-    pub(super) fn exchange(&mut self, name: &str, kind: ExchangeKind) {
+    pub(crate) fn exchange(&mut self, name: &str, kind: ExchangeKind) {
         assert!(
             self.topology
                 .declare_exchange(exchange_decl(name, kind))
@@ -95,31 +95,31 @@ impl Fixture {
         );
     }
 
-    pub(super) fn with_alternate(&mut self, name: &str, kind: ExchangeKind, alternate: &str) {
+    pub(crate) fn with_alternate(&mut self, name: &str, kind: ExchangeKind, alternate: &str) {
         let mut decl = exchange_decl(name, kind);
         decl.arguments
             .push("alternate-exchange", Value::text(alternate));
         assert!(self.topology.declare_exchange(decl).unwrap());
     }
 
-    pub(super) fn bind(&mut self, source: &str, queue: &str, key: &str) {
+    pub(crate) fn bind(&mut self, source: &str, queue: &str, key: &str) {
         self.bind_as(&binding(source, Destination::Queue(queue), key));
     }
 
-    pub(super) fn bind_exchange(&mut self, source: &str, destination: &str, key: &str) {
+    pub(crate) fn bind_exchange(&mut self, source: &str, destination: &str, key: &str) {
         self.bind_as(&binding(source, Destination::Exchange(destination), key));
     }
 
-    pub(super) fn bind_as(&mut self, binding: &BindingDecl<'_>) {
+    pub(crate) fn bind_as(&mut self, binding: &BindingDecl<'_>) {
         assert!(self.topology.bind(binding, BY).unwrap());
     }
 
-    pub(super) fn targets(&mut self, request: &RouteRequest<'_>) -> Vec<RouteTarget> {
+    pub(crate) fn targets(&mut self, request: &RouteRequest<'_>) -> Vec<RouteTarget> {
         self.topology.route(request, &mut self.routes).unwrap();
         self.routes.targets.clone()
     }
 
-    pub(super) fn route(&mut self, request: &RouteRequest<'_>) -> Vec<u64> {
+    pub(crate) fn route(&mut self, request: &RouteRequest<'_>) -> Vec<u64> {
         let mut queues: Vec<_> = self.targets(request).iter().map(|t| t.queue.0).collect();
         queues.sort_unstable();
         queues

@@ -6,9 +6,10 @@
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::hash::BuildHasher;
 
 use super::exchanges::refuse_default_exchange;
+use super::identity::Identity;
 use super::index::{Link, Linked, NONE};
 use super::queues::check_owner;
 use super::{BindingDecl, BindingOptions, Destination, Removed, Topology, not_found};
@@ -17,7 +18,7 @@ use crate::id::ConnectionId;
 use crate::routing::headers::MatchMode;
 use crate::routing::key::{self, KeySyntax};
 use crate::topology::ExchangeKind;
-use crate::value::{Headers, Value};
+use crate::value::Headers;
 
 /// The place of what a binding leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -97,17 +98,6 @@ pub(crate) struct Bucket {
     pub(crate) first: u32,
     /// Where it hangs in the topic trie, if it does.
     node: u32,
-}
-
-/// A binding's identity, its names resolved.
-struct Identity<'a> {
-    source: u32,
-    end: End,
-    syntax: KeySyntax,
-    key: Cow<'a, [u8]>,
-    slashed: Option<&'a [u8]>,
-    /// Sorted by name.
-    arguments: Cow<'a, Headers>,
 }
 
 impl Topology {
@@ -200,7 +190,7 @@ impl Topology {
 
     /// Removes a binding from everything that refers to it. Returns its source, which is left as it is.
     pub(super) fn remove_binding(&mut self, slot: u32) -> u32 {
-        let hash = self.binding_hash(&self.identity_of(slot));
+        let hash = self.identity_of(slot).hash(&self.hasher);
         self.binding_index.remove(hash, slot);
         let Binding {
             source,
@@ -312,12 +302,12 @@ impl Topology {
     fn find_binding(&self, identity: &Identity<'_>) -> Option<u32> {
         let bucket = self.bucket(identity.source, identity.syntax, &identity.key)?;
         self.binding_index
-            .find(self.binding_hash(identity), |slot| {
+            .find(identity.hash(&self.hasher), |slot| {
                 let binding = &self.bindings[slot];
                 binding.bucket == bucket
                     && binding.end == identity.end
                     && binding.slashed() == identity.slashed
-                    && same_headers(binding.arguments(), &identity.arguments)
+                    && identity.has_arguments(binding.arguments())
             })
     }
 
@@ -332,7 +322,7 @@ impl Topology {
             Some(bucket) => bucket,
             None => self.insert_bucket(source, identity.syntax, &identity.key),
         };
-        let hash = self.binding_hash(identity);
+        let hash = identity.hash(&self.hasher);
         let plain = identity.arguments.is_empty() && identity.slashed.is_none();
         let extra = (!plain).then(|| {
             Box::new(Extra {
@@ -426,71 +416,5 @@ impl Topology {
 
     fn bucket_hash(&self, exchange: u32, syntax: KeySyntax, key: &[u8]) -> u64 {
         self.hasher.hash_one((exchange, syntax, key))
-    }
-
-    fn binding_hash(&self, identity: &Identity<'_>) -> u64 {
-        let mut state = self.hasher.build_hasher();
-        (
-            identity.source,
-            identity.end,
-            identity.syntax,
-            &identity.key,
-            identity.slashed,
-        )
-            .hash(&mut state);
-        hash_headers(&identity.arguments, &mut state);
-        state.finish()
-    }
-}
-
-fn hash_headers(headers: &Headers, state: &mut impl Hasher) {
-    for (name, value) in headers.iter() {
-        name.hash(state);
-        hash_value(value, state);
-    }
-}
-
-/// Equal values hash alike; lists and maps by their length, as few bindings differ in those alone.
-fn hash_value(value: &Value, state: &mut impl Hasher) {
-    core::mem::discriminant(value).hash(state);
-    match value {
-        Value::Void => {}
-        Value::Bool(v) => v.hash(state),
-        Value::F32(v) => v.to_bits().hash(state),
-        Value::F64(v) => v.to_bits().hash(state),
-        Value::Decimal { scale, value } => (scale, value).hash(state),
-        Value::Timestamp(v) | Value::U64(v) => v.hash(state),
-        Value::Text(v) | Value::Binary(v) => v.hash(state),
-        Value::List(v) => v.len().hash(state),
-        Value::Map(v) => v.len().hash(state),
-        Value::I8(_)
-        | Value::U8(_)
-        | Value::I16(_)
-        | Value::U16(_)
-        | Value::I32(_)
-        | Value::U32(_)
-        | Value::I64(_) => {
-            value.as_i64().hash(state);
-        }
-    }
-}
-
-fn same_headers(a: &Headers, b: &Headers) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .zip(b.iter())
-            .all(|((n, v), (m, w))| n == m && same_value(v, w))
-}
-
-/// Equality to the bit, so that a binding with a NaN is equal to itself and can be unbound.
-fn same_value(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::F32(x), Value::F32(y)) => x.to_bits() == y.to_bits(),
-        (Value::F64(x), Value::F64(y)) => x.to_bits() == y.to_bits(),
-        (Value::List(x), Value::List(y)) => {
-            x.len() == y.len() && x.iter().zip(y).all(|(v, w)| same_value(v, w))
-        }
-        (Value::Map(x), Value::Map(y)) => same_headers(x, y),
-        _ => a == b,
     }
 }

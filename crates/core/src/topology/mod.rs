@@ -27,6 +27,7 @@ use crate::value::Headers;
 
 mod bindings;
 mod exchanges;
+mod identity;
 pub(crate) mod index;
 mod queues;
 
