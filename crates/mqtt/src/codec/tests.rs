@@ -5,6 +5,7 @@ use crate::frame::{Ack, ConnAck, Connect, PacketId, QoS, SubscribeFilters};
 use crate::properties::{PropertyBuf, PropertyId};
 
 mod connect;
+mod oracle;
 mod others;
 mod publish;
 mod roundtrip;

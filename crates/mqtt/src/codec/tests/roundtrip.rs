@@ -14,9 +14,9 @@ use crate::reason_code::{ConnectReturnCode, ReasonCode};
 
 /// Owned parts that any packet can be built from.
 #[derive(Clone, Debug)]
-struct Parts {
+pub(super) struct Parts {
     kind: u8,
-    version: ProtocolVersion,
+    pub(super) version: ProtocolVersion,
     sender: Sender,
     properties: PropertyBuf,
     will_properties: PropertyBuf,
@@ -119,7 +119,7 @@ fn every_property(
 }
 
 prop_compose! {
-    fn parts()(
+    pub(super) fn parts()(
         kind in 1_u8..=15,
         version in prop_oneof![Just(ProtocolVersion::V31), Just(ProtocolVersion::V311), Just(ProtocolVersion::V5)],
         from_server in any::<bool>(),
@@ -178,7 +178,7 @@ prop_compose! {
 
 /// Room for what packets borrow.
 #[derive(Default)]
-struct Lists {
+pub(super) struct Lists {
     filters: Vec<u8>,
     names: Vec<u8>,
     codes: Vec<u8>,
@@ -189,7 +189,7 @@ impl Parts {
         PacketType::from_u8(self.kind).unwrap()
     }
 
-    fn lists(&self) -> Lists {
+    pub(super) fn lists(&self) -> Lists {
         let mut lists = Lists::default();
         for (filter, options) in &self.filters {
             SubscribeFilters::push(&mut lists.filters, filter, *options).unwrap();
@@ -274,7 +274,7 @@ impl Parts {
         }
     }
 
-    fn packet<'a>(&'a self, lists: &'a Lists) -> Packet<'a> {
+    pub(super) fn packet<'a>(&'a self, lists: &'a Lists) -> Packet<'a> {
         let (packet_id, properties) = (self.packet_id, self.properties.as_properties());
         let packet = self.packet_type();
         let reason = self.reason();
@@ -338,18 +338,18 @@ impl Parts {
     }
 
     /// What the connection speaks when this packet arrives.
-    fn known_version(&self) -> Option<ProtocolVersion> {
+    pub(super) fn known_version(&self) -> Option<ProtocolVersion> {
         (self.packet_type() != PacketType::Connect).then_some(self.version)
     }
 
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         Limits {
             sender: self.sender,
             ..Limits::default()
         }
     }
 
-    fn encoded(&self) -> Vec<u8> {
+    pub(super) fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::new();
         encode(&self.packet(&self.lists()), self.version, &mut out).unwrap();
         out

@@ -289,8 +289,11 @@ fn text_of_every_property_is_checked() {
     }
 }
 
-/// Table 2-6 and the packets' own tables: first byte and the bytes around the code, who sends it, which codes.
-const REASONS: [(u8, &[u8], &[u8], Sender, &[u8]); 10] = [
+/// First byte, the bytes before and behind the code, who sends it, which codes.
+type ReasonRow = (u8, &'static [u8], &'static [u8], Sender, &'static [u8]);
+
+/// Table 2-6 and the packets' own tables.
+const REASONS: [ReasonRow; 10] = [
     (
         0x20,
         b"\x00",
