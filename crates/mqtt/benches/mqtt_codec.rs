@@ -14,7 +14,7 @@ use ternmq_mqtt::reason_code::ReasonCode;
 
 const TOPIC: &[u8] = b"plant/7/line/3/temperature";
 
-fn outgoing<'a>(qos: QoS, properties: Properties<'a>) -> OutgoingPublish<'a> {
+fn outgoing(qos: QoS, properties: Properties<'_>) -> OutgoingPublish<'_> {
     OutgoingPublish {
         dup: false,
         qos,
