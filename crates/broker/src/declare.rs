@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{ConnectionId, QueueId};
+use ternmq_core::policy::QueueSettings;
 use ternmq_core::queue::Queue;
 use ternmq_core::record;
 use ternmq_core::topology::{BindingDecl, Destination, ExchangeDecl, QueueDecl, Removed};
 
 use crate::broker::Inner;
-use crate::cell::QueueCell;
+use crate::cell::{QueueCell, QueueHandle};
 use crate::client::Client;
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
@@ -255,5 +256,20 @@ impl Inner {
             effects.settled.clear();
         });
         self.collect(&cell, work);
+    }
+}
+
+impl Client {
+    /// Changes settings of a queue that this connection works with, where the value changes while the queue lives.
+    /// What is declared stays as it is.
+    pub fn adjust_queue(&mut self, queue: &QueueHandle, adjust: impl FnOnce(&mut QueueSettings)) {
+        let now = self.now();
+        let cell = &queue.0;
+        cell.update(&mut self.work, |queue, effects| {
+            let mut settings = queue.settings().clone();
+            adjust(&mut settings);
+            queue.set_settings(settings, now, effects);
+        });
+        self.broker.follow_up(cell, &mut self.work, now);
     }
 }

@@ -59,4 +59,5 @@ pub use metrics::Totals;
 pub use publish::{Published, Route, Turn};
 pub use route_cache::ROUTES_MAX;
 pub use schedule::ScheduleId;
+pub use ternmq_journal::{Log, MemoryLog};
 pub use users::{LoginRefusal, User};
