@@ -1,0 +1,117 @@
+//! What can be configured, with units, limits and defaults.
+
+use serde::Deserialize;
+
+/// Settings of the MQTT adapter, from the section `[mqtt]` of the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MqttConfig {
+    /// Whether clients without user name and password are let in, as the broker's default user.
+    pub anonymous: bool,
+    /// Vhost of clients whose user name does not name one (`vhost:user`).
+    pub vhost: String,
+    /// Exchange that clients publish to and subscribe from; at most 255 bytes. A topic exchange.
+    pub exchange: String,
+    /// Largest packet taken from a client, fixed header included, in bytes; at most 268,435,460.
+    pub packet_bytes_max: u32,
+    /// Largest packet taken before the client is logged in, in bytes.
+    pub packet_bytes_max_before_login: u32,
+    /// Milliseconds a client has for its CONNECT.
+    pub connect_timeout_ms: u64,
+    /// Longest keep alive in seconds; 0 puts no limit. A client that asks for more, or for none, is told this one
+    /// (MQTT 5), and it is enforced.
+    pub keep_alive_s_max: u16,
+    /// Unacknowledged QoS 1 and 2 messages on their way to a client. Its own receive maximum may lower it.
+    pub in_flight_max: u16,
+    /// QoS 0 messages that wait for a connected client; more are dropped.
+    pub qos0_backlog_max: u32,
+    /// QoS 1 and 2 messages taken from a client and not yet acknowledged to it.
+    pub receive_max: u16,
+    /// Longest session expiry interval in seconds; longer ones are cut to it. An MQTT 3 session that is not clean
+    /// has this one.
+    pub session_expiry_s_max: u32,
+    /// Subscriptions of one session.
+    pub subscriptions_max: u32,
+    /// Levels of a topic name or filter. The codec's own limit stands above it.
+    pub topic_levels_max: u16,
+    /// Highest topic alias taken from a client; 0 for none. The broker itself uses as many towards a client, or as
+    /// many as that client takes, whichever is less.
+    pub topic_alias_max: u16,
+    /// Retained messages sent for one SUBSCRIBE.
+    pub retained_per_subscribe_max: u32,
+    /// Whether a refused PUBLISH of QoS 1 or 2 in MQTT 5 ends the connection. If not, it is acknowledged with 0x87.
+    pub disconnect_on_unauthorized: bool,
+}
+
+impl Default for MqttConfig {
+    fn default() -> Self {
+        Self {
+            anonymous: false,
+            vhost: "/".into(),
+            exchange: "amq.topic".into(),
+            packet_bytes_max: 16 * 1024 * 1024,
+            packet_bytes_max_before_login: 64 * 1024,
+            connect_timeout_ms: 10_000,
+            keep_alive_s_max: 0,
+            in_flight_max: 64,
+            qos0_backlog_max: 50_000,
+            receive_max: u16::MAX,
+            session_expiry_s_max: 86_400,
+            subscriptions_max: 10_000,
+            topic_levels_max: 200,
+            topic_alias_max: 16,
+            retained_per_subscribe_max: 1_000_000,
+            disconnect_on_unauthorized: true,
+        }
+    }
+}
+
+impl MqttConfig {
+    /// The same with every number inside the range that the protocol and the adapter can work with.
+    #[must_use]
+    pub fn clamped(mut self) -> Self {
+        self.packet_bytes_max = self
+            .packet_bytes_max
+            .clamp(PACKET_BYTES_MAX_LEAST, PACKET_BYTES_MAX_MOST);
+        self.packet_bytes_max_before_login = self
+            .packet_bytes_max_before_login
+            .clamp(PACKET_BYTES_MAX_LEAST, self.packet_bytes_max);
+        self.in_flight_max = self.in_flight_max.max(1);
+        self.receive_max = self.receive_max.max(1);
+        self.topic_levels_max = self.topic_levels_max.max(1);
+        self
+    }
+}
+
+/// Below this no login would fit.
+const PACKET_BYTES_MAX_LEAST: u32 = 1024;
+/// What the protocol can express: a remaining length of 268,435,455 and five bytes in front.
+const PACKET_BYTES_MAX_MOST: u32 = 268_435_460;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_nothing_can_work_with_are_moved_into_range() {
+        let config = MqttConfig {
+            packet_bytes_max: u32::MAX,
+            packet_bytes_max_before_login: 0,
+            in_flight_max: 0,
+            receive_max: 0,
+            topic_levels_max: 0,
+            ..MqttConfig::default()
+        }
+        .clamped();
+        assert_eq!(config.packet_bytes_max, 268_435_460);
+        assert_eq!(config.packet_bytes_max_before_login, 1024);
+        assert_eq!(
+            (
+                config.in_flight_max,
+                config.receive_max,
+                config.topic_levels_max
+            ),
+            (1, 1, 1)
+        );
+    }
+}

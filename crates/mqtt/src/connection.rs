@@ -1,0 +1,440 @@
+//! One network connection: greeting, liveness, packets in, deliveries out, the end.
+//!
+//! ```text
+//!           CONNECT accepted                fault, DISCONNECT, take-over, shutdown
+//! Greeting ──────────────────► Online ─────────────────────────────────────────────► Closing
+//!     └── refused, malformed, too late ──────────────────────────────────────────────────┘
+//! ```
+//!
+//! In `Closing` the last packet is written at most, and nothing more is read (MQTT-3.14.4-1, -2). What the connection
+//! holds is released by [`Machine::handle_disconnect`], or, should the machine panic, by `Drop`.
+
+mod assembly;
+mod greeting;
+
+use std::sync::Arc;
+
+use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice};
+use ternmq_core::id::Timestamp;
+use ternmq_net::machine::{Flow, Machine, Output, Peer};
+
+use crate::codec::{self, Decoded, Limits, Sender};
+use crate::error::Fault;
+use crate::frame::{Disconnect, Packet, ProtocolVersion};
+use crate::listener::Node;
+use crate::properties::{Properties, Property};
+use crate::reason_code::ReasonCode;
+use crate::registry::{Hold, VhostSessions};
+use crate::session::attach::{Fate, WillFate};
+use crate::session::{Active, Payload};
+use assembly::Assembly;
+
+/// See the module's documentation.
+pub(crate) struct Connection {
+    node: Arc<Node>,
+    peer: Peer,
+    mailbox: Arc<Mailbox>,
+    phase: Phase,
+    /// From CONNACK to the release, so also while closing.
+    online: Option<Box<Online>>,
+    /// Reused by drains of the mailbox.
+    notices: Vec<Notice>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Nothing but a CONNECT is accepted, until then.
+    Greeting {
+        until: Timestamp,
+    },
+    Online,
+    Closing,
+}
+
+/// What a connection has once it is let in.
+struct Online {
+    hold: Hold,
+    sessions: Arc<VhostSessions>,
+    client_id: Box<str>,
+    version: ProtocolVersion,
+    /// Milliseconds without a packet after which the client counts as gone; 0 is never.
+    silence_ms_max: u64,
+    last_packet_at: Timestamp,
+    /// A large PUBLISH whose payload is on its way.
+    assembly: Option<Box<Assembly>>,
+    /// There is something to deliver for which no notice will come.
+    has_work: bool,
+    /// Memory pressure: publishers are not read from.
+    is_blocked: bool,
+    has_published: bool,
+    will: WillFate,
+}
+
+/// How a packet leaves the connection.
+enum Next {
+    GoOn,
+    /// The client said goodbye.
+    Close(WillFate),
+}
+
+impl Connection {
+    pub(crate) fn new(node: Arc<Node>, peer: Peer, mailbox: Arc<Mailbox>, now: Timestamp) -> Self {
+        let until = now.plus_ms(node.config.connect_timeout_ms);
+        let phase = Phase::Greeting { until };
+        Self {
+            node,
+            peer,
+            mailbox,
+            phase,
+            online: None,
+            notices: Vec::new(),
+        }
+    }
+
+    /// Handles whole packets. Returns how many bytes they took.
+    fn handle_packets(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize {
+        let Some(online) = self.online.as_deref_mut() else {
+            return input.len();
+        };
+        let Online {
+            hold,
+            version,
+            assembly,
+            has_work,
+            has_published,
+            last_packet_at,
+            ..
+        } = online;
+        let limits = Limits {
+            packet_max: self.node.config.packet_bytes_max,
+            sender: Sender::Client,
+        };
+        let mut session = hold.lock();
+        let Some(mut active) = hold.active(&mut session) else {
+            drop(session);
+            self.fail(&Fault::SessionTakenOver, out);
+            return input.len();
+        };
+        let mut used = 0;
+        let ended = loop {
+            let step = step(
+                &mut active,
+                assembly,
+                &input[used..],
+                (*version, limits),
+                now,
+                out,
+            );
+            match step {
+                Ok(Step::Used(len)) => used += len,
+                Ok(Step::Incomplete) => break None,
+                Ok(Step::Close(will)) => break Some(Ok(will)),
+                Err(fault) => break Some(Err(fault)),
+            }
+            if used == input.len() {
+                break None;
+            }
+        };
+        active.flush(now, out.buf());
+        *has_work = active.has_work();
+        *has_published = active.live.has_published;
+        drop(session);
+        if used > 0 {
+            *last_packet_at = now;
+        }
+        match ended {
+            None => return used,
+            Some(Ok(will)) => {
+                online.will = will;
+                self.phase = Phase::Closing;
+            }
+            Some(Err(fault)) => self.fail(&fault, out),
+        }
+        input.len()
+    }
+
+    /// Ends the connection from our side: the last packet, then nothing.
+    fn fail(&mut self, fault: &Fault, out: &mut Output) {
+        let Some(online) = self.online.as_deref() else {
+            self.phase = Phase::Closing;
+            return;
+        };
+        let (peer, client_id) = (self.peer.addr, &*online.client_id);
+        if fault.is_violation() {
+            tracing::info!(%peer, client_id, error = %fault, "MQTT connection ended");
+        } else {
+            tracing::debug!(%peer, client_id, error = %fault, "MQTT connection ended");
+        }
+        if online.version.is_v5() {
+            let packet = Packet::Disconnect(Disconnect {
+                reason: fault.reason_code(),
+                properties: Properties::EMPTY,
+            });
+            let encoded = codec::encode(&packet, online.version, out.buf());
+            debug_assert!(encoded.is_ok(), "a reason code alone always fits");
+        }
+        self.phase = Phase::Closing;
+    }
+
+    /// Acts on what the broker told. Returns why the connection ends, if it does.
+    fn take_notices(&mut self, now: Timestamp, out: &mut Output) -> Option<Fault> {
+        let online = self.online.as_deref_mut()?;
+        let mut session = online.hold.lock();
+        let Some(mut active) = online.hold.active(&mut session) else {
+            return Some(Fault::SessionTakenOver);
+        };
+        let mut fault = None;
+        for notice in self.notices.drain(..) {
+            match notice {
+                Notice::Ready(token) => active.on_ready(token.0),
+                Notice::Cancelled(token) => {
+                    if active.on_cancelled(token.0) {
+                        fault = Some(Fault::QueueDeleted);
+                    }
+                }
+                Notice::Committed => active.acknowledge(out.buf()),
+                Notice::Blocked => online.is_blocked = true,
+                Notice::Unblocked => {
+                    online.is_blocked = false;
+                    // It was not listened to.
+                    online.last_packet_at = now;
+                }
+                Notice::Close(reason) => fault = Some(close_fault(reason)),
+            }
+        }
+        if fault.is_none() {
+            online.has_work = active.deliver(now, out);
+        }
+        fault
+    }
+
+    fn release(&mut self, now: Timestamp) {
+        let Some(online) = self.online.take() else {
+            return;
+        };
+        let Online {
+            hold,
+            sessions,
+            will,
+            ..
+        } = *online;
+        let mut session = hold.lock();
+        if !hold.owns(&session) {
+            return;
+        }
+        match session.detach(will, now) {
+            Fate::Ended => {
+                session.mark_removed();
+                sessions.remove(&session);
+            }
+            Fate::Kept(until) => sessions.expire_at(until, session.epoch(), hold.cell()),
+        }
+    }
+
+    fn reads(&self) -> bool {
+        self.online
+            .as_deref()
+            .is_none_or(|online| !(online.is_blocked && online.has_published))
+    }
+}
+
+fn close_fault(reason: CloseReason) -> Fault {
+    match reason {
+        CloseReason::Replaced => Fault::SessionTakenOver,
+        CloseReason::Shutdown => Fault::ShuttingDown,
+        CloseReason::Administrative(reason) => Fault::Administrative(reason),
+    }
+}
+
+/// What the start of the input was.
+enum Step {
+    /// Handled; so many bytes.
+    Used(usize),
+    /// Not a whole packet.
+    Incomplete,
+    /// A DISCONNECT.
+    Close(WillFate),
+}
+
+/// Handles one packet, or a part of a large one.
+fn step(
+    active: &mut Active<'_>,
+    assembly: &mut Option<Box<Assembly>>,
+    input: &[u8],
+    (version, limits): (ProtocolVersion, Limits),
+    now: Timestamp,
+    out: &mut Output,
+) -> Result<Step, Fault> {
+    if let Some(unfinished) = assembly {
+        let len = unfinished.take(input);
+        if unfinished.is_complete()
+            && let Some(complete) = assembly.take()
+        {
+            let (publish, payload) = complete.finish();
+            active.on_publish(&publish.as_frame(), Payload::Assembled(payload), now)?;
+        }
+        return Ok(Step::Used(len));
+    }
+    match codec::decode(input, Some(version), limits)? {
+        Decoded::Incomplete => Ok(Step::Incomplete),
+        Decoded::Packet { packet, len } => match handle_packet(active, &packet, now, out)? {
+            Next::GoOn => Ok(Step::Used(len)),
+            Next::Close(will) => Ok(Step::Close(will)),
+        },
+        Decoded::PublishHead {
+            head,
+            payload_len,
+            consumed,
+        } => {
+            *assembly = Some(Box::new(Assembly::new(&head, payload_len)));
+            Ok(Step::Used(consumed))
+        }
+    }
+}
+
+fn handle_packet(
+    active: &mut Active<'_>,
+    packet: &Packet<'_>,
+    now: Timestamp,
+    out: &mut Output,
+) -> Result<Next, Fault> {
+    match packet {
+        Packet::Publish(publish) => active.on_publish(publish, Payload::InPacket, now)?,
+        Packet::PubAck(ack) => active.on_puback(ack, now)?,
+        Packet::PubRec(ack) => active.on_pubrec(ack, now, out.buf())?,
+        Packet::PubRel(ack) => active.on_pubrel(ack, now, out.buf()),
+        Packet::PubComp(ack) => active.on_pubcomp(ack)?,
+        Packet::Subscribe(subscribe) => active.on_subscribe(subscribe, now, out.buf())?,
+        Packet::Unsubscribe(unsubscribe) => active.on_unsubscribe(unsubscribe, now, out.buf())?,
+        Packet::PingReq => codec::pingresp(out.buf()),
+        Packet::Disconnect(disconnect) => {
+            return on_disconnect(active, disconnect).map(Next::Close);
+        }
+        Packet::Auth(_) => return Err(Fault::UnexpectedAuth),
+        Packet::Connect(_)
+        | Packet::ConnAck(_)
+        | Packet::SubAck(_)
+        | Packet::UnsubAck(_)
+        | Packet::PingResp => {
+            debug_assert!(false, "the codec refuses what a client must not send here");
+        }
+    }
+    Ok(Next::GoOn)
+}
+
+/// DISCONNECT from the client (§3.14).
+fn on_disconnect(active: &mut Active<'_>, disconnect: &Disconnect<'_>) -> Result<WillFate, Fault> {
+    let expiry = disconnect
+        .properties
+        .iter()
+        .find_map(|property| match property {
+            Property::SessionExpiryInterval(seconds) => Some(seconds),
+            _ => None,
+        });
+    if let Some(expiry_s) = expiry {
+        if active.kept.expiry_s == 0 && expiry_s > 0 {
+            return Err(Fault::SessionExpiryRaised);
+        }
+        active.set_expiry(expiry_s.min(active.identity.node.config.session_expiry_s_max));
+    }
+    Ok(match disconnect.reason {
+        ReasonCode::NORMAL_DISCONNECTION => WillFate::Dropped,
+        _ => WillFate::Published,
+    })
+}
+
+impl Machine for Connection {
+    fn handle_input(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize {
+        let mut used = 0;
+        if let Phase::Greeting { .. } = self.phase {
+            used = self.greet(input, now, out);
+        }
+        match self.phase {
+            Phase::Greeting { .. } => used,
+            Phase::Online if used == input.len() => used,
+            Phase::Online => used + self.handle_packets(&input[used..], now, out),
+            Phase::Closing => input.len(),
+        }
+    }
+
+    fn handle_notices(&mut self, now: Timestamp, out: &mut Output) -> bool {
+        if self.phase == Phase::Closing {
+            return false;
+        }
+        let has_work = self.online.as_deref().is_some_and(|online| online.has_work);
+        if !has_work && !self.mailbox.has_notices() {
+            return false;
+        }
+        self.mailbox.drain(&mut self.notices);
+        if self.online.is_none() {
+            // Not let in yet: all that concerns it is an end.
+            if self
+                .notices
+                .drain(..)
+                .any(|notice| matches!(notice, Notice::Close(_)))
+            {
+                self.phase = Phase::Closing;
+            }
+            return false;
+        }
+        let fault = self.take_notices(now, out);
+        self.notices.clear();
+        if let Some(fault) = fault {
+            self.fail(&fault, out);
+            return false;
+        }
+        self.online.as_deref().is_some_and(|online| online.has_work)
+    }
+
+    fn handle_deadline(&mut self, now: Timestamp, out: &mut Output) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        if let Phase::Greeting { .. } = self.phase {
+            tracing::debug!(peer = %self.peer.addr, "no CONNECT in time");
+            self.phase = Phase::Closing;
+        } else {
+            self.fail(&Fault::KeepAliveTimeout, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Greeting { until } => Some(until),
+            Phase::Closing => None,
+            Phase::Online => {
+                let online = self
+                    .online
+                    .as_deref()
+                    .filter(|online| online.silence_ms_max > 0 && self.reads())?;
+                Some(online.last_packet_at.plus_ms(online.silence_ms_max))
+            }
+        }
+    }
+
+    fn handle_shutdown(&mut self, _now: Timestamp, out: &mut Output) {
+        if self.phase != Phase::Closing {
+            self.fail(&Fault::ShuttingDown, out);
+        }
+    }
+
+    fn handle_disconnect(&mut self, now: Timestamp) {
+        self.release(now);
+    }
+
+    fn flow(&self) -> Flow {
+        match self.phase {
+            Phase::Closing => Flow::Close,
+            _ => Flow::Open { read: self.reads() },
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.online.is_some() {
+            let now = self.node.broker.now();
+            self.release(now);
+        }
+    }
+}

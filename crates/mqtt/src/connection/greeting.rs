@@ -1,0 +1,316 @@
+//! CONNECT to CONNACK (§3.1, §3.2): who it is, what it may, which session it gets.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use ternmq_broker::User;
+use ternmq_core::id::Timestamp;
+use ternmq_net::machine::Output;
+
+use super::{Connection, Online, Phase};
+use crate::codec::{self, DecodeError, Decoded, Limits, Sender, Violation};
+use crate::config::MqttConfig;
+use crate::error::ConnectFault;
+use crate::frame::{ConnAck, Connect, Packet, PacketType, ProtocolVersion};
+use crate::properties::{Properties, Property, PropertyBuf};
+use crate::reason_code::ReasonCode;
+use crate::registry::{Hold, VhostSessions};
+use crate::session::attach::{Arrival, WillFate};
+use crate::session::will::Will;
+use crate::session::{Identity, PeerLimits, Session};
+
+/// What the client asks for, by the properties of MQTT 5 or what stands for them in MQTT 3.
+struct Wishes {
+    expiry_s: u32,
+    receive_max: u16,
+    packet_bytes_max: u32,
+    topic_alias_max: u16,
+    has_authentication_method: bool,
+}
+
+impl Wishes {
+    fn of(connect: &Connect<'_>) -> Self {
+        let v5 = connect.version.is_v5();
+        let mut wishes = Self {
+            // A session of MQTT 3 that is not clean has no end of its own (§3.1.2.4 there).
+            expiry_s: if v5 || connect.clean_start {
+                0
+            } else {
+                u32::MAX
+            },
+            receive_max: u16::MAX,
+            packet_bytes_max: u32::MAX,
+            topic_alias_max: 0,
+            has_authentication_method: false,
+        };
+        for property in connect.properties {
+            match property {
+                Property::SessionExpiryInterval(seconds) => wishes.expiry_s = seconds,
+                Property::ReceiveMaximum(max) => wishes.receive_max = max.get(),
+                Property::MaximumPacketSize(max) => wishes.packet_bytes_max = max,
+                Property::TopicAliasMaximum(max) => wishes.topic_alias_max = max,
+                Property::AuthenticationMethod(_) => wishes.has_authentication_method = true,
+                _ => {}
+            }
+        }
+        wishes
+    }
+
+    fn limits(&self, version: ProtocolVersion, config: &MqttConfig) -> PeerLimits {
+        PeerLimits {
+            version,
+            quota: self.receive_max.min(config.in_flight_max).into(),
+            packet_bytes_max: self.packet_bytes_max,
+            topic_alias_max: self.topic_alias_max.min(config.topic_alias_max),
+        }
+    }
+}
+
+/// What the server grants, as far as it differs from what was asked for.
+struct Grants {
+    expiry_s: Option<u32>,
+    keep_alive_s: Option<u16>,
+    assigned_client_id: Option<Box<str>>,
+}
+
+impl Connection {
+    /// Waits for a CONNECT and answers it. Returns how many bytes it took.
+    pub(super) fn greet(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize {
+        let packet_max = self.node.config.packet_bytes_max_before_login;
+        let limits = Limits {
+            packet_max,
+            sender: Sender::Client,
+        };
+        match codec::decode(input, None, limits) {
+            Ok(Decoded::Incomplete) => 0,
+            Ok(Decoded::Packet {
+                packet: Packet::Connect(connect),
+                len,
+            }) => {
+                if let Err(fault) = self.on_connect(&connect, now, out) {
+                    let user = connect.user_name.unwrap_or_default();
+                    tracing::info!(peer = %self.peer.addr, user, error = %fault, "MQTT login refused");
+                    self.refuse(connect.version, fault.reason_code(), out);
+                }
+                len
+            }
+            Ok(_) => {
+                debug_assert!(false, "without a version, the codec accepts CONNECT only");
+                self.phase = Phase::Closing;
+                input.len()
+            }
+            Err(error) => {
+                tracing::info!(peer = %self.peer.addr, %error, "MQTT CONNECT refused");
+                self.refuse_malformed(error, out);
+                input.len()
+            }
+        }
+    }
+
+    /// One CONNACK with an error, and the end. MQTT 3 gets one only where it has a return code.
+    fn refuse(&mut self, version: ProtocolVersion, reason: ReasonCode, out: &mut Output) {
+        let connack = ConnAck {
+            session_present: false,
+            reason,
+            properties: Properties::EMPTY,
+        };
+        if codec::connack(out.buf(), version, &connack).is_err() {
+            tracing::trace!(?reason, "no return code in MQTT 3");
+        }
+        self.phase = Phase::Closing;
+    }
+
+    fn refuse_malformed(&mut self, error: DecodeError, out: &mut Output) {
+        let reason = error.reason_code();
+        match (error.violation, error.version) {
+            // MQTT-3.1.2-2: a later version is told in the form of MQTT 5, an earlier one in its own.
+            (Violation::ProtocolLevel(level), _) => {
+                let version = if level > 4 {
+                    ProtocolVersion::V5
+                } else {
+                    ProtocolVersion::V311
+                };
+                self.refuse(version, reason, out);
+            }
+            (_, Some(version)) if reason.allowed_in(PacketType::ConnAck, Sender::Server) => {
+                self.refuse(version, reason, out);
+            }
+            _ => self.phase = Phase::Closing,
+        }
+    }
+
+    fn on_connect(
+        &mut self,
+        connect: &Connect<'_>,
+        now: Timestamp,
+        out: &mut Output,
+    ) -> Result<(), ConnectFault> {
+        let node = Arc::clone(&self.node);
+        let config = &node.config;
+        let wishes = Wishes::of(connect);
+        if wishes.has_authentication_method {
+            return Err(ConnectFault::AuthenticationMethod);
+        }
+        let (user, vhost) = self.login(connect)?;
+        let mut client = node
+            .broker
+            .connect(&user, vhost, Arc::clone(&self.mailbox))?;
+        let sessions = node.registry.vhost(vhost);
+        sessions.sweep(&mut client, now);
+        let assigned: Option<Box<str>> = connect
+            .client_id
+            .is_empty()
+            .then(|| node.broker.random_name().into());
+        let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        let expiry_s = wishes.expiry_s.min(config.session_expiry_s_max);
+        let arrival = Arrival {
+            client,
+            mailbox: Arc::clone(&self.mailbox),
+            limits: wishes.limits(connect.version, config),
+            will: connect.will.as_ref().map(|will| Box::new(Will::new(will))),
+            clean_start: connect.clean_start,
+            expiry_s,
+        };
+        let (hold, is_present) = self.attach(&sessions, client_id, arrival, now);
+        let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
+        tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
+        self.online = Some(Box::new(Online {
+            hold,
+            sessions,
+            client_id: client_id.into(),
+            version: connect.version,
+            silence_ms_max: u64::from(keep_alive_s) * 1500,
+            last_packet_at: now,
+            assembly: None,
+            has_work: true,
+            is_blocked: false,
+            has_published: false,
+            will: WillFate::Published,
+        }));
+        self.phase = Phase::Online;
+        let grants = Grants {
+            expiry_s: Some(expiry_s).filter(|granted| *granted != wishes.expiry_s),
+            keep_alive_s: Some(keep_alive_s).filter(|granted| *granted != connect.keep_alive_s),
+            assigned_client_id: assigned,
+        };
+        // MQTT 3.1 has no such flag: the bit is reserved there.
+        let session_present = is_present && connect.version != ProtocolVersion::V31;
+        self.accept(&grants, session_present, wishes.packet_bytes_max, out);
+        Ok(())
+    }
+
+    /// Who it is, and which vhost it wants.
+    fn login<'a>(&'a self, connect: &Connect<'a>) -> Result<(Arc<User>, &'a str), ConnectFault> {
+        let broker = &self.node.broker;
+        let config = &self.node.config;
+        if connect.user_name.is_none() && connect.password.is_none() {
+            return if config.anonymous {
+                Ok((broker.default_user(), &config.vhost))
+            } else {
+                Err(ConnectFault::Anonymous)
+            };
+        }
+        let name = connect.user_name.unwrap_or_default();
+        let (vhost, name) = name.rsplit_once(':').unwrap_or((&config.vhost, name));
+        let password = connect.password.unwrap_or_default();
+        Ok((broker.login(name, password, self.peer.addr.ip())?, vhost))
+    }
+
+    /// Takes the session of that client identifier, or makes one.
+    fn attach(
+        &self,
+        sessions: &Arc<VhostSessions>,
+        client_id: &str,
+        arrival: Arrival,
+        now: Timestamp,
+    ) -> (Hold, bool) {
+        let registry = &self.node.registry;
+        let epoch = registry.next_epoch();
+        let new = || {
+            Session::new(Identity {
+                node: Arc::clone(&self.node),
+                sessions: Arc::clone(sessions),
+                client_id: client_id.into(),
+                publisher: registry.next_publisher(),
+            })
+        };
+        loop {
+            let cell = sessions.cell(client_id, new);
+            let mut session = cell.lock();
+            // Else it ended between the look and the lock: there is another cell now, or none.
+            if !session.is_removed() {
+                let is_present = session.attach(arrival, epoch, now);
+                drop(session);
+                return (Hold::new(cell, epoch), is_present);
+            }
+        }
+    }
+
+    /// CONNACK. A client that takes no packet of its size gets none, and is closed (MQTT-3.1.2-24).
+    fn accept(
+        &mut self,
+        grants: &Grants,
+        session_present: bool,
+        packet_bytes_max: u32,
+        out: &mut Output,
+    ) {
+        let Some(online) = self.online.as_deref() else {
+            return;
+        };
+        let version = online.version;
+        let mut properties = PropertyBuf::new();
+        if version.is_v5() {
+            connack_properties(&self.node.config, grants, &mut properties);
+        }
+        let connack = ConnAck {
+            session_present,
+            reason: ReasonCode::Success,
+            properties: properties.as_properties(),
+        };
+        let start = out.buf().len();
+        let encoded = codec::connack(out.buf(), version, &connack);
+        debug_assert!(encoded.is_ok(), "success has a code in every version");
+        if out.buf().len() - start > packet_bytes_max as usize {
+            out.buf().truncate(start);
+            self.phase = Phase::Closing;
+        }
+    }
+}
+
+/// The keep alive that is enforced, in seconds.
+fn granted_keep_alive(wished_s: u16, max_s: u16) -> u16 {
+    match (wished_s, max_s) {
+        (wished_s, 0) => wished_s,
+        (0, max_s) => max_s,
+        (wished_s, max_s) => wished_s.min(max_s),
+    }
+}
+
+/// What differs from the defaults (§3.2.2.3).
+fn connack_properties(config: &MqttConfig, grants: &Grants, out: &mut PropertyBuf) {
+    let mut push = |property: Option<Property<'_>>| {
+        if let Some(property) = property {
+            let pushed = out.push(property);
+            debug_assert!(pushed.is_ok(), "numbers and a short name");
+        }
+    };
+    push(grants.expiry_s.map(Property::SessionExpiryInterval));
+    push(
+        NonZeroU16::new(config.receive_max)
+            .filter(|max| max.get() < u16::MAX)
+            .map(Property::ReceiveMaximum),
+    );
+    push(Some(Property::MaximumPacketSize(config.packet_bytes_max)));
+    push(
+        grants
+            .assigned_client_id
+            .as_deref()
+            .map(Property::AssignedClientIdentifier),
+    );
+    push(
+        Some(config.topic_alias_max)
+            .filter(|max| *max > 0)
+            .map(Property::TopicAliasMaximum),
+    );
+    push(grants.keep_alive_s.map(Property::ServerKeepAlive));
+}

@@ -1,0 +1,150 @@
+//! One table: what ends a connection or refuses a request, and the reason code or return code that says so.
+//!
+//! MQTT 3 has codes in CONNACK and SUBACK only; everything else it is told by the close of the connection.
+
+use ternmq_broker::{ConnectRefusal, LoginRefusal};
+use ternmq_core::error::Refusal;
+
+use crate::codec::{DecodeError, EncodeError};
+use crate::reason_code::ReasonCode;
+
+/// Why the server ends a connection.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// A packet that is none.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// MQTT-4.3.3: PUBREC for QoS 1, PUBACK for QoS 2, PUBCOMP before PUBREC.
+    #[error("acknowledgement does not fit the exchange of packet identifier {0}")]
+    WrongAcknowledgement(u16),
+    /// MQTT-3.3.4-7.
+    #[error("more unacknowledged messages than the receive maximum")]
+    ReceiveMaximumExceeded,
+    /// MQTT-3.3.2-9.
+    #[error("topic alias {0} above the maximum")]
+    TopicAliasAboveMaximum(u16),
+    /// §3.3.2.3.4.
+    #[error("topic alias {0} was not set")]
+    TopicAliasUnknown(u16),
+    /// An answer of more bytes than the format can say.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The configured limit of topic levels.
+    #[error("topic name with more than {0} levels")]
+    TopicLevels(u16),
+    /// MQTT 3 has no way to refuse one filter for its form.
+    #[error("malformed topic filter")]
+    TopicFilter,
+    /// MQTT-4.12.0-6: no method was agreed on.
+    #[error("AUTH without an authentication method")]
+    UnexpectedAuth,
+    /// §3.14.2.2.2.
+    #[error("DISCONNECT gives a session that ends with its connection a session expiry interval")]
+    SessionExpiryRaised,
+    /// The broker refused something for which there is no answer but the close.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Somebody deleted the session's queue.
+    #[error("the session's queue was deleted")]
+    QueueDeleted,
+    /// MQTT-3.1.2-22.
+    #[error("keep alive timeout")]
+    KeepAliveTimeout,
+    /// MQTT-3.1.4-3.
+    #[error("session taken over")]
+    SessionTakenOver,
+    /// The node stops.
+    #[error("server shutting down")]
+    ShuttingDown,
+    /// Closed by an administrator.
+    #[error("closed: {0}")]
+    Administrative(Box<str>),
+}
+
+impl Fault {
+    /// The reason code of the DISCONNECT that tells an MQTT 5 client.
+    pub(crate) fn reason_code(&self) -> ReasonCode {
+        match self {
+            Self::Decode(error) => error.reason_code(),
+            Self::WrongAcknowledgement(_)
+            | Self::TopicAliasUnknown(_)
+            | Self::UnexpectedAuth
+            | Self::SessionExpiryRaised => ReasonCode::ProtocolError,
+            Self::Encode(_) => ReasonCode::ImplementationSpecificError,
+            Self::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,
+            Self::TopicAliasAboveMaximum(_) => ReasonCode::TopicAliasInvalid,
+            Self::TopicLevels(_) => ReasonCode::TopicNameInvalid,
+            Self::TopicFilter => ReasonCode::TopicFilterInvalid,
+            Self::Refused(refusal) => disconnect_reason(refusal),
+            Self::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
+            Self::SessionTakenOver => ReasonCode::SessionTakenOver,
+            Self::ShuttingDown => ReasonCode::ServerShuttingDown,
+            Self::QueueDeleted | Self::Administrative(_) => ReasonCode::AdministrativeAction,
+        }
+    }
+
+    /// Whether the client broke a rule, in which case the log should say so.
+    pub(crate) fn is_violation(&self) -> bool {
+        !matches!(
+            self,
+            Self::KeepAliveTimeout
+                | Self::SessionTakenOver
+                | Self::ShuttingDown
+                | Self::Administrative(_)
+        )
+    }
+}
+
+/// A refused request, in a DISCONNECT.
+fn disconnect_reason(refusal: &Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::AccessRefused { .. } => ReasonCode::NotAuthorized,
+        Refusal::LimitReached { .. } => ReasonCode::QuotaExceeded,
+        Refusal::ShuttingDown => ReasonCode::ServerShuttingDown,
+        _ => ReasonCode::ImplementationSpecificError,
+    }
+}
+
+/// A refused SUBSCRIBE, UNSUBSCRIBE or PUBLISH, in its acknowledgement. MQTT 3 sees 0x80 in a SUBACK.
+pub(crate) fn acknowledge_reason(refusal: &Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::AccessRefused { .. } => ReasonCode::NotAuthorized,
+        Refusal::LimitReached { .. } => ReasonCode::QuotaExceeded,
+        Refusal::ShuttingDown => ReasonCode::UnspecifiedError,
+        _ => ReasonCode::ImplementationSpecificError,
+    }
+}
+
+/// A refused CONNECT.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub(crate) enum ConnectFault {
+    /// Without user name and password, where that is not configured.
+    #[error("anonymous login is off")]
+    Anonymous,
+    /// Enhanced authentication by a method that is not there (§4.12).
+    #[error("unsupported authentication method")]
+    AuthenticationMethod,
+    /// Wrong user or password, or not from there.
+    #[error(transparent)]
+    Login(#[from] LoginRefusal),
+    /// No such vhost, no access to it, too many connections.
+    #[error(transparent)]
+    Connect(#[from] ConnectRefusal),
+}
+
+impl ConnectFault {
+    /// The reason code of the CONNACK; MQTT 3 gets the return code of the same meaning.
+    pub(crate) fn reason_code(&self) -> ReasonCode {
+        match self {
+            Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            // RabbitMQ does not tell a missing vhost from a wrong password.
+            Self::Anonymous
+            | Self::Login(LoginRefusal::BadCredentials)
+            | Self::Connect(ConnectRefusal::NoSuchVhost) => ReasonCode::BadUserNameOrPassword,
+            Self::Login(LoginRefusal::LoopbackOnly) | Self::Connect(ConnectRefusal::NotAllowed) => {
+                ReasonCode::NotAuthorized
+            }
+            Self::Connect(ConnectRefusal::LimitReached { .. }) => ReasonCode::QuotaExceeded,
+        }
+    }
+}

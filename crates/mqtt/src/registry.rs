@@ -1,0 +1,262 @@
+//! Client identifiers and the sessions behind them, per vhost (§3.1.4, §4.1).
+//!
+//! A session lives in a cell that outlasts its connections. Whoever connects with its client identifier takes the cell's
+//! lock, ends what the former connection had there, and from then on owns the session: the number of its connection is
+//! the session's *epoch*. The former connection finds out when it next takes the lock and sees another epoch, or by the
+//! notice left in its mailbox. So there is no moment at which two connections act for one session, and nobody waits for
+//! anybody's task.
+//!
+//! Order of locks: cell, then the maps here or anything of the broker. Nothing here is locked while a cell is waited for.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+use parking_lot::{Mutex, MutexGuard};
+use ternmq_broker::Client;
+use ternmq_core::id::{PublisherId, Timestamp};
+
+use crate::session::{Active, Session};
+
+/// Sessions of one node.
+#[derive(Default)]
+pub(crate) struct Registry {
+    vhosts: DashMap<Box<str>, Arc<VhostSessions>>,
+    epochs: AtomicU64,
+    publishers: AtomicU64,
+}
+
+/// Set in the identity of every MQTT publisher, so that it is no other protocol's.
+const PUBLISHER_BIT: u64 = 1 << 63;
+
+impl Registry {
+    /// The sessions of a vhost that exists.
+    pub(crate) fn vhost(&self, name: &str) -> Arc<VhostSessions> {
+        if let Some(sessions) = self.vhosts.get(name) {
+            return Arc::clone(&sessions);
+        }
+        Arc::clone(&self.vhosts.entry(name.into()).or_default())
+    }
+
+    /// A number for a connection, never given twice.
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.epochs.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// An identity for a session as a publisher, never given twice.
+    pub(crate) fn next_publisher(&self) -> PublisherId {
+        PublisherId(self.publishers.fetch_add(1, Ordering::Relaxed) | PUBLISHER_BIT)
+    }
+}
+
+/// Where a session is kept.
+pub(crate) struct SessionCell {
+    session: Mutex<Session>,
+}
+
+impl SessionCell {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
+        self.session.lock()
+    }
+}
+
+/// Sessions of one vhost.
+#[derive(Default)]
+pub(crate) struct VhostSessions {
+    cells: DashMap<Box<str>, Arc<SessionCell>>,
+    /// Groups of shared subscriptions, by `$share/NAME/FILTER`.
+    shares: Mutex<HashMap<Box<str>, Share>>,
+    expiries: Mutex<BinaryHeap<Reverse<Expiry>>>,
+}
+
+/// A group of a shared subscription.
+struct Share {
+    queue: Arc<str>,
+    /// Sessions subscribed to it, connected or not.
+    members: usize,
+}
+
+/// When the session of a closed connection ends.
+struct Expiry {
+    at: Timestamp,
+    epoch: u64,
+    cell: Weak<SessionCell>,
+}
+
+impl PartialEq for Expiry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Expiry {}
+
+impl PartialOrd for Expiry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Expiry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.epoch).cmp(&(other.at, other.epoch))
+    }
+}
+
+impl VhostSessions {
+    /// The cell of a client identifier, made by `new` if there is none. It may be removed before it is locked: see
+    /// [`Session::is_removed`].
+    pub(crate) fn cell(&self, client_id: &str, new: impl FnOnce() -> Session) -> Arc<SessionCell> {
+        if let Some(cell) = self.cells.get(client_id) {
+            return Arc::clone(&cell);
+        }
+        let entry = self.cells.entry(client_id.into());
+        Arc::clone(&entry.or_insert_with(|| {
+            Arc::new(SessionCell {
+                session: Mutex::new(new()),
+            })
+        }))
+    }
+
+    /// Forgets a session. Its cell is locked, and marked as removed.
+    pub(crate) fn remove(&self, session: &Session) {
+        debug_assert!(session.is_removed());
+        let client_id = session.client_id();
+        // A cell in the map is never a removed one, so there is no other to be taken for it.
+        self.cells.remove(client_id);
+    }
+
+    /// The session of that connection ends at `at`, unless another connection takes it before.
+    pub(crate) fn expire_at(&self, at: Timestamp, epoch: u64, cell: &Arc<SessionCell>) {
+        self.expiries.lock().push(Reverse(Expiry {
+            at,
+            epoch,
+            cell: Arc::downgrade(cell),
+        }));
+    }
+
+    /// Ends the sessions whose time is over. Called at each connect, so no task of its own is needed: what expired
+    /// sessions hold until then is their entry here; their queues expire by themselves.
+    pub(crate) fn sweep(&self, client: &mut Client, now: Timestamp) {
+        while let Some(expiry) = self.pop_due(now) {
+            let Some(cell) = expiry.cell.upgrade() else {
+                continue;
+            };
+            let mut session = cell.lock();
+            if session.epoch() == expiry.epoch && session.is_expired(now) {
+                session.end(client, now);
+                session.mark_removed();
+                self.remove(&session);
+            }
+        }
+    }
+
+    fn pop_due(&self, now: Timestamp) -> Option<Expiry> {
+        let mut expiries = self.expiries.lock();
+        let due = expiries
+            .peek()
+            .is_some_and(|Reverse(expiry)| expiry.at <= now);
+        if due {
+            expiries.pop().map(|Reverse(expiry)| expiry)
+        } else {
+            None
+        }
+    }
+
+    /// A session subscribes to `$share/GROUP/FILTER`. `declare` makes sure that the queue it is given exists and is
+    /// bound; if it fails, nothing has changed. The groups stay locked, so that the last member does not leave
+    /// meanwhile and take the queue along.
+    pub(crate) fn join_share<T, E>(
+        &self,
+        group: &str,
+        filter: &str,
+        declare: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<(T, Arc<str>), E> {
+        let text = format!("$share/{group}/{filter}");
+        let mut shares = self.shares.lock();
+        let (queue, members) = match shares.get(&*text) {
+            Some(share) => (Arc::clone(&share.queue), share.members),
+            None => (unused_share_queue(&shares, group, filter), 0),
+        };
+        let declared = declare(&queue)?;
+        shares.insert(
+            text.into(),
+            Share {
+                queue: Arc::clone(&queue),
+                members: members + 1,
+            },
+        );
+        Ok((declared, queue))
+    }
+
+    /// A session leaves `$share/GROUP/FILTER`; with the last one `delete` is called with the queue's name.
+    pub(crate) fn leave_share(&self, text: &str, delete: impl FnOnce(&str)) {
+        let mut shares = self.shares.lock();
+        let Some(share) = shares.get_mut(text) else {
+            return;
+        };
+        share.members -= 1;
+        if share.members == 0 {
+            delete(&share.queue);
+            shares.remove(text);
+        }
+    }
+}
+
+/// The name of a group's queue: `mqtt-share-GROUP-HASH`, made different from that of a filter with the same hash.
+fn unused_share_queue(shares: &HashMap<Box<str>, Share>, group: &str, filter: &str) -> Arc<str> {
+    let mut hash = fnv1a(filter.as_bytes());
+    // A queue's name has 255 bytes.
+    let group = &group[..group.floor_char_boundary(SHARE_GROUP_BYTES_MAX)];
+    loop {
+        let name = format!("mqtt-share-{group}-{hash:016x}");
+        if shares.values().all(|share| *share.queue != *name) {
+            return name.into();
+        }
+        hash = hash.wrapping_add(1);
+    }
+}
+
+/// More of a group's name does not go into its queue's name.
+const SHARE_GROUP_BYTES_MAX: usize = 200;
+
+/// FNV-1a: the same on every node and after every restart.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// A connection's hold on its session.
+pub(crate) struct Hold {
+    cell: Arc<SessionCell>,
+    epoch: u64,
+}
+
+impl Hold {
+    pub(crate) fn new(cell: Arc<SessionCell>, epoch: u64) -> Self {
+        Self { cell, epoch }
+    }
+
+    /// The session, locked. Whether it is still ours is told by [`Hold::active`].
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Session> {
+        self.cell.lock()
+    }
+
+    /// The session as this connection may use it; none once another connection has taken it.
+    pub(crate) fn active<'a>(&self, session: &'a mut Session) -> Option<Active<'a>> {
+        session.active(self.epoch)
+    }
+
+    /// Whether the session is still this connection's.
+    pub(crate) fn owns(&self, session: &Session) -> bool {
+        session.epoch() == self.epoch
+    }
+
+    /// The session's place.
+    pub(crate) fn cell(&self) -> &Arc<SessionCell> {
+        &self.cell
+    }
+}

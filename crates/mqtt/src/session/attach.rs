@@ -1,0 +1,323 @@
+//! How connections come to a session and leave it, and how a session ends.
+
+use std::mem;
+use std::sync::Arc;
+
+use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice, Token};
+use ternmq_broker::{Client, DeleteIf, Turn};
+use ternmq_core::id::{Position, Timestamp};
+use ternmq_core::queue::Outcome;
+
+use super::declare::{consumer_spec, expires_ms, own_binding};
+use super::source::Source;
+use super::will::Will;
+use super::window::{Outgoing, Step};
+use super::{Active, Identity, Kept, Live, PeerLimits, Session};
+use crate::topic;
+
+/// A connection that wants a session.
+pub(crate) struct Arrival {
+    pub(crate) client: Client,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) limits: PeerLimits,
+    pub(crate) will: Option<Box<Will>>,
+    pub(crate) clean_start: bool,
+    pub(crate) expiry_s: u32,
+}
+
+/// What becomes of the will of a connection that leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WillFate {
+    /// A graceful DISCONNECT: it is dropped.
+    Dropped,
+    /// Everything else: it is published.
+    Published,
+}
+
+/// What becomes of the session of a connection that left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// It ended.
+    Ended,
+    /// It is kept until then.
+    Kept(Timestamp),
+}
+
+impl Session {
+    /// A connection takes the session; the one that had it is told. Returns whether there was state to go on with.
+    pub(crate) fn attach(&mut self, arrival: Arrival, epoch: u64, now: Timestamp) -> bool {
+        let Arrival {
+            mut client,
+            mailbox,
+            limits,
+            will,
+            clean_start,
+            expiry_s,
+        } = arrival;
+        if let Some(live) = &self.live {
+            // MQTT-3.1.4-3.
+            live.mailbox.push(Notice::Close(CloseReason::Replaced));
+            self.detach(WillFate::Published, now);
+        }
+        let resumes = self.kept.exists && !clean_start && !self.is_expired(now);
+        if !resumes {
+            self.end(&mut client, now);
+        }
+        if let Some(will) = self.kept.scheduled_will.take() {
+            self.identity.node.broker.cancel_scheduled(will);
+        }
+        self.epoch = epoch;
+        self.live = Some(Box::new(Live::new(client, mailbox, limits, will)));
+        let present = resumes && self.resume(now);
+        self.kept.exists = true;
+        self.kept.expires_at = None;
+        self.kept.expiry_s = expiry_s;
+        if let Some(mut active) = self.active(epoch).filter(|_| present) {
+            active.set_expiry(expiry_s);
+        }
+        present
+    }
+
+    /// Consumes again from the session's queues. If its own is gone, so is the session, and a new one begins.
+    fn resume(&mut self, now: Timestamp) -> bool {
+        self.kept.window.rewind();
+        let Some(live) = self.live.as_deref_mut() else {
+            return false;
+        };
+        let spec = consumer_spec(&live.limits);
+        let mut is_whole = true;
+        for (number, source) in self.kept.sources.iter_mut().enumerate() {
+            let Some(name) = source.name.clone() else {
+                continue;
+            };
+            if number != usize::from(Source::OWN) && source.share.is_none() {
+                continue;
+            }
+            let consumer = live
+                .client
+                .consume(&name, spec.clone(), Token(number as u64))
+                .ok();
+            // A queue that was deleted meanwhile may be there again, but is another one.
+            let same = consumer
+                .as_ref()
+                .is_some_and(|consumer| source.queue.as_ref() == Some(consumer.queue()));
+            is_whole &= same;
+            source.consumer = consumer;
+        }
+        if is_whole {
+            return true;
+        }
+        let mut live = self.live.take();
+        if let Some(live) = live.as_deref_mut() {
+            cancel_consumers(&mut self.kept.sources, &mut live.client);
+            self.end(&mut live.client, now);
+        }
+        self.live = live;
+        false
+    }
+
+    /// The connection leaves. What it had in hand goes back where it belongs, its will is executed, and the session
+    /// is kept or ends.
+    pub(crate) fn detach(&mut self, will: WillFate, now: Timestamp) -> Fate {
+        let Some(mut live) = self.live.take() else {
+            return Fate::Ended;
+        };
+        let mut active = Active {
+            identity: &self.identity,
+            kept: &mut self.kept,
+            live: &mut live,
+        };
+        // Nobody is there to hear the answers.
+        active.flush(now, &mut Vec::new());
+        match will {
+            WillFate::Published => active.execute_will(now),
+            WillFate::Dropped => active.live.will = None,
+        }
+        active.give_back(now);
+        cancel_consumers(&mut self.kept.sources, &mut live.client);
+        if self.kept.expiry_s == 0 {
+            self.end(&mut live.client, now);
+            return Fate::Ended;
+        }
+        let at = now.plus_ms(u64::from(self.kept.expiry_s) * 1000);
+        self.kept.expires_at = Some(at);
+        Fate::Kept(at)
+    }
+
+    /// Ends the session: everything of it goes. A will that waits is published now, as the session is over.
+    pub(crate) fn end(&mut self, client: &mut Client, now: Timestamp) {
+        let kept = mem::take(&mut self.kept);
+        if let Some(will) = kept.scheduled_will {
+            self.identity.node.broker.fire_scheduled(will);
+        }
+        settle_leases(&kept, client, now);
+        for subscription in kept
+            .subscriptions
+            .iter()
+            .filter(|subscription| subscription.source.is_some())
+        {
+            let text = &*subscription.filter;
+            self.identity
+                .sessions
+                .leave_share(text, |queue| delete_share(client, queue));
+        }
+        let own = kept.sources.get(usize::from(Source::OWN));
+        if let Some((own, queue)) = own.and_then(|own| Some((own, own.name.as_deref()?))) {
+            leave_own_queue(&self.identity, &kept, own.created, queue, client);
+        }
+    }
+}
+
+impl Live {
+    fn new(
+        client: Client,
+        mailbox: Arc<Mailbox>,
+        limits: PeerLimits,
+        will: Option<Box<Will>>,
+    ) -> Self {
+        Self {
+            client,
+            mailbox,
+            limits,
+            will,
+            aliases_in: Vec::new(),
+            aliases_out: Vec::new(),
+            turn: Turn::new(),
+            turn_acks: Vec::new(),
+            turn_retains: Vec::new(),
+            owed: std::collections::VecDeque::new(),
+            deliveries: Vec::new(),
+            rejected: Vec::new(),
+            ids: Vec::new(),
+            properties: crate::properties::PropertyBuf::new(),
+            native: Vec::new(),
+            has_published: false,
+        }
+    }
+}
+
+impl Active<'_> {
+    /// The session is to be kept so long behind its connection, and so is its queue.
+    pub(crate) fn set_expiry(&mut self, expiry_s: u32) {
+        self.kept.expiry_s = expiry_s;
+        let own = self
+            .kept
+            .sources
+            .get(usize::from(Source::OWN))
+            .filter(|own| own.created && expiry_s > 0);
+        if let Some(queue) = own.and_then(|own| own.queue.as_ref()) {
+            self.live.client.adjust_queue(queue, |settings| {
+                settings.expires_ms = Some(expires_ms(expiry_s));
+            });
+        }
+    }
+
+    /// The connection leaves, the session may stay: what the client never saw goes back to its queue, and what it saw
+    /// of a shared subscription with QoS 1 goes to the other members (MQTT-4.8.2-4 lets QoS 2 wait for its return).
+    fn give_back(&mut self, now: Timestamp) {
+        for outgoing in mem::take(&mut self.kept.pending) {
+            self.settle_now(outgoing.lease, Outcome::Untouched, now);
+            if outgoing.retained && outgoing.message.durable() {
+                self.kept.pending.push_back(outgoing);
+            }
+        }
+        let mut returned = Vec::new();
+        self.kept.window.retain(|entry| {
+            let lease = entry.outgoing.as_ref().and_then(|outgoing| outgoing.lease);
+            let shared = lease
+                .filter(|lease| lease.source != Source::OWN && entry.step == Step::AwaitPubAck);
+            returned.extend(shared);
+            shared.is_none()
+        });
+        for lease in returned {
+            self.settle_now(Some(lease), Outcome::Return { failed: false }, now);
+        }
+    }
+}
+
+fn cancel_consumers(sources: &mut [Source], client: &mut Client) {
+    for source in sources {
+        source.ready = false;
+        if let Some(consumer) = source.consumer.take() {
+            client.cancel(consumer);
+        }
+    }
+}
+
+/// The session ends with messages at the client. They go back to queues that stay, but for QoS 2 of a shared
+/// subscription, which must not reach anybody else (MQTT-4.8.2-5).
+fn settle_leases(kept: &Kept, client: &mut Client, now: Timestamp) {
+    for (number, source) in kept.sources.iter().enumerate() {
+        let Some(queue) = &source.queue else { continue };
+        if number == usize::from(Source::OWN) && source.created {
+            // It goes with everything in it.
+            continue;
+        }
+        let position = |outgoing: &Outgoing| {
+            outgoing
+                .lease
+                .filter(|lease| usize::from(lease.source) == number)
+                .map(|lease| lease.position)
+        };
+        let of_step = |wanted: fn(Step) -> bool| -> Vec<Position> {
+            let entries = kept.window.iter().filter(|entry| wanted(entry.step));
+            entries
+                .filter_map(|entry| entry.outgoing.as_ref().and_then(position))
+                .collect()
+        };
+        let is_shared = number != usize::from(Source::OWN);
+        let exactly_once = of_step(|step| step == Step::AwaitPubRec);
+        let outcome = if is_shared {
+            Outcome::Ack
+        } else {
+            Outcome::Return { failed: false }
+        };
+        client.settle(queue, &exactly_once, outcome, now);
+        let at_least_once = of_step(|step| step == Step::AwaitPubAck);
+        client.settle(
+            queue,
+            &at_least_once,
+            Outcome::Return { failed: false },
+            now,
+        );
+    }
+}
+
+/// Deletes the session's queue, or unbinds from it where it was there before the session.
+fn leave_own_queue(
+    identity: &Identity,
+    kept: &Kept,
+    created: bool,
+    queue: &str,
+    client: &mut Client,
+) {
+    if created {
+        if let Err(refusal) = client.delete_queue(queue, DeleteIf::default()) {
+            // An exclusive one went with its connection.
+            tracing::trace!(%refusal, queue, "session queue not deleted");
+        }
+        return;
+    }
+    for subscription in kept
+        .subscriptions
+        .iter()
+        .filter(|subscription| !topic::is_shared(&subscription.filter))
+    {
+        if let Err(refusal) = client.unbind(&own_binding(identity, queue, &subscription.filter)) {
+            tracing::debug!(%refusal, queue, "session not unbound");
+        }
+    }
+}
+
+/// The last member of a group left: its queue goes, unless somebody else consumes it.
+pub(super) fn delete_share(client: &mut Client, queue: &str) {
+    if let Err(refusal) = client.delete_queue(
+        queue,
+        DeleteIf {
+            unused: true,
+            empty: false,
+        },
+    ) {
+        tracing::debug!(%refusal, queue, "queue of a shared subscription stays");
+    }
+}

@@ -1,0 +1,442 @@
+//! SUBSCRIBE and UNSUBSCRIBE (§3.8 to §3.11): queues, bindings, consumers, retained messages.
+//!
+//! ```text
+//! MQTT exchange ──filter, tag──► mqtt-subscription-CLIENTID qos1 ──► this session
+//!               ──filter───────► mqtt-share-GROUP-HASH           ──► any member of the group
+//! ```
+
+use std::sync::Arc;
+
+use ternmq_broker::mailbox::Token;
+use ternmq_core::error::Refusal;
+use ternmq_core::id::Timestamp;
+use ternmq_core::policy::AT_MOST_ONCE_MAX;
+use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
+use ternmq_core::routing::key::KeySyntax;
+use ternmq_core::tags::Tags;
+use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
+use ternmq_core::value::{Headers, Value};
+
+use super::source::Source;
+use super::subscriptions::Subscription;
+use super::window::Outgoing;
+use super::{Active, Identity, PeerLimits};
+use crate::codec;
+use crate::config::MqttConfig;
+use crate::error::{Fault, acknowledge_reason};
+use crate::frame::{
+    QoS, RetainHandling, Subscribe, SubscribeFilter, SubscribeOptions, Unsubscribe,
+};
+use crate::properties::Properties;
+use crate::reason_code::ReasonCode;
+use crate::topic::TopicFilter;
+
+/// Longest queue name, in bytes.
+const QUEUE_NAME_BYTES_MAX: usize = 255;
+/// A session's queue outlives the session by so many milliseconds, so that the session never misses it.
+const EXPIRES_MARGIN_MS: u64 = 5_000;
+
+static NO_ARGUMENTS: Headers = Headers::new();
+
+/// A subscription that was made, for its retained messages.
+struct Granted {
+    tag: u32,
+    is_new: bool,
+}
+
+impl Active<'_> {
+    /// SUBSCRIBE: subscribes, answers, and then sends retained messages.
+    pub(crate) fn on_subscribe(
+        &mut self,
+        subscribe: &Subscribe<'_>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        self.flush(now, out);
+        let version = self.live.limits.version;
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut granted = Vec::new();
+        for requested in subscribe.filters.iter() {
+            let Ok(filter) = requested.parse() else {
+                if !version.is_v5() {
+                    return Err(Fault::TopicFilter);
+                }
+                reasons.push(ReasonCode::TopicFilterInvalid);
+                continue;
+            };
+            match self.subscribe(requested, filter, subscribe.subscription_id) {
+                Ok(subscription) => {
+                    reasons.push(requested.options.qos.granted());
+                    granted.push((filter, requested.options, subscription));
+                }
+                Err(refusal) => reasons.push(acknowledge_reason(&refusal)),
+            }
+        }
+        let properties = Properties::EMPTY;
+        codec::suback(out, version, subscribe.packet_id, &reasons, properties)?;
+        for (filter, options, subscription) in granted {
+            self.send_retained(filter, options, &subscription, now);
+        }
+        Ok(())
+    }
+
+    fn subscribe(
+        &mut self,
+        requested: SubscribeFilter<'_>,
+        filter: TopicFilter<'_>,
+        id: Option<u32>,
+    ) -> Result<Granted, Refusal> {
+        let config = &self.identity.node.config;
+        if filter.filter().split('/').count() > usize::from(config.topic_levels_max) {
+            let max = config.topic_levels_max.into();
+            return Err(Refusal::LimitReached {
+                limit: "topic_levels_max",
+                max,
+            });
+        }
+        let known = self.kept.subscriptions.find_mut(requested.filter);
+        let known = known.map(|subscription| (subscription.tag, subscription.source));
+        if known.is_none() && self.kept.subscriptions.len() >= config.subscriptions_max as usize {
+            let max = config.subscriptions_max.into();
+            return Err(Refusal::LimitReached {
+                limit: "subscriptions_max",
+                max,
+            });
+        }
+        let tag = known.map_or_else(|| self.kept.subscriptions.new_tag(), |(tag, _)| tag);
+        let source = match (filter.share_name(), known) {
+            (Some(_), Some((_, source))) => source,
+            (Some(group), None) => Some(self.join_share(group, filter, tag)?),
+            (None, _) => {
+                self.bind_own(filter, requested.options, tag)?;
+                None
+            }
+        };
+        match self.kept.subscriptions.find_mut(requested.filter) {
+            // MQTT-3.8.4-3: the options are replaced, an identifier that is absent now is gone.
+            Some(subscription) => (subscription.options, subscription.id) = (requested.options, id),
+            None => self.kept.subscriptions.push(Subscription {
+                tag,
+                filter: requested.filter.into(),
+                options: requested.options,
+                id,
+                source,
+            }),
+        }
+        Ok(Granted {
+            tag,
+            is_new: known.is_none(),
+        })
+    }
+
+    /// Binds the session's own queue, which is made with its first subscription.
+    fn bind_own(
+        &mut self,
+        filter: TopicFilter<'_>,
+        options: SubscribeOptions,
+        tag: u32,
+    ) -> Result<(), Refusal> {
+        let queue = self.own_queue()?;
+        let config = &self.identity.node.config;
+        self.live.client.bind(&BindingDecl {
+            source: &config.exchange,
+            destination: Destination::Queue(&queue),
+            key: filter.filter().as_bytes(),
+            syntax: KeySyntax::Slashed,
+            arguments: &NO_ARGUMENTS,
+            options: BindingOptions {
+                tag: Some(tag),
+                exclude_publisher: options.no_local.then_some(self.identity.publisher),
+                at_most_once: options.qos == QoS::AtMostOnce,
+            },
+        })?;
+        Ok(())
+    }
+
+    /// The name of the session's own queue, which is declared and consumed from now on.
+    fn own_queue(&mut self) -> Result<Arc<str>, Refusal> {
+        if self.kept.sources.is_empty() {
+            self.kept.sources.push(Source::default());
+        }
+        let own = usize::from(Source::OWN);
+        if let Some(name) = &self.kept.sources[own].name {
+            return Ok(Arc::clone(name));
+        }
+        let name = own_queue_name(self.identity);
+        let created = self.declare_own(&name)?;
+        let spec = consumer_spec(&self.live.limits);
+        let consumer = self
+            .live
+            .client
+            .consume(&name, spec, Token(Source::OWN.into()))?;
+        let source = &mut self.kept.sources[own];
+        source.queue = Some(consumer.queue().clone());
+        source.consumer = Some(consumer);
+        source.created = created;
+        source.name = Some(Arc::clone(&name));
+        Ok(name)
+    }
+
+    /// Declares the session's queue. One that somebody declared before, with other properties, is used as it is.
+    /// Returns whether it is new.
+    fn declare_own(&mut self, name: &str) -> Result<bool, Refusal> {
+        let client = &mut self.live.client;
+        let mut decl = QueueDecl {
+            name: name.into(),
+            durable: false,
+            exclusive: Some(client.id()),
+            auto_delete: false,
+            arguments: queue_arguments(&self.identity.node.config),
+        };
+        if self.kept.expiry_s > 0 {
+            decl.exclusive = None;
+            decl.durable = true;
+            let expires_ms = i64::try_from(expires_ms(self.kept.expiry_s)).unwrap_or(i64::MAX);
+            decl.arguments.push("x-expires", Value::I64(expires_ms));
+        }
+        let created = match client.declare_queue(decl) {
+            Ok(info) => info.created,
+            Err(Refusal::Inequivalent { .. }) => {
+                client.check_queue(name)?;
+                false
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        Ok(created)
+    }
+
+    /// Becomes a member of a shared subscription's group. Returns the number of the new source.
+    fn join_share(
+        &mut self,
+        group: &str,
+        filter: TopicFilter<'_>,
+        tag: u32,
+    ) -> Result<u16, Refusal> {
+        if self.kept.sources.is_empty() {
+            self.kept.sources.push(Source::default());
+        }
+        let number = self.free_source();
+        let sources_max = u64::from(u16::MAX);
+        let too_many = |_| Refusal::LimitReached {
+            limit: "shared subscriptions",
+            max: sources_max,
+        };
+        let number = u16::try_from(number).map_err(too_many)?;
+        let identity = self.identity;
+        let spec = consumer_spec(&self.live.limits);
+        let client = &mut self.live.client;
+        let (consumer, name) = identity
+            .sessions
+            .join_share(group, filter.filter(), |queue| {
+                client.declare_queue(QueueDecl {
+                    name: queue.into(),
+                    durable: true,
+                    exclusive: None,
+                    auto_delete: false,
+                    arguments: queue_arguments(&identity.node.config),
+                })?;
+                client.bind(&BindingDecl {
+                    source: &identity.node.config.exchange,
+                    destination: Destination::Queue(queue),
+                    key: filter.filter().as_bytes(),
+                    syntax: KeySyntax::Slashed,
+                    arguments: &NO_ARGUMENTS,
+                    options: BindingOptions::default(),
+                })?;
+                client.consume(queue, spec, Token(number.into()))
+            })?;
+        let source = Source {
+            queue: Some(consumer.queue().clone()),
+            name: Some(name),
+            consumer: Some(consumer),
+            share: Some(tag),
+            ..Source::default()
+        };
+        match self.kept.sources.get_mut(usize::from(number)) {
+            Some(place) => *place = source,
+            None => self.kept.sources.push(source),
+        }
+        Ok(number)
+    }
+
+    /// A source that nothing refers to any more, or one behind the last.
+    fn free_source(&self) -> usize {
+        let sources = &self.kept.sources;
+        let is_free = |number: usize| {
+            let source = &sources[number];
+            let leased = |outgoing: &Outgoing| {
+                outgoing
+                    .lease
+                    .is_some_and(|lease| usize::from(lease.source) == number)
+            };
+            source.share.is_none()
+                && source.done.is_empty()
+                && !self
+                    .kept
+                    .window
+                    .iter()
+                    .filter_map(|entry| entry.outgoing.as_ref())
+                    .any(leased)
+                && !self.kept.pending.iter().any(leased)
+        };
+        (1..sources.len())
+            .find(|number| is_free(*number))
+            .unwrap_or(sources.len())
+    }
+
+    /// Lets retained messages wait to be sent, as the subscription's options say (MQTT-3.3.1-9 to -11).
+    fn send_retained(
+        &mut self,
+        filter: TopicFilter<'_>,
+        options: SubscribeOptions,
+        granted: &Granted,
+        now: Timestamp,
+    ) {
+        let wanted = match options.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendIfNew => granted.is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        if !wanted || filter.share_name().is_some() {
+            return;
+        }
+        let mut messages = Vec::new();
+        self.live
+            .client
+            .retained(filter.filter().as_bytes(), now, &mut messages);
+        messages.truncate(self.identity.node.config.retained_per_subscribe_max as usize);
+        let publisher = Some(self.identity.publisher);
+        messages.retain(|message| !options.no_local || message.publisher() != publisher);
+        self.kept
+            .pending
+            .extend(messages.into_iter().map(|message| Outgoing {
+                message,
+                tags: Tags::One(granted.tag),
+                lease: None,
+                retained: true,
+                redelivered: false,
+            }));
+    }
+
+    /// UNSUBSCRIBE.
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        unsubscribe: &Unsubscribe<'_>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        self.flush(now, out);
+        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        for text in unsubscribe.filters.iter() {
+            reasons.push(self.unsubscribe(text));
+        }
+        let version = self.live.limits.version;
+        codec::unsuback(
+            out,
+            version,
+            unsubscribe.packet_id,
+            &reasons,
+            Properties::EMPTY,
+        )?;
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, text: &str) -> ReasonCode {
+        if !self.kept.subscriptions.contains(text) {
+            return ReasonCode::NoSubscriptionExisted;
+        }
+        let Ok(filter) = TopicFilter::parse(text) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        if filter.share_name().is_none()
+            && let Err(refusal) = self.unbind_own(filter)
+        {
+            return acknowledge_reason(&refusal);
+        }
+        let removed = self.kept.subscriptions.remove(text);
+        if let Some(number) = removed.and_then(|subscription| subscription.source) {
+            self.leave_share(number, text);
+        }
+        ReasonCode::Success
+    }
+
+    fn unbind_own(&mut self, filter: TopicFilter<'_>) -> Result<(), Refusal> {
+        let own = self.kept.sources.get(usize::from(Source::OWN));
+        let Some(queue) = own.and_then(|source| source.name.clone()) else {
+            return Ok(());
+        };
+        self.live
+            .client
+            .unbind(&own_binding(self.identity, &queue, filter.filter()))?;
+        Ok(())
+    }
+
+    /// Stops consuming a group's queue. What the client has of it stays leased to it.
+    fn leave_share(&mut self, number: u16, text: &str) {
+        let Some(source) = self.kept.sources.get_mut(usize::from(number)) else {
+            return;
+        };
+        source.share = None;
+        source.ready = false;
+        let client = &mut self.live.client;
+        if let Some(consumer) = source.consumer.take() {
+            client.cancel(consumer);
+        }
+        self.identity
+            .sessions
+            .leave_share(text, |queue| super::attach::delete_share(client, queue));
+    }
+}
+
+/// A plain subscription's binding, without its options.
+pub(super) fn own_binding<'a>(
+    identity: &'a Identity,
+    queue: &'a str,
+    filter: &'a str,
+) -> BindingDecl<'a> {
+    BindingDecl {
+        source: &identity.node.config.exchange,
+        destination: Destination::Queue(queue),
+        key: filter.as_bytes(),
+        syntax: KeySyntax::Slashed,
+        arguments: &NO_ARGUMENTS,
+        options: BindingOptions::default(),
+    }
+}
+
+/// What all queues of sessions have: QoS 0 messages are kept for connected clients only, and not too many of them.
+fn queue_arguments(config: &MqttConfig) -> Headers {
+    let mut arguments = Headers::new();
+    arguments.push(AT_MOST_ONCE_MAX, Value::I64(config.qos0_backlog_max.into()));
+    arguments
+}
+
+/// How a session consumes.
+pub(super) fn consumer_spec(limits: &PeerLimits) -> ConsumerSpec {
+    let credit = Credit::Limited(u32::try_from(limits.quota).unwrap_or(u32::MAX));
+    ConsumerSpec {
+        mode: AckMode::ByMessage,
+        credit,
+        priority: 0,
+        exclusive: false,
+    }
+}
+
+/// Milliseconds without use after which the queue of such a session goes.
+pub(super) fn expires_ms(expiry_s: u32) -> u64 {
+    u64::from(expiry_s) * 1000 + EXPIRES_MARGIN_MS
+}
+
+/// `mqtt-subscription-CLIENTIDqos1`, as RabbitMQ has it; for a client identifier that does not fit, a name of its own.
+fn own_queue_name(identity: &Identity) -> Arc<str> {
+    let name = format!("mqtt-subscription-{}qos1", identity.client_id);
+    if name.len() <= QUEUE_NAME_BYTES_MAX {
+        name.into()
+    } else {
+        format!(
+            "mqtt-subscription-{}qos1",
+            identity.node.broker.random_name()
+        )
+        .into()
+    }
+}

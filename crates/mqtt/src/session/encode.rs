@@ -1,0 +1,185 @@
+//! From a message to the PUBLISH that this client gets.
+
+use std::num::NonZeroU16;
+
+use ternmq_core::id::Timestamp;
+use ternmq_net::machine::Output;
+
+use super::window::Outgoing;
+use super::{Active, Live};
+use crate::codec::{self, EncodeError, OutgoingPublish, TopicText};
+use crate::frame::{PacketId, ProtocolVersion, QoS};
+use crate::mapping;
+
+/// A topic that the client knows by an alias.
+#[derive(Debug)]
+pub(crate) struct AliasedTopic {
+    is_dotted: bool,
+    text: Box<[u8]>,
+}
+
+impl AliasedTopic {
+    fn is(&self, topic: TopicText<'_>) -> bool {
+        match topic {
+            TopicText::Topic(text) => !self.is_dotted && *self.text == *text,
+            TopicText::Dotted(text) => self.is_dotted && *self.text == *text,
+        }
+    }
+}
+
+/// How a message goes to the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Terms {
+    /// QoS 0 if the message or its subscriptions say so; else it needs a packet identifier, if there is one.
+    New {
+        /// For QoS above 0; none if there is no room in the window.
+        packet_id: Option<PacketId>,
+    },
+    /// Once more, as before.
+    Again {
+        /// As before.
+        packet_id: PacketId,
+        /// As before.
+        qos: QoS,
+    },
+}
+
+/// What became of an attempt to send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sent {
+    /// It is in the output, with this QoS.
+    Written(QoS),
+    /// It needs a packet identifier.
+    Waits,
+    /// Larger than the client takes (MQTT-3.1.2-24).
+    TooLarge,
+    /// No topic of MQTT, or expired.
+    Never,
+}
+
+impl Active<'_> {
+    /// Writes a message as this client gets it.
+    pub(super) fn transmit(
+        &mut self,
+        outgoing: &Outgoing,
+        terms: Terms,
+        now: Timestamp,
+        out: &mut Output,
+    ) -> Sent {
+        let grant = self.kept.subscriptions.grant(&outgoing.tags);
+        let Live {
+            limits,
+            properties,
+            ids,
+            aliases_out,
+            ..
+        } = &mut *self.live;
+        let message = &outgoing.message;
+        let Some(rendered) = mapping::from_core(message, limits.version, now, properties) else {
+            return Sent::Never;
+        };
+        let (qos, packet_id, dup) = match terms {
+            Terms::Again { packet_id, qos } => (qos, Some(packet_id), true),
+            Terms::New { packet_id } => {
+                let qos = if outgoing.is_at_most_once() {
+                    QoS::AtMostOnce
+                } else {
+                    rendered.qos.min(grant.qos)
+                };
+                if qos == QoS::AtMostOnce {
+                    (qos, None, false)
+                } else if packet_id.is_none() {
+                    return Sent::Waits;
+                } else {
+                    (qos, packet_id, outgoing.redelivered)
+                }
+            }
+        };
+        ids.clear();
+        if limits.version.is_v5() {
+            self.kept.subscriptions.ids(&outgoing.tags, ids);
+        }
+        let alias = Alias::choose(aliases_out, limits.topic_alias_max, rendered.topic);
+        let head = OutgoingPublish {
+            dup,
+            qos,
+            retain: outgoing.retained || grant.retain_as_published && rendered.retain,
+            topic: if alias.is_known {
+                TopicText::Topic(&[])
+            } else {
+                rendered.topic
+            },
+            packet_id,
+            topic_alias: alias.number,
+            message_expiry_s: rendered.message_expiry_s,
+            subscription_ids: ids,
+            properties: rendered.properties,
+        };
+        let body_len = message.body().len();
+        let len = codec::publish_len(&head, limits.version, body_len);
+        if len.map_or(true, |len| len > limits.packet_bytes_max as usize) {
+            return Sent::TooLarge;
+        }
+        if write(&head, outgoing, limits.version, out).is_err() {
+            return Sent::TooLarge;
+        }
+        if alias.number.is_some() && !alias.is_known {
+            remember(aliases_out, rendered.topic);
+        }
+        Sent::Written(qos)
+    }
+}
+
+fn write(
+    head: &OutgoingPublish<'_>,
+    outgoing: &Outgoing,
+    version: ProtocolVersion,
+    out: &mut Output,
+) -> Result<(), EncodeError> {
+    match outgoing.message.shared_body() {
+        Some(body) => {
+            codec::publish_head(out.buf(), version, head, body.len())?;
+            out.put_shared(body.clone());
+            Ok(())
+        }
+        None => codec::publish(out.buf(), version, head, outgoing.message.body()),
+    }
+}
+
+/// The alias of a topic (§3.3.2.3.4): first come, first served, up to what both sides allow.
+struct Alias {
+    number: Option<NonZeroU16>,
+    /// The client knows it already.
+    is_known: bool,
+}
+
+impl Alias {
+    fn choose(aliases: &[AliasedTopic], alias_max: u16, topic: TopicText<'_>) -> Self {
+        if alias_max == 0 {
+            return Self {
+                number: None,
+                is_known: false,
+            };
+        }
+        let known = aliases.iter().position(|alias| alias.is(topic));
+        let place = known.unwrap_or(aliases.len());
+        let number = u16::try_from(place + 1)
+            .ok()
+            .filter(|number| *number <= alias_max);
+        Self {
+            number: number.and_then(NonZeroU16::new),
+            is_known: known.is_some(),
+        }
+    }
+}
+
+fn remember(aliases: &mut Vec<AliasedTopic>, topic: TopicText<'_>) {
+    let (is_dotted, text) = match topic {
+        TopicText::Topic(text) => (false, text),
+        TopicText::Dotted(text) => (true, text),
+    };
+    aliases.push(AliasedTopic {
+        is_dotted,
+        text: text.into(),
+    });
+}

@@ -1,0 +1,186 @@
+//! One client's conversation, and the state of it that outlives a connection (§4.1).
+//!
+//! ```text
+//!              attach                    detach, expiry > 0
+//!   (nothing) ───────► live ◄──────────────────────────────► kept ── expiry over ──► (nothing)
+//!                       └── detach, expiry 0 ──► (nothing)
+//! ```
+//!
+//! [`Session`] is what the registry holds, behind a lock. A connection that owns it works with [`Active`]: who the
+//! session is, what is kept of it, and what lives as long as the connection. The four verbs are `impl Active` in a file
+//! each; [`attach`](self::attach) is how connections come and go.
+
+pub(crate) mod attach;
+mod declare;
+mod deliver;
+mod encode;
+mod publish;
+mod settle;
+mod source;
+mod subscriptions;
+pub(crate) mod will;
+pub(crate) mod window;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ternmq_broker::mailbox::Mailbox;
+use ternmq_broker::{Client, ScheduleId, Turn};
+use ternmq_core::id::{PublisherId, Timestamp};
+use ternmq_core::queue::Delivery;
+
+use crate::frame::ProtocolVersion;
+use crate::listener::Node;
+use crate::properties::PropertyBuf;
+use crate::registry::VhostSessions;
+pub(crate) use publish::Payload;
+use publish::{Owed, TurnAck, TurnRetain};
+use source::Source;
+use subscriptions::Subscriptions;
+use will::Will;
+use window::{Outgoing, Window};
+
+/// See the module's documentation.
+pub(crate) struct Session {
+    identity: Identity,
+    kept: Kept,
+    live: Option<Box<Live>>,
+    /// The connection that owns it, or owned it last.
+    epoch: u64,
+    /// No longer in the registry: whoever comes upon it looks the client identifier up again.
+    removed: bool,
+}
+
+/// Who the session is.
+pub(crate) struct Identity {
+    pub(crate) node: Arc<Node>,
+    pub(crate) sessions: Arc<VhostSessions>,
+    pub(crate) client_id: Box<str>,
+    /// For subscriptions that do not want the session's own messages.
+    pub(crate) publisher: PublisherId,
+}
+
+/// What is kept between connections.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) subscriptions: Subscriptions,
+    /// Queues it consumes from: at 0 its own, behind it those of shared subscriptions.
+    pub(crate) sources: Vec<Source>,
+    /// QoS 1 and 2 towards the client.
+    pub(crate) window: Window,
+    /// What waits for room in the window, or in the output.
+    pub(crate) pending: VecDeque<Outgoing>,
+    /// Packet identifiers of QoS 2 messages that came and were not released (PUBREL), ascending.
+    pub(crate) received: Vec<u16>,
+    /// Seconds it is kept behind its connection.
+    pub(crate) expiry_s: u32,
+    /// Whether there is a session at all: false before the first connection and after its end.
+    exists: bool,
+    /// When it ends, while it has no connection.
+    expires_at: Option<Timestamp>,
+    /// A will that waits for its delay.
+    scheduled_will: Option<ScheduleId>,
+}
+
+/// What lives as long as the connection.
+pub(crate) struct Live {
+    pub(crate) client: Client,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) limits: PeerLimits,
+    pub(crate) will: Option<Box<Will>>,
+    /// Topics by alias, from 1 on, as the client set them.
+    pub(crate) aliases_in: Vec<Option<Box<str>>>,
+    /// Topics by alias, from 1 on, as we set them: keys with their syntax.
+    pub(crate) aliases_out: Vec<encode::AliasedTopic>,
+    /// Publishes of this read.
+    pub(crate) turn: Turn,
+    /// What answers them.
+    pub(crate) turn_acks: Vec<TurnAck>,
+    /// Which of them are retained.
+    pub(crate) turn_retains: Vec<TurnRetain>,
+    /// Answers that wait for the journal, in the order of the publishes.
+    pub(crate) owed: VecDeque<Owed>,
+    /// Reused: what a drain brings, the broker's refusals, subscription identifiers, properties, native forms.
+    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) rejected: Vec<usize>,
+    pub(crate) ids: Vec<u32>,
+    pub(crate) properties: PropertyBuf,
+    pub(crate) native: Vec<u8>,
+    /// Whether the client published, and so is stopped under memory pressure.
+    pub(crate) has_published: bool,
+}
+
+/// What the client said about itself in CONNECT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerLimits {
+    pub(crate) version: ProtocolVersion,
+    /// QoS 1 and 2 messages towards it, unacknowledged.
+    pub(crate) quota: usize,
+    /// Largest packet it takes, in bytes.
+    pub(crate) packet_bytes_max: u32,
+    /// Highest topic alias it takes, and we use.
+    pub(crate) topic_alias_max: u16,
+}
+
+/// A session in the hands of the connection that owns it.
+pub(crate) struct Active<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) kept: &'a mut Kept,
+    pub(crate) live: &'a mut Live,
+}
+
+impl Session {
+    /// A place for a session that does not exist yet.
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            kept: Kept::default(),
+            live: None,
+            epoch: 0,
+            removed: false,
+        }
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        &self.identity.client_id
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether it is out of the registry.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    pub(crate) fn mark_removed(&mut self) {
+        self.removed = true;
+    }
+
+    /// Whether nobody is connected and its time is over.
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.live.is_none() && self.kept.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// The session as the connection of that epoch may use it.
+    pub(crate) fn active(&mut self, epoch: u64) -> Option<Active<'_>> {
+        if self.epoch != epoch {
+            return None;
+        }
+        let live = self.live.as_deref_mut()?;
+        Some(Active {
+            identity: &self.identity,
+            kept: &mut self.kept,
+            live,
+        })
+    }
+}
+
+impl Active<'_> {
+    /// Hands over everything this read collected: publishes, then settlements, then answers.
+    pub(crate) fn flush(&mut self, now: Timestamp, out: &mut Vec<u8>) {
+        self.flush_publishes(now, out);
+        self.flush_settlements(now);
+    }
+}

@@ -1,0 +1,643 @@
+//! A broker in memory, a clock that stands still, and clients made of packets: no sockets, no tasks, no waiting.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use ternmq_broker::clock::{Clock as _, ManualClock};
+use ternmq_broker::mailbox::Mailbox;
+use ternmq_broker::{Broker, BrokerConfig, Client, MemoryLog};
+use ternmq_core::id::Timestamp;
+use ternmq_core::message::NewMessage;
+use ternmq_core::routing::RouteRequest;
+use ternmq_core::routing::key::KeySyntax;
+use ternmq_core::value::Headers;
+
+use ternmq_mqtt::codec::{self, Decoded, Limits, Sender};
+use ternmq_mqtt::frame::{
+    Ack, Connect, Disconnect, Packet, PacketId, PacketType, ProtocolVersion, Publish, QoS,
+    Subscribe, SubscribeOptions, Unsubscribe, Will,
+};
+use ternmq_mqtt::frame::{SubscribeFilters, UnsubscribeFilters};
+use ternmq_mqtt::properties::{Properties, Property, PropertyBuf};
+use ternmq_mqtt::reason_code::ReasonCode;
+use ternmq_mqtt::{MqttAcceptor, MqttConfig};
+use ternmq_net::machine::{Acceptor, Flow, Machine, Output, Peer};
+
+pub(crate) use ProtocolVersion::{V5, V31, V311};
+
+/// One node.
+pub(crate) struct World {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) broker: Broker,
+    pub(crate) log: Arc<MemoryLog>,
+    acceptor: MqttAcceptor,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(MqttConfig::default())
+    }
+
+    /// As configured, but with anonymous login.
+    pub(crate) fn with(config: MqttConfig) -> Self {
+        Self::on(
+            MqttConfig {
+                anonymous: true,
+                ..config
+            },
+            &BrokerConfig::default(),
+            MemoryLog::new(),
+        )
+    }
+
+    pub(crate) fn on(config: MqttConfig, broker: &BrokerConfig, log: MemoryLog) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)));
+        let log = Arc::new(log);
+        let broker = Broker::new(broker, clock.clone(), log.clone());
+        let acceptor = MqttAcceptor::new(config, broker.clone());
+        Self {
+            clock,
+            broker,
+            log,
+            acceptor,
+        }
+    }
+
+    /// Time passes, and the broker does what is due.
+    pub(crate) fn pass(&self, ms: u64) {
+        let now = self.clock.advance_ms(ms);
+        self.broker.tick(now);
+    }
+
+    /// A transport that has sent nothing yet.
+    pub(crate) fn dial(&self) -> Device {
+        self.dial_from("127.0.0.1:50000")
+    }
+
+    pub(crate) fn dial_from(&self, addr: &str) -> Device {
+        let addr: SocketAddr = addr.parse().unwrap();
+        let peer = Peer {
+            addr,
+            local_addr: "127.0.0.1:1883".parse().unwrap(),
+        };
+        let mailbox = Mailbox::new(self.acceptor.token_max());
+        let machine = self
+            .acceptor
+            .accept(peer, mailbox, self.clock.now())
+            .unwrap();
+        Device {
+            machine,
+            clock: self.clock.clone(),
+            out: Output::new(),
+            unconsumed: Vec::new(),
+            received: Vec::new(),
+            behind_connack: Vec::new(),
+            version: V5,
+            is_closed: false,
+        }
+    }
+
+    /// Connects and takes the CONNACK, which must be a success.
+    pub(crate) fn connect(&self, hello: &Hello<'_>) -> Device {
+        let mut device = self.dial();
+        let mut received = device.greet(hello);
+        let connack = received.remove(0);
+        assert!(connack.starts_with("CONNACK 00"), "{connack}");
+        device.behind_connack = received;
+        device
+    }
+
+    /// Connects cleanly, with MQTT 5.
+    pub(crate) fn v5(&self, id: &str) -> Device {
+        self.connect(&Hello::new(id))
+    }
+
+    /// Connects cleanly, with MQTT 3.1.1.
+    pub(crate) fn v3(&self, id: &str) -> Device {
+        self.connect(&Hello::new(id).version(V311))
+    }
+
+    /// A client of the broker itself, as other protocols have one.
+    pub(crate) fn native(&self) -> Client {
+        let user = self.broker.default_user();
+        self.broker.connect(&user, "/", Mailbox::new(16)).unwrap()
+    }
+
+    /// Publishes as another protocol does, with a dotted key.
+    pub(crate) fn publish_dotted(
+        &self,
+        key: &str,
+        body: &[u8],
+        change: impl FnOnce(&mut NewMessage<'_>),
+    ) {
+        let mut client = self.native();
+        let request = RouteRequest {
+            exchange: b"amq.topic",
+            routing_key: key.as_bytes(),
+            key_syntax: KeySyntax::Dotted,
+            extra_keys: &[],
+            headers: &Headers::new,
+            publisher: None,
+            from_client: true,
+        };
+        let route = client.route(&request).unwrap();
+        let mut parts = NewMessage::plain(b"amq.topic", key.as_bytes(), body);
+        parts.received_at = self.clock.now();
+        change(&mut parts);
+        let mut turn = ternmq_broker::Turn::new();
+        turn.push(parts.build(&mut Vec::new()), route);
+        client.publish(&mut turn, self.clock.now());
+    }
+}
+
+/// A CONNECT in the making.
+#[derive(Clone)]
+pub(crate) struct Hello<'a> {
+    version: ProtocolVersion,
+    id: &'a str,
+    clean: bool,
+    keep_alive_s: u16,
+    user: Option<&'a str>,
+    password: Option<&'a [u8]>,
+    will: Option<(Will<'a>, PropertyBuf)>,
+    properties: PropertyBuf,
+}
+
+impl<'a> Hello<'a> {
+    /// MQTT 5, clean start, no keep alive.
+    pub(crate) fn new(id: &'a str) -> Self {
+        Self {
+            version: V5,
+            id,
+            clean: true,
+            keep_alive_s: 0,
+            user: None,
+            password: None,
+            will: None,
+            properties: PropertyBuf::new(),
+        }
+    }
+
+    pub(crate) fn version(mut self, version: ProtocolVersion) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Goes on with a session: clean start 0.
+    pub(crate) fn resume(mut self) -> Self {
+        self.clean = false;
+        self
+    }
+
+    pub(crate) fn keep_alive(mut self, seconds: u16) -> Self {
+        self.keep_alive_s = seconds;
+        self
+    }
+
+    pub(crate) fn login(mut self, user: &'a str, password: &'a [u8]) -> Self {
+        (self.user, self.password) = (Some(user), Some(password));
+        self
+    }
+
+    pub(crate) fn password(mut self, password: &'a [u8]) -> Self {
+        self.password = Some(password);
+        self
+    }
+
+    pub(crate) fn with(mut self, property: Property<'_>) -> Self {
+        self.properties.push(property).unwrap();
+        self
+    }
+
+    pub(crate) fn expiry(self, seconds: u32) -> Self {
+        self.with(Property::SessionExpiryInterval(seconds))
+    }
+
+    pub(crate) fn will(self, topic: &'a str, payload: &'a str) -> Self {
+        self.will_of(topic, payload, QoS::AtLeastOnce, false)
+    }
+
+    pub(crate) fn will_of(
+        mut self,
+        topic: &'a str,
+        payload: &'a str,
+        qos: QoS,
+        retain: bool,
+    ) -> Self {
+        let properties = Properties::EMPTY;
+        let will = Will {
+            qos,
+            retain,
+            topic,
+            payload: payload.as_bytes(),
+            properties,
+        };
+        self.will = Some((will, PropertyBuf::new()));
+        self
+    }
+
+    pub(crate) fn will_with(mut self, property: Property<'_>) -> Self {
+        self.will.as_mut().unwrap().1.push(property).unwrap();
+        self
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let will = self.will.as_ref().map(|(will, properties)| Will {
+            properties: properties.as_properties(),
+            ..*will
+        });
+        let connect = Connect {
+            version: self.version,
+            clean_start: self.clean,
+            keep_alive_s: self.keep_alive_s,
+            client_id: self.id,
+            will,
+            user_name: self.user,
+            password: self.password,
+            properties: self.properties.as_properties(),
+        };
+        let mut bytes = Vec::new();
+        codec::encode(&Packet::Connect(connect), self.version, &mut bytes).unwrap();
+        bytes
+    }
+}
+
+/// A PUBLISH in the making.
+#[derive(Clone)]
+pub(crate) struct Post<'a> {
+    topic: &'a str,
+    payload: &'a [u8],
+    qos: QoS,
+    id: u16,
+    retain: bool,
+    dup: bool,
+    properties: PropertyBuf,
+}
+
+impl<'a> Post<'a> {
+    /// QoS 0.
+    pub(crate) fn new(topic: &'a str, payload: &'a str) -> Self {
+        Self {
+            topic,
+            payload: payload.as_bytes(),
+            qos: QoS::AtMostOnce,
+            id: 0,
+            retain: false,
+            dup: false,
+            properties: PropertyBuf::new(),
+        }
+    }
+
+    pub(crate) fn bytes(mut self, payload: &'a [u8]) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    pub(crate) fn qos1(mut self, id: u16) -> Self {
+        (self.qos, self.id) = (QoS::AtLeastOnce, id);
+        self
+    }
+
+    pub(crate) fn qos2(mut self, id: u16) -> Self {
+        (self.qos, self.id) = (QoS::ExactlyOnce, id);
+        self
+    }
+
+    pub(crate) fn retain(mut self) -> Self {
+        self.retain = true;
+        self
+    }
+
+    pub(crate) fn dup(mut self) -> Self {
+        self.dup = true;
+        self
+    }
+
+    pub(crate) fn with(mut self, property: Property<'_>) -> Self {
+        self.properties.push(property).unwrap();
+        self
+    }
+
+    pub(crate) fn encode(&self, version: ProtocolVersion) -> Vec<u8> {
+        let publish = Publish {
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic,
+            packet_id: NonZeroU16::new(self.id),
+            topic_alias: None,
+            message_expiry_s: None,
+            properties: self.properties.as_properties(),
+            payload: self.payload,
+        };
+        let mut bytes = Vec::new();
+        codec::encode(&Packet::Publish(publish), version, &mut bytes).unwrap();
+        bytes
+    }
+}
+
+pub(crate) fn options(qos: u8) -> SubscribeOptions {
+    SubscribeOptions {
+        qos: QoS::from_u8(qos).unwrap(),
+        ..SubscribeOptions::default()
+    }
+}
+
+pub(crate) fn id(id: u16) -> PacketId {
+    NonZeroU16::new(id).unwrap()
+}
+
+/// A client at the other end of a machine.
+pub(crate) struct Device {
+    machine: Box<dyn Machine>,
+    clock: Arc<ManualClock>,
+    out: Output,
+    unconsumed: Vec<u8>,
+    received: Vec<u8>,
+    behind_connack: Vec<String>,
+    pub(crate) version: ProtocolVersion,
+    is_closed: bool,
+}
+
+impl Device {
+    /// Sends CONNECT and returns what comes back.
+    pub(crate) fn greet(&mut self, hello: &Hello<'_>) -> Vec<String> {
+        self.version = hello.version;
+        self.send(&hello.encode());
+        self.recv()
+    }
+
+    /// Bytes arrive at the machine.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        if self.is_closed {
+            return;
+        }
+        self.unconsumed.extend_from_slice(bytes);
+        let now = self.clock.now();
+        let used = self
+            .machine
+            .handle_input(&self.unconsumed, now, &mut self.out);
+        self.unconsumed.drain(..used);
+        self.turn();
+    }
+
+    pub(crate) fn packet(&mut self, packet: &Packet<'_>) {
+        let mut bytes = Vec::new();
+        codec::encode(packet, self.version, &mut bytes).unwrap();
+        self.send(&bytes);
+    }
+
+    /// What the driver does behind every call.
+    fn turn(&mut self) {
+        while !self.is_closed {
+            let more = self.machine.handle_notices(self.clock.now(), &mut self.out);
+            if self.machine.flow() == Flow::Close {
+                self.machine.handle_disconnect(self.clock.now());
+                self.is_closed = true;
+            }
+            self.received.extend(self.out.take());
+            if !more {
+                break;
+            }
+        }
+    }
+
+    /// Notices that came are handled; returns what was sent since the last call.
+    pub(crate) fn recv(&mut self) -> Vec<String> {
+        self.turn();
+        self.recv_late()
+    }
+
+    /// What was sent since the last call, without looking at notices.
+    pub(crate) fn recv_late(&mut self) -> Vec<String> {
+        let bytes = std::mem::take(&mut self.received);
+        let mut all = std::mem::take(&mut self.behind_connack);
+        all.extend(packets(&bytes, self.version));
+        all
+    }
+
+    /// The raw bytes that were sent since the last call.
+    pub(crate) fn recv_bytes(&mut self) -> Vec<u8> {
+        self.turn();
+        std::mem::take(&mut self.received)
+    }
+
+    /// The machine's deadline is looked at.
+    pub(crate) fn tick(&mut self) {
+        let now = self.clock.now();
+        if self
+            .machine
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.machine.handle_deadline(now, &mut self.out);
+        }
+        self.turn();
+    }
+
+    pub(crate) fn shut_down(&mut self) {
+        self.machine
+            .handle_shutdown(self.clock.now(), &mut self.out);
+        self.turn();
+    }
+
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.turn();
+        self.is_closed
+    }
+
+    pub(crate) fn reads(&mut self) -> bool {
+        self.turn();
+        self.machine.flow() == Flow::Open { read: true }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        self.machine.deadline()
+    }
+
+    /// The transport breaks.
+    pub(crate) fn drop_line(mut self) {
+        if !self.is_closed {
+            self.machine.handle_disconnect(self.clock.now());
+        }
+    }
+
+    /// The machine goes without a word, as after a panic in it.
+    pub(crate) fn vanish(self) {
+        drop(self.machine);
+    }
+
+    /// DISCONNECT, graceful.
+    pub(crate) fn disconnect(mut self) {
+        self.send(&[0xE0, 0]);
+        assert!(self.is_closed);
+    }
+
+    pub(crate) fn disconnect_with(&mut self, reason: ReasonCode, properties: &[Property<'_>]) {
+        let mut buf = PropertyBuf::new();
+        for property in properties {
+            buf.push(*property).unwrap();
+        }
+        self.packet(&Packet::Disconnect(Disconnect {
+            reason,
+            properties: buf.as_properties(),
+        }));
+    }
+
+    pub(crate) fn publish(&mut self, post: &Post<'_>) {
+        let bytes = post.encode(self.version);
+        self.send(&bytes);
+    }
+
+    /// Subscribes with packet identifier 1 and returns everything that comes back.
+    pub(crate) fn subscribe(&mut self, filter: &str, qos: u8) -> Vec<String> {
+        self.subscribe_with(&[(filter, options(qos))], None)
+    }
+
+    pub(crate) fn subscribe_with(
+        &mut self,
+        filters: &[(&str, SubscribeOptions)],
+        subscription_id: Option<u32>,
+    ) -> Vec<String> {
+        let mut payload = Vec::new();
+        for (filter, options) in filters {
+            SubscribeFilters::push(&mut payload, filter, *options).unwrap();
+        }
+        let mut properties = PropertyBuf::new();
+        if let Some(id) = subscription_id {
+            properties
+                .push(Property::SubscriptionIdentifier(id))
+                .unwrap();
+        }
+        let subscribe = Subscribe {
+            packet_id: id(1),
+            subscription_id,
+            properties: properties.as_properties(),
+            filters: SubscribeFilters::validate(&payload, self.version).unwrap(),
+        };
+        self.packet(&Packet::Subscribe(subscribe));
+        self.recv()
+    }
+
+    pub(crate) fn unsubscribe(&mut self, filter: &str) -> Vec<String> {
+        let mut payload = Vec::new();
+        UnsubscribeFilters::push(&mut payload, filter).unwrap();
+        let unsubscribe = Unsubscribe {
+            packet_id: id(2),
+            properties: Properties::EMPTY,
+            filters: UnsubscribeFilters::validate(&payload).unwrap(),
+        };
+        self.packet(&Packet::Unsubscribe(unsubscribe));
+        self.recv()
+    }
+
+    /// PUBACK, PUBREC, PUBREL or PUBCOMP.
+    pub(crate) fn ack(&mut self, packet: PacketType, packet_id: u16) {
+        self.ack_with(packet, packet_id, ReasonCode::Success);
+    }
+
+    pub(crate) fn ack_with(&mut self, packet: PacketType, packet_id: u16, reason: ReasonCode) {
+        let ack = Ack::new(id(packet_id), reason);
+        self.packet(&match packet {
+            PacketType::PubAck => Packet::PubAck(ack),
+            PacketType::PubRec => Packet::PubRec(ack),
+            PacketType::PubRel => Packet::PubRel(ack),
+            _ => Packet::PubComp(ack),
+        });
+    }
+
+    pub(crate) fn puback(&mut self, packet_id: u16) {
+        self.ack(PacketType::PubAck, packet_id);
+    }
+}
+
+/// Packets from the server, in words.
+pub(crate) fn packets(mut bytes: &[u8], version: ProtocolVersion) -> Vec<String> {
+    let limits = Limits {
+        sender: Sender::Server,
+        ..Limits::default()
+    };
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        match codec::decode(bytes, Some(version), limits) {
+            Ok(Decoded::Packet { packet, len }) => {
+                all.push(words(&packet, version));
+                bytes = &bytes[len..];
+            }
+            other => panic!("not a packet of the server: {other:?} {bytes:02x?}"),
+        }
+    }
+    all
+}
+
+fn words(packet: &Packet<'_>, version: ProtocolVersion) -> String {
+    match packet {
+        Packet::ConnAck(p) => {
+            let code = if version.is_v5() {
+                p.reason.as_u8()
+            } else {
+                ternmq_mqtt::reason_code::ConnectReturnCode::from_reason(p.reason).unwrap() as u8
+            };
+            let present = if p.session_present { " present" } else { "" };
+            format!(
+                "CONNACK {code:02X}{present}{}",
+                property_words(p.properties)
+            )
+        }
+        Packet::Publish(p) => {
+            let id = p.packet_id.map_or(String::new(), |id| format!(" id{id}"));
+            let dup = if p.dup { " dup" } else { "" };
+            let retain = if p.retain { " retain" } else { "" };
+            let payload = String::from_utf8_lossy(p.payload);
+            let payload = if payload.len() > 40 {
+                format!("({} bytes)", payload.len())
+            } else {
+                payload.into_owned()
+            };
+            let qos = p.qos as u8;
+            format!(
+                "PUBLISH {}={payload} q{qos}{id}{dup}{retain}{}",
+                p.topic,
+                property_words(p.properties)
+            )
+        }
+        Packet::PubAck(p) => ack_words("PUBACK", p),
+        Packet::PubRec(p) => ack_words("PUBREC", p),
+        Packet::PubRel(p) => ack_words("PUBREL", p),
+        Packet::PubComp(p) => ack_words("PUBCOMP", p),
+        Packet::SubAck(p) => format!("SUBACK {} {:02X?}", p.packet_id, p.reasons.as_bytes()),
+        Packet::UnsubAck(p) => format!("UNSUBACK {} {:02X?}", p.packet_id, p.reasons.as_bytes()),
+        Packet::PingResp => "PINGRESP".to_owned(),
+        Packet::Disconnect(p) => format!("DISCONNECT {:02X}", p.reason.as_u8()),
+        other => panic!("not a packet of the server: {other:?}"),
+    }
+}
+
+fn ack_words(name: &str, ack: &Ack<'_>) -> String {
+    if ack.reason == ReasonCode::Success {
+        format!("{name} {}", ack.packet_id)
+    } else {
+        format!("{name} {} {:02X}", ack.packet_id, ack.reason.as_u8())
+    }
+}
+
+fn property_words(properties: Properties<'_>) -> String {
+    properties
+        .iter()
+        // The same in every CONNACK.
+        .filter(|p| {
+            !matches!(
+                p,
+                Property::MaximumPacketSize(16_777_216) | Property::TopicAliasMaximum(16)
+            )
+        })
+        .map(|property| match property {
+            Property::SubscriptionIdentifier(id) => format!(" sub{id}"),
+            Property::MessageExpiryInterval(seconds) => format!(" expiry{seconds}"),
+            Property::TopicAlias(alias) => format!(" alias{alias}"),
+            Property::UserProperty(name, value) => format!(" {name}:{value}"),
+            other => format!(" {other:?}"),
+        })
+        .collect()
+}

@@ -1,0 +1,24 @@
+//! Connections and sessions by scripts of packets: one test per behaviour, named by it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod connect;
+mod deliver;
+mod disconnect;
+mod expiry;
+#[allow(dead_code)]
+mod harness;
+mod interop;
+mod keep_alive;
+mod limits;
+mod malformed;
+mod publish;
+mod retained;
+mod sessions;
+mod shared;
+mod subscribe;
+mod topic_alias;
+mod will;
