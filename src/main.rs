@@ -1,2 +1,31 @@
-//! The broker binary.
-fn main() {}
+//! `ternmq`: the broker as a process. Reads the configuration, opens the listeners, waits for a signal.
+//!
+//! Where to start: [`run`] is the life of the process from start to end.
+
+mod cli;
+mod config;
+mod logging;
+mod protocols;
+mod ready_file;
+mod run;
+mod system;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// See the root `Cargo.toml` for why.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is gone.
+            let _ = writeln!(std::io::stderr(), "ternmq: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -18,18 +18,17 @@ use crate::registry::Registry;
 
 /// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for {protocol} on {addr}: {}", cause(source))]
+#[error("cannot listen for {protocol} on {addr}: {}", words(cause))]
 pub struct ListenError {
     /// The protocol that was to be spoken there.
     pub protocol: &'static str,
     /// The address asked for.
     pub addr: SocketAddr,
-    /// What the system said.
-    #[source]
-    pub source: io::Error,
+    /// What the system said; part of the message.
+    pub cause: io::Error,
 }
 
-fn cause(error: &io::Error) -> String {
+fn words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use".into(),
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
@@ -40,10 +39,10 @@ fn cause(error: &io::Error) -> String {
 
 /// A bound socket that does not accept yet.
 pub(crate) fn bind(protocol: &'static str, addr: SocketAddr) -> Result<TcpListener, ListenError> {
-    open(addr).map_err(|source| ListenError {
+    open(addr).map_err(|cause| ListenError {
         protocol,
         addr,
-        source,
+        cause,
     })
 }
 

@@ -56,10 +56,10 @@ impl Server {
     ) -> Result<SocketAddr, ListenError> {
         let protocol = acceptor.protocol();
         let listener = listener::bind(protocol, addr)?;
-        let bound = listener.local_addr().map_err(|source| ListenError {
+        let bound = listener.local_addr().map_err(|cause| ListenError {
             protocol,
             addr,
-            source,
+            cause,
         })?;
         let accepting = listener::accept_loop(listener, acceptor, Arc::clone(&self.registry));
         self.tasks.push(tokio::spawn(accepting).abort_handle());

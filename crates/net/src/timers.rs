@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use ternmq_broker::Broker;
 use ternmq_broker::clock::Clock;
 use ternmq_core::id::Timestamp;
 use tokio::time::{Instant, sleep};
@@ -24,6 +25,20 @@ pub trait Ticker: Send + Sync + 'static {
 
     /// Does what is due at `now`. May be called early and with nothing due.
     fn tick(&self, now: Timestamp);
+}
+
+impl Ticker for Broker {
+    fn next_deadline(&self) -> Option<Timestamp> {
+        Self::next_deadline(self)
+    }
+
+    fn wake_on_earlier_deadline(&self, waker: &Waker) {
+        Self::wake_on_earlier_deadline(self, waker);
+    }
+
+    fn tick(&self, now: Timestamp) {
+        Self::tick(self, now);
+    }
 }
 
 /// Calls [`Ticker::tick`] whenever a deadline has come. Never returns. A tick that panics is logged, and the next one

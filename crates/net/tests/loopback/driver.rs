@@ -302,7 +302,7 @@ async fn port_in_use_is_an_error_that_names_it() {
         .unwrap_err();
     let expected = format!("cannot listen for echo on {}: the port is in use", lab.addr);
     assert_eq!(error.to_string(), expected);
-    assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(error.cause.kind(), std::io::ErrorKind::AddrInUse);
 }
 
 #[tokio::test]

@@ -1,0 +1,48 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// A message broker: RabbitMQ clients (AMQP 0.9.1) and MQTT devices (3.1, 3.1.1, 5) meet in one core.
+///
+/// Without arguments it listens for AMQP on port 5672; user guest, password guest may log in
+/// from this machine.
+#[derive(Debug, Default, Parser)]
+#[command(name = "ternmq", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Configuration file (TOML); flags override it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Directory for durable data. This version keeps data in memory only and says so in its log
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Listen for AMQP 0.9.1 here, port 0 for a free one; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) amqp: Vec<String>,
+
+    /// Write the addresses listened on to this file, as JSON, once all accept connections
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_may_be_repeated() {
+        let cli = Cli::parse_from(["ternmq", "--amqp", "127.0.0.1:0", "--amqp", "[::1]:0"]);
+        assert_eq!(cli.amqp, ["127.0.0.1:0", "[::1]:0"]);
+        assert_eq!(cli.config, None);
+    }
+}

@@ -1,0 +1,31 @@
+//! Which adapter listens where.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ternmq_amqp::listener::AmqpAcceptor;
+use ternmq_broker::Broker;
+use ternmq_net::machine::Acceptor;
+use ternmq_net::server::Server;
+
+use crate::config::Config;
+
+/// Opens every listener. Returns what is spoken where; with port 0 the system chose.
+pub(crate) fn listen(
+    config: &Config,
+    broker: &Broker,
+    server: &mut Server,
+) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
+    let amqp = AmqpAcceptor::new(config.amqp.settings.clone(), broker.clone())?;
+    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 1] = [(Arc::new(amqp), &config.amqp.listen)];
+    let mut listening = Vec::new();
+    for (acceptor, addrs) in spoken {
+        for addr in addrs {
+            listening.push((
+                acceptor.protocol(),
+                server.listen(Arc::clone(&acceptor), *addr)?,
+            ));
+        }
+    }
+    Ok(listening)
+}

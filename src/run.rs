@@ -1,0 +1,110 @@
+//! The life of the process: configuration, listeners, signals, goodbye.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use ternmq_broker::Broker;
+use ternmq_broker::clock::{Clock, SystemClock};
+use ternmq_journal::MemoryLog;
+use ternmq_net::server::{Server, ServerConfig};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::cli::Cli;
+use crate::config::Config;
+use crate::{logging, protocols, ready_file, system};
+
+/// How long tasks that are still there at the end may hold up the exit.
+const RUNTIME_STOP: Duration = Duration::from_secs(1);
+
+/// Runs until a signal ends it.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    system::raise_open_files_limit();
+    let config = Config::load(cli)?;
+    logging::init(&config.log)?;
+    let runtime = runtime().context("cannot start the runtime")?;
+    let ended = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(RUNTIME_STOP);
+    ended
+}
+
+/// As many worker threads as the machine has cores.
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("ternmq-worker")
+        .build()
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::register().context("cannot wait for signals")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let server_config = ServerConfig {
+        connections_max: config.limits.connections_max,
+    };
+    let mut server = Server::new(&server_config, Arc::clone(&clock));
+    let broker = Broker::new(&config.broker, clock, Arc::new(MemoryLog::new()));
+    server.tick(Arc::new(broker.clone()));
+    let listening = protocols::listen(&config, &broker, &mut server)?;
+
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        "ternmq"
+    );
+    if let Some(data_dir) = &config.data_dir {
+        warn!(data_dir = %data_dir.display(), "this version writes no data: the data directory is not used");
+    }
+    info!("data is kept in memory only: it is gone when the process ends");
+    for (protocol, addr) in &listening {
+        info!(protocol, %addr, "listening");
+    }
+    if let Some(path) = &config.ready_file {
+        ready_file::write(path, &listening)?;
+    }
+    info!(connections_max = server.connections_max(), "ready");
+
+    let signal = signals.next().await;
+    info!(
+        signal,
+        connections = server.connection_count(),
+        "stopping; a second signal stops at once"
+    );
+    tokio::select! {
+        farewell = server.shutdown(Duration::from_millis(config.limits.shutdown_grace_ms)) => {
+            info!(connections = farewell.told, cut = farewell.cut, "stopped");
+        }
+        signal = signals.next() => {
+            warn!(signal, "stopped at once");
+            std::process::exit(EXIT_AT_ONCE);
+        }
+    }
+    Ok(())
+}
+
+/// The exit code after a second signal: connections were not said goodbye.
+const EXIT_AT_ONCE: i32 = 1;
+
+/// What ends the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn register() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
