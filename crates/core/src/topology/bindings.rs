@@ -54,6 +54,9 @@ struct Extra {
     mode: MatchMode,
 }
 
+/// There may be very many.
+const _: () = assert!(size_of::<Option<Binding>>() <= 80);
+
 static NO_ARGUMENTS: Headers = Headers::new();
 
 impl Binding {
