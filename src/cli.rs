@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// A message broker: RabbitMQ clients (AMQP 0.9.1) and MQTT devices (3.1, 3.1.1, 5) meet in one core.
 ///
-/// Without arguments it listens for AMQP on port 5672; user guest, password guest may log in
+/// Without arguments it listens for AMQP on port 5672 and for MQTT on port 1883; user guest, password guest may log in
 /// from this machine.
 #[derive(Debug, Default, Parser)]
 #[command(name = "ternmq", version, max_term_width = 100)]
@@ -22,6 +22,14 @@ pub(crate) struct Cli {
     /// Listen for AMQP 0.9.1 here, port 0 for a free one; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub(crate) amqp: Vec<String>,
+
+    /// Listen for MQTT here, port 0 for a free one; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtt: Vec<String>,
+
+    /// Accept MQTT clients without credentials, as user guest
+    #[arg(long)]
+    pub(crate) mqtt_anonymous: bool,
 
     /// Write the addresses listened on to this file, as JSON, once all accept connections
     #[arg(long, value_name = "FILE")]
@@ -43,6 +51,6 @@ mod tests {
     fn addresses_may_be_repeated() {
         let cli = Cli::parse_from(["ternmq", "--amqp", "127.0.0.1:0", "--amqp", "[::1]:0"]);
         assert_eq!(cli.amqp, ["127.0.0.1:0", "[::1]:0"]);
-        assert_eq!(cli.config, None);
+        assert!(cli.mqtt.is_empty() && !cli.mqtt_anonymous);
     }
 }

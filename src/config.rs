@@ -4,6 +4,9 @@
 //! [amqp]
 //! listen = ["0.0.0.0:5672"]      # and every field of AmqpConfig
 //!
+//! [mqtt]
+//! listen = ["0.0.0.0:1883"]      # and every field of MqttConfig
+//!
 //! [broker]                       # every field of BrokerConfig
 //!
 //! [limits]
@@ -25,11 +28,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ternmq_amqp::config::AmqpConfig;
 use ternmq_broker::BrokerConfig;
+use ternmq_mqtt::config::MqttConfig;
 use ternmq_net::limits::{SHUTDOWN_GRACE, connections_max_default};
 
 use crate::cli::Cli;
 
 const AMQP_LISTEN: &str = "0.0.0.0:5672";
+const MQTT_LISTEN: &str = "0.0.0.0:1883";
 
 /// Most listeners of one protocol.
 const LISTENERS_MAX: usize = 64;
@@ -38,6 +43,7 @@ const LISTENERS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) amqp: Protocol<AmqpConfig>,
+    pub(crate) mqtt: Protocol<MqttConfig>,
     pub(crate) broker: BrokerConfig,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
@@ -107,6 +113,7 @@ pub(crate) enum LogFormat {
 #[serde(default, deny_unknown_fields)]
 struct File {
     amqp: toml::Table,
+    mqtt: toml::Table,
     broker: BrokerConfig,
     limits: Limits,
     log: Log,
@@ -125,12 +132,15 @@ impl Config {
 
     fn build(file: File, cli: Cli) -> anyhow::Result<Self> {
         let amqp = protocol::<AmqpConfig>("amqp", file.amqp, cli.amqp, AMQP_LISTEN)?;
-        if amqp.listen.is_empty() {
-            bail!("nothing to listen on: amqp.listen is empty");
+        let mut mqtt = protocol::<MqttConfig>("mqtt", file.mqtt, cli.mqtt, MQTT_LISTEN)?;
+        mqtt.settings.anonymous |= cli.mqtt_anonymous;
+        if amqp.listen.is_empty() && mqtt.listen.is_empty() {
+            bail!("nothing to listen on: amqp.listen and mqtt.listen are both empty");
         }
         check_limits(&file.limits)?;
         Ok(Self {
             amqp,
+            mqtt,
             broker: file.broker,
             limits: file.limits,
             log: file.log,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ternmq_amqp::listener::AmqpAcceptor;
 use ternmq_broker::Broker;
+use ternmq_mqtt::listener::MqttAcceptor;
 use ternmq_net::machine::Acceptor;
 use ternmq_net::server::Server;
 
@@ -17,7 +18,11 @@ pub(crate) fn listen(
     server: &mut Server,
 ) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
     let amqp = AmqpAcceptor::new(config.amqp.settings.clone(), broker.clone())?;
-    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 1] = [(Arc::new(amqp), &config.amqp.listen)];
+    let mqtt = MqttAcceptor::new(config.mqtt.settings.clone(), broker.clone());
+    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 2] = [
+        (Arc::new(amqp), &config.amqp.listen),
+        (Arc::new(mqtt), &config.mqtt.listen),
+    ];
     let mut listening = Vec::new();
     for (acceptor, addrs) in spoken {
         for addr in addrs {

@@ -33,6 +33,17 @@ fn amqp_greeting(addr: SocketAddr) -> (TcpStream, [u8; 11]) {
     (stream, start)
 }
 
+/// Sends an MQTT 3.1.1 CONNECT as guest and returns the CONNACK.
+fn mqtt_greeting(addr: SocketAddr) -> (TcpStream, [u8; 4]) {
+    let mut stream = connect(addr);
+    let connect = b"\x10\x1e\x00\x04MQTT\x04\xc2\x00\x3c\x00\x04test\x00\x05guest\x00\x05guest";
+    assert_eq!(connect.len(), 2 + 0x1e);
+    stream.write_all(connect).unwrap();
+    let mut connack = [0; 4];
+    stream.read_exact(&mut connack).unwrap();
+    (stream, connack)
+}
+
 /// One method frame on channel 0.
 fn amqp_method(class: u16, method: u16, arguments: &[u8]) -> Vec<u8> {
     let size = u32::try_from(arguments.len() + 4).unwrap();
@@ -94,7 +105,14 @@ fn help_names_every_flag() {
     let output = run(&["--help"]);
     assert!(output.status.success());
     let help = String::from_utf8(output.stdout).unwrap();
-    for flag in ["--config", "--data-dir", "--amqp", "--ready-file"] {
+    for flag in [
+        "--config",
+        "--data-dir",
+        "--amqp",
+        "--mqtt",
+        "--mqtt-anonymous",
+        "--ready-file",
+    ] {
         assert!(help.contains(flag), "{flag} in {help}");
     }
 }
@@ -110,10 +128,16 @@ fn unknown_flag_is_refused() {
 fn port_in_use_is_one_clear_line_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    let output = run(&["--amqp", &addr]);
-    assert_eq!(output.status.code(), Some(1));
-    let expected = format!("ternmq: cannot listen for amqp on {addr}: the port is in use\n");
-    assert_eq!(stderr(&output), expected);
+    for (arguments, protocol) in [
+        (["--amqp", &addr, "--mqtt", "127.0.0.1:0"], "amqp"),
+        (["--amqp", "127.0.0.1:0", "--mqtt", &addr], "mqtt"),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(1));
+        let expected =
+            format!("ternmq: cannot listen for {protocol} on {addr}: the port is in use\n");
+        assert_eq!(stderr(&output), expected);
+    }
 }
 
 #[test]
@@ -121,6 +145,7 @@ fn unknown_key_in_the_configuration_is_named() {
     let directory = tempfile::tempdir().unwrap();
     for (config, key) in [
         ("[amqp]\nheart_beat = 3\n", "heart_beat"),
+        ("[mqtt]\nanonymus = true\n", "anonymus"),
         ("[limits]\nconnections = 3\n", "connections"),
         ("[kafka]\nlisten = []\n", "kafka"),
     ] {
@@ -155,21 +180,25 @@ fn missing_configuration_file_is_named() {
 fn ready_file_names_listeners_that_accept_and_speak() {
     let broker = Ternmq::start(&[]);
     assert_ne!(broker.amqp.port(), 0);
+    assert_ne!(broker.mqtt.port(), 0);
     let (_amqp, start) = amqp_greeting(broker.amqp);
     assert_eq!(
         (start[0], &start[7..]),
         (1, [0, 10, 0, 10].as_slice()),
         "connection.start"
     );
+    let (_mqtt, connack) = mqtt_greeting(broker.mqtt);
+    assert_eq!(connack, [0x20, 2, 0, 0]);
 }
 
 #[test]
 fn log_says_what_listens_where_and_where_data_is() {
     let mut broker = Ternmq::start(&["--data-dir", "/nowhere/data"]);
-    let amqp = broker.amqp;
+    let (amqp, mqtt) = (broker.amqp, broker.mqtt);
     let log = broker.log().join("\n");
     for text in [
         format!("protocol=\"amqp\" addr={amqp}"),
+        format!("protocol=\"mqtt\" addr={mqtt}"),
         "memory only".into(),
         "/nowhere/data".into(),
         format!("version=\"{}\"", env!("CARGO_PKG_VERSION")),
@@ -181,13 +210,34 @@ fn log_says_what_listens_where_and_where_data_is() {
 
 #[test]
 fn configuration_file_is_used_and_flags_override_it() {
-    let config = "[amqp]\nlisten = [\"127.0.0.1:1\"]\n[log]\nformat = \"json\"\n";
+    let config =
+        "[amqp]\nlisten = [\"127.0.0.1:1\"]\n[mqtt]\nanonymous = true\n[log]\nformat = \"json\"\n";
     let mut broker = Ternmq::start_with_config(config, &[]);
     assert!(
         broker.log().iter().all(|line| line.starts_with('{')),
         "JSON lines"
     );
     assert_ne!(broker.amqp.port(), 1);
+    let mut stream = connect(broker.mqtt);
+    stream
+        .write_all(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04anon")
+        .unwrap();
+    let mut connack = [0; 4];
+    stream.read_exact(&mut connack).unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0], "anonymous clients are let in");
+}
+
+#[test]
+fn clients_without_credentials_are_let_in_only_when_told_so() {
+    let anonymous = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04anon";
+    for (arguments, code) in [(&["--mqtt-anonymous"][..], 0), (&[][..], 4)] {
+        let broker = Ternmq::start(arguments);
+        let mut stream = connect(broker.mqtt);
+        stream.write_all(anonymous).unwrap();
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, [0x20, 2, 0, code]);
+    }
 }
 
 #[test]
@@ -195,11 +245,14 @@ fn terminating_signals_end_it_with_code_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut broker = Ternmq::start(&[]);
         let (mut amqp, _) = amqp_greeting(broker.amqp);
+        let (mut mqtt, _) = mqtt_greeting(broker.mqtt);
         broker.signal(signal);
         let status = broker.wait();
         assert_eq!(status.code(), Some(0), "{}", broker.log().join("\n"));
-        let mut rest = Vec::new();
-        amqp.read_to_end(&mut rest).unwrap();
+        for stream in [&mut amqp, &mut mqtt] {
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).unwrap();
+        }
         assert!(
             TcpStream::connect(broker.amqp).is_err(),
             "nobody listens any more"
@@ -233,7 +286,14 @@ fn process_that_cannot_start_writes_no_ready_file() {
     let directory = tempfile::tempdir().unwrap();
     let ready_file = directory.path().join("mine.json");
     let path = ready_file.to_str().unwrap();
-    let output = run(&["--amqp", "0.0.0.0:99999", "--ready-file", path]);
+    let output = run(&[
+        "--amqp",
+        "127.0.0.1:0",
+        "--mqtt",
+        "0.0.0.0:99999",
+        "--ready-file",
+        path,
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
         !ready_file.exists(),

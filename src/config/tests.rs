@@ -12,6 +12,8 @@ fn refused(text: &str) -> String {
 fn nothing_said_means_the_standard_ports() {
     let config = load("", Cli::default()).unwrap();
     assert_eq!(config.amqp.listen, ["0.0.0.0:5672".parse().unwrap()]);
+    assert_eq!(config.mqtt.listen, ["0.0.0.0:1883".parse().unwrap()]);
+    assert!(!config.mqtt.settings.anonymous);
     assert_eq!(config.limits.shutdown_grace_ms, 10_000);
     assert_eq!(config.log.format, LogFormat::Text);
 }
@@ -22,6 +24,9 @@ fn sections_reach_the_settings_they_belong_to() {
         [amqp]
         listen = ["127.0.0.1:5673", "[::1]:5673"]
         frame_max = 8192
+        [mqtt]
+        listen = []
+        anonymous = true
         [limits]
         connections_max = 7
         shutdown_grace_ms = 5
@@ -36,6 +41,7 @@ fn sections_reach_the_settings_they_belong_to() {
     ];
     assert_eq!(config.amqp.listen, expected);
     assert_eq!(config.amqp.settings.frame_max, 8192);
+    assert!(config.mqtt.listen.is_empty() && config.mqtt.settings.anonymous);
     assert_eq!(
         (
             config.limits.connections_max,
@@ -53,10 +59,12 @@ fn sections_reach_the_settings_they_belong_to() {
 fn flags_override_the_file() {
     let cli = Cli {
         amqp: vec!["127.0.0.1:0".into()],
+        mqtt_anonymous: true,
         ..Cli::default()
     };
     let config = load("[amqp]\nlisten = [\"127.0.0.1:5673\"]", cli).unwrap();
     assert_eq!(config.amqp.listen, ["127.0.0.1:0".parse().unwrap()]);
+    assert!(config.mqtt.settings.anonymous);
 }
 
 #[test]
@@ -64,6 +72,7 @@ fn unknown_keys_are_named() {
     for (text, key) in [
         ("[ampq]\n", "ampq"),
         ("[amqp]\nframe_maks = 1", "frame_maks"),
+        ("[mqtt]\nanonymus = true", "anonymus"),
         ("[broker]\nvhost = \"/\"", "vhost"),
         ("[limits]\nconnection_max = 1", "connection_max"),
         ("[log]\nlevle = \"info\"", "levle"),
@@ -84,7 +93,10 @@ fn wrong_values_are_named() {
             "limits.shutdown_grace_ms",
         ),
         ("[log]\nformat = \"xml\"", "xml"),
-        ("[amqp]\nlisten = []", "nothing to listen on"),
+        (
+            "[amqp]\nlisten = []\n[mqtt]\nlisten = []",
+            "nothing to listen on",
+        ),
     ] {
         let error = refused(text);
         assert!(error.contains(key), "{error}");

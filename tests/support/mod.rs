@@ -1,7 +1,7 @@
 //! Starts the real binary on free ports, for end-to-end tests.
 //!
 //! ```ignore
-//! let broker = Ternmq::start(&["--data-dir=d"]);
+//! let broker = Ternmq::start(&["--mqtt-anonymous"]);
 //! let connection = lapin::Connection::connect(&broker.amqp_uri(), ...);
 //! ```
 //! The process is killed when the value is dropped.
@@ -35,6 +35,8 @@ const LOG_LINES_MAX: usize = 100_000;
 pub struct Ternmq {
     /// Where it speaks AMQP.
     pub amqp: SocketAddr,
+    /// Where it speaks MQTT.
+    pub mqtt: SocketAddr,
     child: Child,
     log: Receiver<String>,
     seen: Vec<String>,
@@ -54,7 +56,13 @@ impl Ternmq {
         let directory = tempfile::tempdir().unwrap();
         let ready_file = directory.path().join("ready.json");
         let mut child = command()
-            .args(["--amqp", "127.0.0.1:0", "--ready-file"])
+            .args([
+                "--amqp",
+                "127.0.0.1:0",
+                "--mqtt",
+                "127.0.0.1:0",
+                "--ready-file",
+            ])
             .arg(&ready_file)
             .args(arguments)
             .stdout(Stdio::null())
@@ -65,6 +73,7 @@ impl Ternmq {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut broker = Self {
             amqp: nowhere,
+            mqtt: nowhere,
             child,
             log,
             seen: Vec::new(),
@@ -73,6 +82,7 @@ impl Ternmq {
         broker.wait_for_log("ready");
         let addresses = read_ready_file(&ready_file);
         broker.amqp = addresses["amqp"];
+        broker.mqtt = addresses["mqtt"];
         broker
     }
 
