@@ -2,15 +2,15 @@
 //!
 //! A consumer is *open* for a class of entries while its window and its credit have room. Open consumers of one
 //! priority and class form a ring; the head is served and goes to the end. So a message finds its consumer, and a
-//! consumer opens, closes or goes, in constant time however many there are.
+//! consumer opens, closes or goes, in constant time however many there are. The rings are in `rings`.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::credit::Credit;
 use super::ready::Class;
+use super::rings::{CLASSES, Link, NIL, Ring, UNLINKED, slot_of};
 use crate::id::Position;
 
 /// Messages assigned to a consumer and not drained, at most.
@@ -47,82 +47,6 @@ pub enum AckMode {
     Manual,
     /// As `Auto` for at-most-once messages, as `Manual` for others.
     ByMessage,
-}
-
-/// Credit that several consumers share, of one queue or of many.
-///
-/// A queue that gets credit back may serve its own consumers only; whoever shares it elsewhere is told by
-/// [`super::Queue::replenish`].
-#[derive(Debug)]
-pub struct SharedCredit {
-    limit: AtomicU32,
-    used: AtomicU32,
-}
-
-impl SharedCredit {
-    /// Room for so many messages; `u32::MAX` is no limit.
-    pub const fn new(limit: u32) -> Self {
-        Self {
-            limit: AtomicU32::new(limit),
-            used: AtomicU32::new(0),
-        }
-    }
-
-    /// Changes the limit; what is used stays used.
-    pub fn set_limit(&self, limit: u32) {
-        self.limit.store(limit, Ordering::Release);
-    }
-
-    /// The limit.
-    pub fn limit(&self) -> u32 {
-        self.limit.load(Ordering::Acquire)
-    }
-
-    /// How much is used; above the limit after it was lowered.
-    pub fn used(&self) -> u32 {
-        self.used.load(Ordering::Acquire)
-    }
-
-    /// Takes room for one message, if there is some.
-    pub fn try_take(&self) -> bool {
-        let limit = self.limit();
-        let take = |used| if used < limit { Some(used + 1) } else { None };
-        self.used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
-            .is_ok()
-    }
-
-    /// Gives back the room of so many messages.
-    pub fn give_back(&self, messages: u32) {
-        let give = |used: u32| Some(used.saturating_sub(messages));
-        // The closure never refuses.
-        let _ = self
-            .used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, give);
-    }
-
-    /// Takes room for messages that are out already, limit or not.
-    fn take_all(&self, messages: u32) {
-        let take = |used: u32| Some(used.saturating_add(messages));
-        let _ = self
-            .used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
-    }
-
-    fn has_room(&self) -> bool {
-        self.used() < self.limit()
-    }
-}
-
-/// How many messages a consumer may hold, assigned or leased. Automatically settled ones do not count.
-#[derive(Clone, Debug)]
-pub enum Credit {
-    /// Any number.
-    Unlimited,
-    /// So many.
-    Limited(u32),
-    /// As many as it gets from a credit shared with others.
-    Shared(Arc<SharedCredit>),
 }
 
 /// What a consumer asks for.
@@ -169,44 +93,15 @@ pub struct ConsumerView {
     pub leased: u64,
 }
 
-const NIL: u32 = u32::MAX;
-const CLASSES: [Class; 2] = [Class::Kept, Class::AtMostOnce];
-
-const fn slot_of(class: Class) -> usize {
-    match class {
-        Class::Kept => 0,
-        Class::AtMostOnce => 1,
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Link {
-    previous: u32,
-    next: u32,
-    open: bool,
-}
-
-const UNLINKED: Link = Link {
-    previous: NIL,
-    next: NIL,
-    open: false,
-};
-
-#[derive(Clone, Copy)]
-struct Ring {
-    head: u32,
-    tail: u32,
-}
-
 /// Consumers of one priority.
-struct Group {
+pub(super) struct Group {
     priority: i32,
     members: u32,
-    rings: [Ring; 2],
+    pub(super) rings: [Ring; 2],
 }
 
 pub(super) struct Consumer {
-    spec: ConsumerSpec,
+    pub(super) spec: ConsumerSpec,
     registration: u64,
     pub(super) assigned: VecDeque<Position>,
     pub(super) assigned_bytes: u64,
@@ -218,7 +113,7 @@ pub(super) struct Consumer {
     pub(super) notified: bool,
     /// Gone, but messages it holds still count against a shared credit.
     departed: bool,
-    links: [Link; 2],
+    pub(super) links: [Link; 2],
 }
 
 impl Consumer {
@@ -235,7 +130,7 @@ impl Consumer {
         }
     }
 
-    fn has_room(&self, class: Class) -> bool {
+    pub(super) fn has_room(&self, class: Class) -> bool {
         self.assigned.len() < WINDOW_MESSAGES_MAX
             && self.assigned_bytes < WINDOW_BYTES_MAX
             && !self.departed
@@ -256,21 +151,21 @@ impl Consumer {
     }
 }
 
-struct Cell {
+pub(super) struct Cell {
     generation: u32,
-    consumer: Option<Consumer>,
+    pub(super) consumer: Option<Consumer>,
 }
 
 /// All consumers of a queue.
 pub(super) struct Consumers {
-    cells: Vec<Cell>,
+    pub(super) cells: Vec<Cell>,
     free: Vec<u32>,
     /// By priority, highest first; only those with members.
-    groups: Vec<Group>,
+    pub(super) groups: Vec<Group>,
     /// Those who did not depart: highest priority first, then in order of arrival.
     order: BTreeMap<(Reverse<i32>, u64), u32>,
     /// How many are open, by class.
-    open: [u32; 2],
+    pub(super) open: [u32; 2],
     registrations: u64,
     exclusive: bool,
     /// Serve one only.
@@ -353,10 +248,7 @@ impl Consumers {
         match self.find_group(priority) {
             Ok(at) => self.groups[at].members += 1,
             Err(at) => {
-                let rings = [Ring {
-                    head: NIL,
-                    tail: NIL,
-                }; 2];
+                let rings = [Ring::EMPTY; 2];
                 self.groups.insert(
                     at,
                     Group {
@@ -412,7 +304,7 @@ impl Consumers {
         }
     }
 
-    fn find_group(&self, priority: i32) -> Result<usize, usize> {
+    pub(super) fn find_group(&self, priority: i32) -> Result<usize, usize> {
         self.groups
             .binary_search_by(|group| priority.cmp(&group.priority))
     }
@@ -590,117 +482,6 @@ impl Consumers {
     pub(super) fn refresh_key(&mut self, key: ConsumerKey) {
         if self.get_mut(key).is_some() {
             self.refresh(key.index);
-        }
-    }
-
-    fn refresh(&mut self, index: u32) {
-        let Some(consumer) = &self.cells[index as usize].consumer else {
-            return;
-        };
-        for class in CLASSES {
-            let was_open = consumer.links[slot_of(class)].open;
-            let open = consumer.has_room(class);
-            if open != was_open {
-                return self.refresh_changed(index);
-            }
-        }
-    }
-
-    fn refresh_changed(&mut self, index: u32) {
-        for class in CLASSES {
-            let Some(consumer) = &self.cells[index as usize].consumer else {
-                return;
-            };
-            match (
-                consumer.links[slot_of(class)].open,
-                consumer.has_room(class),
-            ) {
-                (false, true) => self.link(index, class),
-                (true, false) => self.unlink(index, class),
-                _ => {}
-            }
-        }
-    }
-
-    fn link_mut(&mut self, index: u32, class: Class) -> Option<&mut Link> {
-        let consumer = self.cells.get_mut(index as usize)?.consumer.as_mut()?;
-        Some(&mut consumer.links[slot_of(class)])
-    }
-
-    fn ring_mut(&mut self, index: u32, class: Class) -> Option<&mut Ring> {
-        let priority = self
-            .cells
-            .get(index as usize)?
-            .consumer
-            .as_ref()?
-            .spec
-            .priority;
-        let group = if self.groups.len() == 1 {
-            0
-        } else {
-            self.find_group(priority).ok()?
-        };
-        Some(&mut self.groups.get_mut(group)?.rings[slot_of(class)])
-    }
-
-    /// Puts a consumer at the end of its ring.
-    fn link(&mut self, index: u32, class: Class) {
-        let Some(ring) = self.ring_mut(index, class) else {
-            return;
-        };
-        let previous = core::mem::replace(&mut ring.tail, index);
-        if previous == NIL {
-            ring.head = index;
-        } else if let Some(link) = self.link_mut(previous, class) {
-            link.next = index;
-        }
-        if let Some(link) = self.link_mut(index, class) {
-            *link = Link {
-                previous,
-                next: NIL,
-                open: true,
-            };
-        }
-        self.open[slot_of(class)] += 1;
-    }
-
-    fn unlink(&mut self, index: u32, class: Class) {
-        let Some(link) = self.link_mut(index, class) else {
-            return;
-        };
-        let Link {
-            previous,
-            next,
-            open,
-        } = core::mem::replace(link, UNLINKED);
-        if !open {
-            return;
-        }
-        if let Some(before) = self.link_mut(previous, class) {
-            before.next = next;
-        }
-        if let Some(after) = self.link_mut(next, class) {
-            after.previous = previous;
-        }
-        if let Some(ring) = self.ring_mut(index, class) {
-            if previous == NIL {
-                ring.head = next;
-            }
-            if next == NIL {
-                ring.tail = previous;
-            }
-        }
-        self.open[slot_of(class)] -= 1;
-    }
-
-    /// Sends the consumer that was served to the end of its ring.
-    fn rotate(&mut self, index: u32, class: Class) {
-        let Some(link) = self.link_mut(index, class) else {
-            return;
-        };
-        if link.open && link.next != NIL {
-            self.unlink(index, class);
-            self.link(index, class);
         }
     }
 

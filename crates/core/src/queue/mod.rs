@@ -17,19 +17,22 @@
 //! `expiry` let entries die, `replay` builds a queue from its journal.
 
 mod consumers;
+mod credit;
 mod effects;
 mod expiry;
 mod leases;
 mod limits;
 mod ready;
 mod replay;
+mod rings;
 #[cfg(test)]
 mod tests;
 
 pub use consumers::{
-    AckMode, ConsumeRefusal, ConsumerKey, ConsumerSpec, ConsumerView, Credit, SharedCredit,
-    WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX,
+    AckMode, ConsumeRefusal, ConsumerKey, ConsumerSpec, ConsumerView, WINDOW_BYTES_MAX,
+    WINDOW_MESSAGES_MAX,
 };
+pub use credit::{Credit, SharedCredit};
 pub use effects::{Admission, Dead, DeleteReason, Delivery, Effects, Incoming, Outcome, Returned};
 pub use expiry::EXPIRE_BATCH_MAX;
 pub use leases::Budget;

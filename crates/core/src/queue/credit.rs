@@ -1,0 +1,80 @@
+//! Credit: how many messages a consumer may hold, alone or together with others.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Credit that several consumers share, of one queue or of many.
+///
+/// A queue that gets credit back may serve its own consumers only; whoever shares it elsewhere is told by
+/// [`super::Queue::replenish`].
+#[derive(Debug)]
+pub struct SharedCredit {
+    limit: AtomicU32,
+    used: AtomicU32,
+}
+
+impl SharedCredit {
+    /// Room for so many messages; `u32::MAX` is no limit.
+    pub const fn new(limit: u32) -> Self {
+        Self {
+            limit: AtomicU32::new(limit),
+            used: AtomicU32::new(0),
+        }
+    }
+
+    /// Changes the limit; what is used stays used.
+    pub fn set_limit(&self, limit: u32) {
+        self.limit.store(limit, Ordering::Release);
+    }
+
+    /// The limit.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    /// How much is used; above the limit after it was lowered.
+    pub fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// Takes room for one message, if there is some.
+    pub fn try_take(&self) -> bool {
+        let limit = self.limit();
+        let take = |used| if used < limit { Some(used + 1) } else { None };
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+            .is_ok()
+    }
+
+    /// Gives back the room of so many messages.
+    pub fn give_back(&self, messages: u32) {
+        let give = |used: u32| Some(used.saturating_sub(messages));
+        // The closure never refuses.
+        let _ = self
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, give);
+    }
+
+    /// Takes room for messages that are out already, limit or not.
+    pub(super) fn take_all(&self, messages: u32) {
+        let take = |used: u32| Some(used.saturating_add(messages));
+        let _ = self
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.used() < self.limit()
+    }
+}
+
+/// How many messages a consumer may hold, assigned or leased. Automatically settled ones do not count.
+#[derive(Clone, Debug)]
+pub enum Credit {
+    /// Any number.
+    Unlimited,
+    /// So many.
+    Limited(u32),
+    /// As many as it gets from a credit shared with others.
+    Shared(Arc<SharedCredit>),
+}
