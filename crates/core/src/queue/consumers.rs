@@ -10,7 +10,7 @@ use core::cmp::Reverse;
 
 use super::credit::Credit;
 use super::ready::Class;
-use super::rings::{CLASSES, Link, NIL, Ring, UNLINKED, slot_of};
+use super::rings::{Link, NIL, Ring, UNLINKED, slot_of};
 use crate::id::Position;
 
 /// Messages assigned to a consumer and not drained, at most.
@@ -130,16 +130,22 @@ impl Consumer {
         }
     }
 
+    #[inline]
+    fn has_window(&self) -> bool {
+        self.assigned.len() < WINDOW_MESSAGES_MAX && self.assigned_bytes < WINDOW_BYTES_MAX
+    }
+
+    #[inline]
+    fn has_credit(&self) -> bool {
+        match &self.spec.credit {
+            Credit::Unlimited => true,
+            Credit::Limited(limit) => self.used < *limit,
+            Credit::Shared(shared) => shared.has_room(),
+        }
+    }
+
     pub(super) fn has_room(&self, class: Class) -> bool {
-        self.assigned.len() < WINDOW_MESSAGES_MAX
-            && self.assigned_bytes < WINDOW_BYTES_MAX
-            && !self.departed
-            && (!self.uses_credit(class)
-                || match &self.spec.credit {
-                    Credit::Unlimited => true,
-                    Credit::Limited(limit) => self.used < *limit,
-                    Credit::Shared(shared) => shared.has_room(),
-                })
+        self.has_window() && !self.departed && (!self.uses_credit(class) || self.has_credit())
     }
 
     fn give_back_credit(&mut self, messages: u32) {
@@ -418,13 +424,10 @@ impl Consumers {
         consumer.assigned.push_back(position);
         consumer.assigned_bytes += u64::from(body_bytes);
         let notify = !core::mem::replace(&mut consumer.notified, true);
-        let full = CLASSES.map(|class| !consumer.has_room(class));
         // It may close but never open here, though shared credit may have come back: whoever opens a consumer must
         // assign it what waits.
-        for class in CLASSES {
-            if full[slot_of(class)] {
-                self.unlink(key.index, class);
-            }
+        if !(consumer.has_window() && consumer.has_credit()) {
+            self.close_if_full(key.index);
         }
         self.rotate(key.index, class);
         notify

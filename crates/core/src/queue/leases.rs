@@ -60,33 +60,39 @@ impl Queue {
             let Some(position) = consumer.assigned.pop_front() else {
                 break;
             };
-            let Some(entry) = self.lanes.entry_mut(position) else {
-                continue;
-            };
-            debug_assert_eq!(entry.state, State::Assigned(key));
-            let body_bytes = u64::from(entry.body_bytes);
-            messages += 1;
-            bytes += entry.body_bytes as usize;
-            consumer.assigned_bytes -= body_bytes;
-            self.assigned -= 1;
-            let settled = match consumer.mode() {
+            let gone = match consumer.mode() {
                 AckMode::Auto => true,
                 AckMode::Manual => false,
                 AckMode::ByMessage => class_of(position) == Class::AtMostOnce,
             };
-            if !settled {
-                entry.state = State::Leased(key);
-                Consumers::lease(consumer);
-                self.leased += 1;
-                out.push(delivery(entry, position));
-            } else if let Some(entry) = self.lanes.remove(position) {
-                fx.freed_bytes += body_bytes;
+            let body_bytes;
+            if gone {
+                let Some(entry) = self.lanes.remove(position) else {
+                    continue;
+                };
+                debug_assert_eq!(entry.state, State::Assigned(key));
+                body_bytes = entry.body_bytes;
+                fx.freed_bytes += u64::from(body_bytes);
                 fx.settle(entry.lsn);
                 if entry.indexed {
                     self.expiry.forget_one(&self.lanes);
                 }
                 out.push(last_delivery(entry, position));
+            } else {
+                let Some(entry) = self.lanes.entry_mut(position) else {
+                    continue;
+                };
+                debug_assert_eq!(entry.state, State::Assigned(key));
+                body_bytes = entry.body_bytes;
+                entry.state = State::Leased(key);
+                Consumers::lease(consumer);
+                self.leased += 1;
+                out.push(delivery(entry, position));
             }
+            messages += 1;
+            bytes += body_bytes as usize;
+            consumer.assigned_bytes -= u64::from(body_bytes);
+            self.assigned -= 1;
         }
         self.consumers.refresh_key(key);
         self.assign(now, fx);
@@ -139,85 +145,93 @@ impl Queue {
         // Credit goes back per run of messages that one consumer held.
         let (mut holder, mut run) = (ConsumerKey::NOBODY, 0);
         for &position in positions {
-            let Some(entry) = self.lanes.entry(position) else {
-                continue;
+            let key = match outcome {
+                Outcome::Ack => self.acknowledge(position, fx),
+                Outcome::Return { failed } => self.give_back(now, position, Some(failed), fx),
+                Outcome::Untouched => self.give_back(now, position, None, fx),
+                Outcome::Reject { failed } => self.reject(position, failed, fx),
             };
-            let State::Leased(key) = entry.state else {
-                continue;
-            };
-            ended += 1;
-            self.leased -= 1;
+            let Some(key) = key else { continue };
             if key != holder {
                 self.consumers.release(holder, run);
                 (holder, run) = (key, 0);
             }
+            ended += 1;
             run += 1;
-            self.end_lease(now, position, outcome, fx);
         }
         if ended > 0 {
+            self.leased -= ended as u64;
             self.consumers.release(holder, run);
+            self.assign(now, fx);
             if matches!(outcome, Outcome::Return { .. } | Outcome::Untouched) {
-                self.assign(now, fx);
                 self.drop_overflow(fx);
-            } else {
-                self.assign(now, fx);
             }
         }
         ended
     }
 
-    fn end_lease(
-        &mut self,
-        now: Timestamp,
-        position: Position,
-        outcome: Outcome,
-        fx: &mut Effects,
-    ) {
-        match outcome {
-            Outcome::Ack => {
-                if let Some(entry) = self.lanes.remove(position) {
-                    fx.freed_bytes += u64::from(entry.body_bytes);
-                    fx.settle(entry.lsn);
-                    self.unindex(&entry);
-                }
-            }
-            Outcome::Untouched => self.make_ready(now, position, fx),
-            Outcome::Reject { failed } => {
-                self.count_taking(position, failed);
-                self.die(position, DeathReason::Rejected, fx);
-            }
-            Outcome::Return { failed } => {
-                let Some((attempts, failures, lsn)) = self.count_taking(position, failed) else {
-                    return;
-                };
-                if self
-                    .settings
-                    .delivery_limit
-                    .is_some_and(|limit| failures > limit)
-                {
-                    return self.die(position, DeathReason::DeliveryLimit, fx);
-                }
-                if lsn.is_some() {
-                    fx.returned.push(Returned {
-                        lsn,
-                        attempts,
-                        failures,
-                    });
-                }
-                self.make_ready(now, position, fx);
-            }
-        }
+    /// Ends a lease for good. Returns who held it, as the others below.
+    fn acknowledge(&mut self, position: Position, fx: &mut Effects) -> Option<ConsumerKey> {
+        let (entry, holder) = self.lanes.remove_leased(position)?;
+        fx.freed_bytes += u64::from(entry.body_bytes);
+        fx.settle(entry.lsn);
+        self.unindex(&entry);
+        Some(holder)
     }
 
-    fn count_taking(
+    fn reject(
         &mut self,
         position: Position,
         failed: bool,
-    ) -> Option<(u32, u32, crate::id::Lsn)> {
+        fx: &mut Effects,
+    ) -> Option<ConsumerKey> {
+        let (entry, holder) = self.leased_mut(position)?;
+        entry.count_taking(failed);
+        self.die(position, DeathReason::Rejected, fx);
+        Some(holder)
+    }
+
+    /// Ends a lease with the entry back in its place, or dead if it failed too often; a taking counts if `failed`
+    /// says how.
+    fn give_back(
+        &mut self,
+        now: Timestamp,
+        position: Position,
+        failed: Option<bool>,
+        fx: &mut Effects,
+    ) -> Option<ConsumerKey> {
+        let delivery_limit = self.settings.delivery_limit;
+        let (entry, holder) = self.leased_mut(position)?;
+        if let Some(failed) = failed {
+            entry.count_taking(failed);
+            let Entry {
+                lsn,
+                attempts,
+                failures,
+                ..
+            } = *entry;
+            if delivery_limit.is_some_and(|limit| failures > limit) {
+                self.die(position, DeathReason::DeliveryLimit, fx);
+                return Some(holder);
+            }
+            if lsn.is_some() {
+                fx.returned.push(Returned {
+                    lsn,
+                    attempts,
+                    failures,
+                });
+            }
+        }
+        self.make_ready(now, position, fx);
+        Some(holder)
+    }
+
+    fn leased_mut(&mut self, position: Position) -> Option<(&mut Entry, ConsumerKey)> {
         let entry = self.lanes.entry_mut(position)?;
-        entry.attempts = entry.attempts.saturating_add(1);
-        entry.failures = entry.failures.saturating_add(failed.into());
-        Some((entry.attempts, entry.failures, entry.lsn))
+        let State::Leased(holder) = entry.state else {
+            return None;
+        };
+        Some((entry, holder))
     }
 
     /// Puts a taken entry back to its place, unless its time is over.

@@ -153,6 +153,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn entry(&self, now: Timestamp, incoming: Incoming, state: State) -> Entry {
         let Incoming {
             message,
@@ -174,6 +175,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn lane_for(&self, class: Class, entry: &Entry) -> LaneId {
         match class {
             Class::AtMostOnce => LaneId::AtMostOnce,

@@ -65,6 +65,14 @@ pub(super) struct Entry {
 
 const _: () = assert!(size_of::<Option<Entry>>() <= 88);
 
+impl Entry {
+    /// Counts a completed taking.
+    pub(super) fn count_taking(&mut self, failed: bool) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.failures = self.failures.saturating_add(failed.into());
+    }
+}
+
 /// What decides about an entry's way to a consumer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Class {
@@ -139,21 +147,25 @@ struct Lane {
 }
 
 impl Lane {
+    #[inline]
     fn locate(&self, sequence: u64) -> Option<(usize, usize)> {
         let offset = usize::try_from(sequence.checked_sub(self.base)?).ok()?;
         Some((offset / CHUNK_SLOTS, offset % CHUNK_SLOTS))
     }
 
+    #[inline]
     fn entry(&self, sequence: u64) -> Option<&Entry> {
         let (chunk, slot) = self.locate(sequence)?;
         self.chunks.get(chunk)?.slots.get(slot)?.as_ref()
     }
 
+    #[inline]
     fn entry_mut(&mut self, sequence: u64) -> Option<&mut Entry> {
         let (chunk, slot) = self.locate(sequence)?;
         self.chunks.get_mut(chunk)?.slots.get_mut(slot)?.as_mut()
     }
 
+    #[inline]
     fn append(&mut self, entry: Entry) -> u64 {
         if self.next - self.base == (self.chunks.len() * CHUNK_SLOTS) as u64 {
             let slots = core::mem::take(&mut self.spare);
@@ -235,6 +247,7 @@ impl Lane {
         }
     }
 
+    #[inline]
     fn remove(&mut self, sequence: u64) -> Option<Entry> {
         let (chunk_index, slot) = self.locate(sequence)?;
         let chunk = self.chunks.get_mut(chunk_index)?;
@@ -339,6 +352,26 @@ impl Lanes {
         }
     }
 
+    /// The lane and sequence number of a position; the plain lane, which most queues have alone, at once.
+    #[inline]
+    fn at(&self, position: Position) -> Option<(&Lane, u64)> {
+        if position.0 >> SEQUENCE_BITS == 0 {
+            return Some((&self.plain, position.0));
+        }
+        let (id, sequence) = LaneId::split(position)?;
+        Some((self.lane(id)?, sequence))
+    }
+
+    /// As [`Self::at`].
+    #[inline]
+    fn at_mut(&mut self, position: Position) -> Option<(&mut Lane, u64)> {
+        if position.0 >> SEQUENCE_BITS == 0 {
+            return Some((&mut self.plain, position.0));
+        }
+        let (id, sequence) = LaneId::split(position)?;
+        Some((self.lane_mut(id)?, sequence))
+    }
+
     fn lane_or_new(&mut self, id: LaneId) -> &mut Lane {
         match id {
             LaneId::Priority(0) => &mut self.plain,
@@ -354,12 +387,22 @@ impl Lanes {
     }
 
     /// Keeps `higher_ready` in step after a change to a lane.
-    fn mark(&mut self, id: LaneId) {
-        let LaneId::Priority(priority @ 1..) = id else {
+    #[inline]
+    fn mark(&mut self, position: Position) {
+        if position.0 >> SEQUENCE_BITS != 0 {
+            self.mark_higher(position);
+        }
+    }
+
+    fn mark_higher(&mut self, position: Position) {
+        let Some((LaneId::Priority(priority @ 1..), _)) = LaneId::split(position) else {
             return;
         };
         let (word, bit) = (usize::from(priority - 1) / 64, 1 << ((priority - 1) % 64));
-        if self.lane(id).is_some_and(|lane| lane.ready > 0) {
+        if self
+            .lane(LaneId::Priority(priority))
+            .is_some_and(|lane| lane.ready > 0)
+        {
             self.higher_ready[word] |= bit;
         } else {
             self.higher_ready[word] &= !bit;
@@ -367,21 +410,25 @@ impl Lanes {
     }
 
     /// Appends; an entry that is not ready must find no ready entry in its lane.
+    #[inline]
     pub(super) fn append(&mut self, id: LaneId, entry: Entry) -> Position {
         self.held_bytes += held_bytes(&entry);
         let sequence = self.lane_or_new(id).append(entry);
-        self.mark(id);
-        id.position(sequence)
+        let position = id.position(sequence);
+        self.mark(position);
+        position
     }
 
+    #[inline]
     pub(super) fn entry(&self, position: Position) -> Option<&Entry> {
-        let (id, sequence) = LaneId::split(position)?;
-        self.lane(id)?.entry(sequence)
+        let (lane, sequence) = self.at(position)?;
+        lane.entry(sequence)
     }
 
+    #[inline]
     pub(super) fn entry_mut(&mut self, position: Position) -> Option<&mut Entry> {
-        let (id, sequence) = LaneId::split(position)?;
-        self.lane_mut(id)?.entry_mut(sequence)
+        let (lane, sequence) = self.at_mut(position)?;
+        lane.entry_mut(sequence)
     }
 
     /// The ready entry of that class that goes next: highest priority, then oldest.
@@ -429,21 +476,15 @@ impl Lanes {
 
     /// Takes the entry that [`Self::first_ready`] named.
     pub(super) fn take_first(&mut self, position: Position, state: State) {
-        let Some((id, sequence)) = LaneId::split(position) else {
-            return;
-        };
-        if let Some(lane) = self.lane_mut(id) {
+        if let Some((lane, sequence)) = self.at_mut(position) {
             lane.take_first(sequence, state);
         }
-        self.mark(id);
+        self.mark(position);
     }
 
     /// Makes a taken entry ready again, in its place.
     pub(super) fn give_back(&mut self, position: Position) {
-        let Some((id, sequence)) = LaneId::split(position) else {
-            return;
-        };
-        let Some(lane) = self.lane_mut(id) else {
+        let Some((lane, sequence)) = self.at_mut(position) else {
             return;
         };
         let Some(entry) = lane.entry_mut(sequence) else {
@@ -452,17 +493,29 @@ impl Lanes {
         debug_assert_ne!(entry.state, State::Ready);
         entry.state = State::Ready;
         lane.give_back(sequence);
-        self.mark(id);
+        self.mark(position);
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
-        let (id, sequence) = LaneId::split(position)?;
-        let entry = self.lane_mut(id)?.remove(sequence);
-        self.mark(id);
-        if let Some(entry) = &entry {
-            self.held_bytes -= held_bytes(entry);
-        }
-        entry
+        let (lane, sequence) = self.at_mut(position)?;
+        let entry = lane.remove(sequence)?;
+        self.mark(position);
+        self.held_bytes -= held_bytes(&entry);
+        Some(entry)
+    }
+
+    /// Removes an entry if it is leased. Returns it, with who had it.
+    #[inline]
+    pub(super) fn remove_leased(&mut self, position: Position) -> Option<(Entry, ConsumerKey)> {
+        let (lane, sequence) = self.at_mut(position)?;
+        let State::Leased(holder) = lane.entry(sequence)?.state else {
+            return None;
+        };
+        let entry = lane.remove(sequence)?;
+        // What was leased was not ready: the marks hold.
+        self.held_bytes -= held_bytes(&entry);
+        Some((entry, holder))
     }
 
     /// Every entry, in no promised order across lanes, in sequence within one.

@@ -54,6 +54,18 @@ impl Consumers {
         }
     }
 
+    /// Closes a consumer for the classes it has no room for.
+    pub(super) fn close_if_full(&mut self, index: u32) {
+        for class in CLASSES {
+            let Some(consumer) = &self.cells[index as usize].consumer else {
+                return;
+            };
+            if !consumer.has_room(class) {
+                self.unlink(index, class);
+            }
+        }
+    }
+
     fn refresh_changed(&mut self, index: u32) {
         for class in CLASSES {
             let Some(consumer) = &self.cells[index as usize].consumer else {
@@ -143,11 +155,12 @@ impl Consumers {
     }
 
     /// Sends the consumer that was served to the end of its ring.
+    #[inline]
     pub(super) fn rotate(&mut self, index: u32, class: Class) {
         let Some(link) = self.link_mut(index, class) else {
             return;
         };
-        if link.open && link.next != NIL {
+        if link.next != NIL {
             self.unlink(index, class);
             self.link(index, class);
         }

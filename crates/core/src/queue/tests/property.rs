@@ -511,6 +511,13 @@ impl Pair {
         };
         let counts = self.queue.counts();
         assert_eq!(counts, expected);
+        let held = self
+            .model
+            .entries
+            .iter()
+            .filter(|e| e.state != MState::Gone);
+        let held: u64 = held.map(|e| 256 + e.size).sum();
+        assert_eq!(self.queue.resident_bytes() as u64, held);
         if self.model.settings.overflow == Overflow::DropHead {
             assert!(
                 self.model
