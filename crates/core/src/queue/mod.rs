@@ -179,11 +179,10 @@ impl Queue {
     fn lane_for(&self, class: Class, entry: &Entry) -> LaneId {
         match class {
             Class::AtMostOnce => LaneId::AtMostOnce,
-            Class::Kept => LaneId::Priority(
-                self.settings
-                    .max_priority
-                    .map_or(0, |max| entry.message.priority().unwrap_or(0).min(max)),
-            ),
+            Class::Kept => LaneId::Priority(self.settings.max_priority.map_or(0, |max| {
+                let priority = entry.message.priority();
+                priority.unwrap_or(self.settings.default_priority).min(max)
+            })),
         }
     }
 

@@ -288,7 +288,10 @@ impl Model {
         entry.lane = match self.settings.max_priority {
             _ if entry.at_most_once => 256,
             None => 0,
-            Some(max) => priority.unwrap_or(0).min(max).into(),
+            Some(max) => priority
+                .unwrap_or(self.settings.default_priority)
+                .min(max)
+                .into(),
         };
         let (lsn, size, at_most_once) = (entry.lsn, entry.size, entry.at_most_once);
         entry.state = MState::Gone;

@@ -96,6 +96,7 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
             }),
             delivery_limit: rest.1,
             max_priority: rest.2,
+            default_priority: if rest.0 { 2 } else { 0 },
             single_active_consumer: rest.3,
             auto_delete: rest.4,
             at_most_once: AtMostOnce {
