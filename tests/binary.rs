@@ -313,3 +313,24 @@ fn connections_above_the_limit_are_closed() {
     assert_eq!(answer, b"");
     broker.wait_for_log("connection limit reached");
 }
+
+#[test]
+fn running_out_of_file_descriptors_passes_when_connections_go() {
+    const OPEN_FILES: u32 = 60;
+    let directory = tempfile::tempdir().unwrap();
+    // Above what the descriptors allow, so that they run out first.
+    let path = write_config(directory.path(), "[limits]\nconnections_max = 1000\n");
+    let arguments = ["--config", path.to_str().unwrap()];
+    let mut broker = Ternmq::start_with_open_files(OPEN_FILES, &arguments);
+    let crowd: Vec<_> = (0..OPEN_FILES).map(|_| connect(broker.amqp)).collect();
+    broker.wait_for_log("cannot accept connections");
+    drop(crowd);
+    broker.wait_for_log("accepting connections again");
+    amqp_greeting(broker.amqp);
+    let complaints = broker
+        .log()
+        .iter()
+        .filter(|line| line.contains("cannot accept"))
+        .count();
+    assert_eq!(complaints, 1, "said once, not at every attempt");
+}

@@ -53,9 +53,21 @@ pub fn command() -> Command {
 impl Ternmq {
     /// Starts on free ports with these further arguments, and returns when all listeners accept.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_from(command(), arguments)
+    }
+
+    /// Starts in a process that may have no more than this many files open.
+    pub fn start_with_open_files(limit: u32, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_ternmq")).stdin(Stdio::null());
+        Self::start_from(shell, arguments)
+    }
+
+    fn start_from(mut command: Command, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ready_file = directory.path().join("ready.json");
-        let mut child = command()
+        let mut child = command
             .args([
                 "--amqp",
                 "127.0.0.1:0",

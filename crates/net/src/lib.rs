@@ -3,6 +3,17 @@
 //! It does not know any protocol: an adapter is an [`machine::Acceptor`] that makes one [`machine::Machine`] per
 //! connection, and a machine turns bytes into bytes. It does not know messages or queues either.
 //!
+//! # Every task
+//! | task | number | started by | ends |
+//! |---|---|---|---|
+//! | connection | one per connection | `listener` | with its connection, or cut at the end of a shutdown |
+//! | accept loop | one per listener | [`server::Server::listen`] | at the shutdown, or with the server |
+//! | timer | one | [`server::Server::tick`] | likewise |
+//!
+//! # Every lock
+//! `Registry::mailboxes`: which connections there are; held for one change or to wake all of them. Buffers of a turn lie
+//! in thread-local storage, so nothing else is shared.
+//!
 //! Where to start: [`machine`] is the contract, [`server`] what the binary uses, `driver` the loop.
 
 mod driver;
