@@ -21,7 +21,7 @@ pub use expiration::{ExpirationError, parse_expiration};
 pub use render::from_core;
 
 use crate::codec::EncodeError;
-use crate::properties::{Properties, PropertiesError};
+use crate::properties::{PERSISTENT, Properties, PropertiesError, only_delivery_mode};
 use crate::table::{self, Entries, Field};
 
 /// Number of AMQP 0.9.1's native property form; part of the durable format.
@@ -147,17 +147,33 @@ pub struct Incoming<'a> {
 /// Reads a content header's raw properties for a publish. Allocates only for CC and BCC.
 #[inline]
 pub fn to_core(raw: &[u8]) -> Result<Incoming<'_>, MappingError> {
-    let properties = Properties::parse(raw)?;
     let mut incoming = Incoming {
-        user_id: properties.user_id,
-        reply_to: properties.reply_to,
-        headers: properties.headers,
-        native: Cow::Borrowed(if raw == [0, 0] { &[] } else { raw }),
-        durable: properties.is_persistent(),
-        priority: properties.priority,
+        user_id: None,
+        reply_to: None,
+        headers: None,
+        native: Cow::Borrowed(raw),
+        durable: false,
+        priority: None,
         ttl_ms: None,
         extras: None,
     };
+    if raw == [0, 0] {
+        incoming.native = Cow::Borrowed(&[]);
+    } else if let Some(mode) = only_delivery_mode(raw) {
+        incoming.durable = mode == PERSISTENT;
+    } else {
+        read_properties(&mut incoming, raw)?;
+    }
+    Ok(incoming)
+}
+
+fn read_properties<'a>(incoming: &mut Incoming<'a>, raw: &'a [u8]) -> Result<(), MappingError> {
+    let properties = Properties::parse(raw)?;
+    incoming.user_id = properties.user_id;
+    incoming.reply_to = properties.reply_to;
+    incoming.headers = properties.headers;
+    incoming.durable = properties.is_persistent();
+    incoming.priority = properties.priority;
     if let Some(text) = properties.expiration {
         let ttl_ms = parse_expiration(text);
         incoming.ttl_ms = Some(ttl_ms.map_err(|fault| MappingError::Expiration {
@@ -166,9 +182,9 @@ pub fn to_core(raw: &[u8]) -> Result<Incoming<'_>, MappingError> {
         })?);
     }
     if let Some(table) = properties.headers {
-        take_copies(&mut incoming, table, &properties)?;
+        take_copies(incoming, table, &properties)?;
     }
-    Ok(incoming)
+    Ok(())
 }
 
 /// Reads CC and BCC, and strips BCC.

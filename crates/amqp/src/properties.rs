@@ -89,13 +89,14 @@ impl<'a> Properties<'a> {
     /// as it is.
     #[inline]
     pub fn parse(raw: &'a [u8]) -> Result<Self, PropertiesError> {
-        match *raw {
-            [0, 0] => Ok(Self::default()),
-            // Delivery mode alone: what most publishers of persistent messages send.
-            [0x10, 0, mode] => Ok(Self {
+        if let Some(mode) = only_delivery_mode(raw) {
+            return Ok(Self {
                 delivery_mode: Some(mode),
                 ..Self::default()
-            }),
+            });
+        }
+        match *raw {
+            [0, 0] => Ok(Self::default()),
             [f0, f1, ref list @ ..] => Self::parse_list(u16::from_be_bytes([f0, f1]), list),
             _ => Err(PropertiesError::Truncated),
         }
@@ -211,6 +212,16 @@ impl<'a> Properties<'a> {
         put_short_string(out, self.user_id)?;
         put_short_string(out, self.app_id)?;
         put_short_string(out, self.cluster_id)
+    }
+}
+
+/// The delivery mode of properties that hold nothing else: what most publishers of persistent messages send, and
+/// quick to see.
+#[inline]
+pub(crate) const fn only_delivery_mode(raw: &[u8]) -> Option<u8> {
+    match *raw {
+        [0x10, 0, mode] => Some(mode),
+        _ => None,
     }
 }
 
