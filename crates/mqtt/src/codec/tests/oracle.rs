@@ -138,6 +138,56 @@ fn check(parts: &Parts, version: ProtocolVersion, rewrite: fn(&[u8]) -> Result<V
     assert_eq!(canonical(back), canonical(packet));
 }
 
+/// Why they are asked and not used; docs/decisions/0002 rests on this. Where one of them was mended, take the line out.
+#[test]
+fn others_are_wrong_where_they_are_not_asked() {
+    let valid: [(&str, &[u8], Option<ProtocolVersion>); 3] = [
+        (
+            "DISCONNECT without a body",
+            b"\xE0\x00",
+            Some(ProtocolVersion::V5),
+        ),
+        (
+            "AUTH",
+            b"\xF0\x06\x18\x04\x15\x00\x01m",
+            Some(ProtocolVersion::V5),
+        ),
+        (
+            "binary password",
+            b"\x10\x14\x00\x04MQTT\x05\xC2\x00\x00\x00\x00\x01c\x00\x01u\x00\x01\xFF",
+            None,
+        ),
+    ];
+    for (name, input, version) in valid {
+        let decoded = decode(input, version, Limits::default());
+        assert!(
+            matches!(decoded, Ok(Decoded::Packet { len, .. }) if len == input.len()),
+            "{name}"
+        );
+        assert!(
+            mqttbytes_v5(input).is_err() && rumqttc_v5(input).is_err(),
+            "{name}"
+        );
+    }
+    let malformed: [(&str, &[u8]); 5] = [
+        ("DUP with QoS 0", b"\x38\x04\x00\x01t\x00"),
+        ("property twice", b"\x30\x08\x00\x01t\x04\x01\x00\x01\x00"),
+        ("payload format 2", b"\x30\x06\x00\x01t\x02\x01\x02"),
+        ("wildcard in a topic name", b"\x30\x04\x00\x01#\x00"),
+        ("reserved flags of PUBACK", b"\x4F\x02\x00\x01"),
+    ];
+    for (name, input) in malformed {
+        assert!(
+            decode(input, Some(ProtocolVersion::V5), Limits::default()).is_err(),
+            "{name}"
+        );
+        assert!(
+            mqttbytes_v5(input).is_ok() && rumqttc_v5(input).is_ok(),
+            "{name}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn mqttbytes_agrees_on_mqtt_3_1_1(parts in parts()) {
