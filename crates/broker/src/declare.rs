@@ -7,7 +7,9 @@ use ternmq_core::id::{ConnectionId, QueueId};
 use ternmq_core::policy::QueueSettings;
 use ternmq_core::queue::Queue;
 use ternmq_core::record;
-use ternmq_core::topology::{BindingDecl, Destination, ExchangeDecl, QueueDecl, Removed};
+use ternmq_core::topology::{
+    BindingDecl, Destination, ExchangeDecl, QueueDecl, Removed, check_client_queue_name,
+};
 
 use crate::broker::Inner;
 use crate::cell::{QueueCell, QueueHandle};
@@ -75,6 +77,9 @@ impl Client {
         let now = self.now();
         if decl.name.is_empty() {
             decl.name = format!("amq.gen-{}", self.broker.random_name()).into();
+        } else if matches!(self.cell(&decl.name), Err(Refusal::NotFound { .. })) {
+            // One that is there may be declared again, whatever its name.
+            check_client_queue_name(&decl.name)?;
         }
         let (name, exclusive) = (decl.name.clone(), decl.exclusive.is_some());
         let (by, id) = (self.id, self.broker.next_queue_id());

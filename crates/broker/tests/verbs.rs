@@ -346,6 +346,22 @@ fn exclusive_queue_goes_with_its_connection_and_consumers_elsewhere_are_locked_o
 }
 
 #[test]
+fn reserved_names_are_for_the_broker_and_may_be_declared_again() {
+    let node = Node::new(MemoryLog::new());
+    let mut client = node.client();
+    let refused = client.declare_queue(queue("amq.mine", &[]));
+    assert!(matches!(refused, Err(Refusal::ReservedName { .. })));
+    let made = client.declare_queue(queue("", &[])).unwrap();
+    assert!(made.name.starts_with("amq.gen-"));
+    assert!(
+        !client
+            .declare_queue(queue(&made.name, &[]))
+            .unwrap()
+            .created
+    );
+}
+
+#[test]
 fn deleted_queue_cancels_its_consumers() {
     let node = Node::new(MemoryLog::new());
     let (mut a, mut b) = (node.client(), node.client());

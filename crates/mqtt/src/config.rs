@@ -37,6 +37,8 @@ pub struct MqttConfig {
     /// Highest topic alias taken from a client; 0 for none. The broker itself uses as many towards a client, or as
     /// many as that client takes, whichever is less.
     pub topic_alias_max: u16,
+    /// Where messages go that die in sessions' queues: expired, or refused by an MQTT 5 client. Default: nowhere.
+    pub dead_letter_exchange: Option<String>,
     /// Retained messages sent for one SUBSCRIBE.
     pub retained_per_subscribe_max: u32,
     /// Whether a refused PUBLISH of QoS 1 or 2 in MQTT 5 ends the connection. If not, it is acknowledged with 0x87.
@@ -62,6 +64,7 @@ impl Default for MqttConfig {
             topic_alias_max: 16,
             retained_per_subscribe_max: 1_000_000,
             disconnect_on_unauthorized: true,
+            dead_letter_exchange: None,
         }
     }
 }

@@ -408,6 +408,9 @@ pub(super) fn own_binding<'a>(
 fn queue_arguments(config: &MqttConfig) -> Headers {
     let mut arguments = Headers::new();
     arguments.push(AT_MOST_ONCE_MAX, Value::I64(config.qos0_backlog_max.into()));
+    if let Some(exchange) = &config.dead_letter_exchange {
+        arguments.push("x-dead-letter-exchange", Value::text(exchange));
+    }
     arguments
 }
 
