@@ -159,7 +159,7 @@ fn decode_header(channel: u16, payload: &[u8], len: usize) -> Result<Decoded<'_>
     })
 }
 
-/// Each arm builds the whole result at once: a frame handed from function to function is copied in pieces that the
+/// Each reader builds the whole result at once: a frame handed from function to function is copied in pieces that the
 /// processor has to wait for, which costs more than all the decoding.
 #[inline]
 fn decode_method(channel: u16, payload: &[u8], len: usize) -> Result<Decoded<'_>, FrameError> {
@@ -181,66 +181,52 @@ fn decode_method(channel: u16, payload: &[u8], len: usize) -> Result<Decoded<'_>
     }
     match method_id {
         METHOD_PUBLISH => decode_publish(channel, arguments, len),
-        METHOD_ACK => match tag_and_bits(arguments) {
-            Ok((delivery_tag, bits)) => {
-                let frame = Frame::Ack(Ack {
-                    delivery_tag,
-                    multiple: bits & 1 != 0,
-                });
-                Ok(Decoded::Frame {
-                    channel,
-                    frame,
-                    len,
-                })
-            }
-            Err(fault) => Err(FrameError::MalformedMethod {
-                channel,
-                class_id,
-                method_id,
-                fault,
-            }),
-        },
-        METHOD_REJECT => match tag_and_bits(arguments) {
-            Ok((delivery_tag, bits)) => {
-                let frame = Frame::Reject(Reject {
-                    delivery_tag,
-                    requeue: bits & 1 != 0,
-                });
-                Ok(Decoded::Frame {
-                    channel,
-                    frame,
-                    len,
-                })
-            }
-            Err(fault) => Err(FrameError::MalformedMethod {
-                channel,
-                class_id,
-                method_id,
-                fault,
-            }),
-        },
-        METHOD_NACK => match tag_and_bits(arguments) {
-            Ok((delivery_tag, bits)) => {
-                let frame = Frame::Nack(Nack {
-                    delivery_tag,
-                    multiple: bits & 1 != 0,
-                    requeue: bits & 2 != 0,
-                });
-                Ok(Decoded::Frame {
-                    channel,
-                    frame,
-                    len,
-                })
-            }
-            Err(fault) => Err(FrameError::MalformedMethod {
-                channel,
-                class_id,
-                method_id,
-                fault,
-            }),
-        },
+        METHOD_ACK | METHOD_REJECT | METHOD_NACK => {
+            decode_settlement(channel, method_id, arguments, len)
+        }
         _ => other(),
     }
+}
+
+#[inline]
+fn decode_settlement(
+    channel: u16,
+    method_id: u16,
+    arguments: &[u8],
+    len: usize,
+) -> Result<Decoded<'_>, FrameError> {
+    let (delivery_tag, bits) = match tag_and_bits(arguments) {
+        Ok(read) => read,
+        Err(fault) => {
+            return Err(FrameError::MalformedMethod {
+                channel,
+                class_id: CLASS_BASIC,
+                method_id,
+                fault,
+            });
+        }
+    };
+    let (first, second) = (bits & 1 != 0, bits & 2 != 0);
+    let frame = match method_id {
+        METHOD_ACK => Frame::Ack(Ack {
+            delivery_tag,
+            multiple: first,
+        }),
+        METHOD_REJECT => Frame::Reject(Reject {
+            delivery_tag,
+            requeue: first,
+        }),
+        _ => Frame::Nack(Nack {
+            delivery_tag,
+            multiple: first,
+            requeue: second,
+        }),
+    };
+    Ok(Decoded::Frame {
+        channel,
+        frame,
+        len,
+    })
 }
 
 #[inline]
