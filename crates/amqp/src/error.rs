@@ -380,9 +380,9 @@ pub(crate) fn from_frame_error(error: &FrameError, input: &[u8]) -> Fault {
             );
             broken(format!("{{frame_too_large,{size},{max}}}"), &[])
         }
-        FrameError::UnknownFrameType { .. } | FrameError::BadPayloadSize { .. } => {
-            broken("unknown_frame".to_owned(), payload)
-        }
+        // Its size says nothing, so there is no payload to show.
+        FrameError::UnknownFrameType { .. } => broken("unknown_frame".to_owned(), &[]),
+        FrameError::BadPayloadSize { .. } => broken("unknown_frame".to_owned(), payload),
         FrameError::HeaderWeight { weight, .. } => {
             unexpected_frame(format!("content header with weight {weight}"))
         }

@@ -30,6 +30,11 @@ impl Partial {
         self.channel
     }
 
+    /// Payload bytes to come.
+    pub(super) const fn remaining(&self) -> usize {
+        self.remaining
+    }
+
     /// Takes what has arrived: payload bytes, how much of the input that is, and whether the frame is whole. The last
     /// payload byte is taken with the end marker only, so that a message is complete no sooner than its frame.
     pub(super) fn take<'a>(&mut self, input: &'a [u8]) -> Result<(&'a [u8], usize, bool), Fault> {

@@ -429,10 +429,12 @@ impl Running {
         let Some((partial, len)) = Partial::begin(input) else {
             return Ok(0);
         };
-        let expects_body = self
-            .channels
-            .open_session(partial.channel())
-            .is_some_and(|s| s.expects_body());
+        let Some(session) = self.channels.open_session(partial.channel()) else {
+            return Ok(0);
+        };
+        let expects_body = session
+            .expects_body(partial.remaining())
+            .map_err(End::OutOfStep)?;
         if !expects_body {
             return Ok(0);
         }

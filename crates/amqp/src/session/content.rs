@@ -51,8 +51,16 @@ impl Content {
         }
     }
 
-    pub(super) fn is_body_expected(&self) -> bool {
-        self.expected == Expected::Body
+    /// Whether a body frame of that size may come; false if something else is awaited.
+    pub(super) fn expects_body(&self, size: usize) -> Result<bool, Fault> {
+        if self.expected != Expected::Body {
+            return Ok(false);
+        }
+        if size > self.missing() {
+            Err(body_too_long())
+        } else {
+            Ok(true)
+        }
     }
 
     /// `basic.publish` came.
@@ -92,8 +100,7 @@ impl Content {
         }
         let missing = self.missing();
         if piece.len() > missing {
-            let text = "content body larger than its header announced";
-            return Err(unexpected_frame(text).in_method(BASIC_PUBLISH));
+            return Err(body_too_long());
         }
         if self.body.capacity() - self.body.len() < piece.len() {
             // Doubling, but never beyond what was announced: the buffer ends as large as the body.
@@ -195,6 +202,10 @@ fn header_expected() -> Fault {
 fn body_expected() -> Fault {
     unexpected_frame("expected content body, got non content body frame instead")
         .in_method(BASIC_PUBLISH)
+}
+
+fn body_too_long() -> Fault {
+    unexpected_frame("content body larger than its header announced").in_method(BASIC_PUBLISH)
 }
 
 fn replace(buffer: &mut Vec<u8>, bytes: &[u8]) {

@@ -7,6 +7,7 @@ use ternmq_core::error::Refusal;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{
     BindingDecl, BindingOptions, Destination, ExchangeDecl, ExchangeKind, QueueDecl,
+    check_client_queue_name,
 };
 
 use super::{Answer, Context, Session, arguments, unimplemented_method};
@@ -130,13 +131,14 @@ impl Session {
         let declared = if declare.passive {
             cx.client.check_queue(declare.queue.as_str())
         } else {
-            cx.client.declare_queue(QueueDecl {
+            let decl = QueueDecl {
                 name: declare.queue.as_str().into(),
                 durable: declare.durable,
                 exclusive: declare.exclusive.then(|| cx.client.id()),
                 auto_delete: declare.auto_delete,
                 arguments: arguments::headers(&declare.arguments),
-            })
+            };
+            check_client_queue_name(&decl.name).and_then(|()| cx.client.declare_queue(decl))
         };
         let QueueInfo {
             name,

@@ -162,9 +162,9 @@ impl Session {
         self.content.expect_method()
     }
 
-    /// Whether the rest of a body is what comes next.
-    pub(crate) fn expects_body(&self) -> bool {
-        self.content.is_body_expected()
+    /// Whether a body frame of that size may come; false if something else is awaited.
+    pub(crate) fn expects_body(&self, size: usize) -> Result<bool, Fault> {
+        self.content.expects_body(size)
     }
 
     pub(crate) fn on_header(

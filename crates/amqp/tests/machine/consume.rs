@@ -1,0 +1,468 @@
+//! Consuming and getting: consumers, credit, order, the end of a queue.
+
+use amq_protocol::protocol::{AMQPClass, basic, queue};
+use amq_protocol::types::{AMQPValue, FieldTable};
+use ternmq_amqp::AmqpConfig;
+
+use crate::harness::*;
+
+fn qos(prefetch_count: u16, global: bool) -> AMQPClass {
+    basic(basic::AMQPMethod::Qos(basic::Qos {
+        prefetch_count,
+        global,
+    }))
+}
+
+fn consume(queue: &str, tag: &str, change: impl FnOnce(&mut basic::Consume)) -> AMQPClass {
+    let mut consume = basic::Consume {
+        queue: short(queue),
+        consumer_tag: short(tag),
+        ..basic::Consume::default()
+    };
+    change(&mut consume);
+    basic(basic::AMQPMethod::Consume(consume))
+}
+
+fn cancel(tag: &str, nowait: bool) -> AMQPClass {
+    basic(basic::AMQPMethod::Cancel(basic::Cancel {
+        consumer_tag: short(tag),
+        nowait,
+    }))
+}
+
+/// Bodies delivered now, with their consumers' tags.
+fn delivered(peer: &mut Peer) -> Vec<(String, Vec<u8>, u64)> {
+    let mut all = Vec::new();
+    while let Some(frame) = peer.next_frame() {
+        let amq_protocol::frame::AMQPFrame::Method(
+            _,
+            AMQPClass::Basic(basic::AMQPMethod::Deliver(d)),
+        ) = frame
+        else {
+            panic!("basic.deliver was expected, not {frame:?}");
+        };
+        let header = peer.next_frame();
+        assert!(matches!(
+            header,
+            Some(amq_protocol::frame::AMQPFrame::Header(..))
+        ));
+        let Some(amq_protocol::frame::AMQPFrame::Body(_, body)) = peer.next_frame() else {
+            panic!("a body was expected");
+        };
+        all.push((d.consumer_tag.to_string(), body, d.delivery_tag));
+    }
+    all
+}
+
+#[track_caller]
+fn refused(method: AMQPClass, code: u16, text: &str, id: (u16, u16)) {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("qd");
+    peer.send(1, method);
+    assert_eq!(
+        peer.expect_channel_close(1),
+        (code, text.to_owned(), id.0, id.1)
+    );
+}
+
+#[test]
+fn get_yields_messages_in_order_and_how_many_are_left() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.publish("q", b"1");
+    peer.publish("q", b"2");
+    for (tag, body, left) in [(1, b"1", 1), (2, b"2", 0)] {
+        peer.send(1, get("q", false));
+        let content = peer.expect_content(1);
+        let expected = basic::GetOk {
+            delivery_tag: tag,
+            redelivered: false,
+            exchange: short(""),
+            routing_key: short("q"),
+            message_count: left,
+        };
+        assert_eq!(content.method, basic(basic::AMQPMethod::GetOk(expected)));
+        assert_eq!(content.body, body);
+    }
+    let empty = basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {}));
+    assert_eq!(peer.call(1, get("q", false)), empty);
+}
+
+#[test]
+fn get_and_consume_of_what_is_missing_are_not_found() {
+    let text = "NOT_FOUND - no queue 'nope' in vhost 'probe'";
+    refused(get("nope", true), 404, text, (60, 70));
+    refused(consume("nope", "c", |_| {}), 404, text, (60, 20));
+}
+
+#[test]
+fn consumer_gets_what_waits_and_what_comes_with_tags_that_count_up() {
+    let node = Node::new();
+    let (mut peer, mut publisher) = (node.channel(), node.channel());
+    peer.declare("q");
+    publisher.publish("q", b"1");
+    peer.consume("q", "c", false);
+    publisher.publish("q", b"2");
+    let (first, content) = peer.expect_delivery(1);
+    assert_eq!(content.body, b"1");
+    let expected = basic::Deliver {
+        consumer_tag: short("c"),
+        delivery_tag: 1,
+        redelivered: false,
+        exchange: short(""),
+        routing_key: short("q"),
+    };
+    assert_eq!(first, expected);
+    let (second, content) = peer.expect_delivery(1);
+    assert_eq!((second.delivery_tag, content.body), (2, b"2".to_vec()));
+    publisher.publish("q", b"3");
+    assert_eq!(peer.expect_delivery(1).0.delivery_tag, 3);
+    peer.expect_silence();
+}
+
+#[test]
+fn server_chooses_a_consumer_tag_if_there_is_none() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    let AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)) = peer.call(1, consume("q", "", |_| {}))
+    else {
+        panic!("basic.consume-ok was expected");
+    };
+    assert!(ok.consumer_tag.as_str().starts_with("amq.ctag-"));
+}
+
+#[test]
+fn consumer_tag_in_use_on_the_channel_is_not_allowed() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.consume("q", "t", false);
+    peer.open_channel(2);
+    peer.send(2, consume("q", "t", |_| {}));
+    assert!(matches!(
+        peer.expect(2),
+        AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_))
+    ));
+    peer.send(1, consume("q", "t", |_| {}));
+    let text = "NOT_ALLOWED - attempt to reuse consumer tag 't'";
+    assert_eq!(peer.expect_close(), (530, text.to_owned(), 60, 20));
+}
+
+#[test]
+fn exclusive_consumer_is_alone() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("qd");
+    peer.consume("qd", "a", false);
+    peer.open_channel(2);
+    peer.send(2, consume("qd", "b", |c| c.exclusive = true));
+    let text = "ACCESS_REFUSED - queue 'qd' in vhost 'probe' in exclusive use";
+    assert_eq!(peer.expect_channel_close(2), (403, text.to_owned(), 60, 20));
+    peer.reopen_channel(2);
+    peer.call(1, cancel("a", false));
+    assert!(matches!(
+        peer.call(1, consume("qd", "a", |c| c.exclusive = true)),
+        AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_))
+    ));
+    peer.send(2, consume("qd", "b", |_| {}));
+    assert_eq!(peer.expect_channel_close(2), (403, text.to_owned(), 60, 20));
+}
+
+#[test]
+fn priority_must_be_an_integer_and_the_higher_one_is_served_first() {
+    let with = |value: AMQPValue| -> FieldTable { table(&[("x-priority", value)]) };
+    let arguments = with(text("high"));
+    let said = "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'qd' in vhost 'probe': \
+                \"expected integer, got longstr\"";
+    refused(
+        consume("qd", "c", |c| c.arguments = arguments),
+        406,
+        said,
+        (60, 20),
+    );
+
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.call(1, qos(1, false));
+    let low = with(AMQPValue::LongInt(-1));
+    peer.call(1, consume("q", "low", |c| c.arguments = low));
+    let high = with(AMQPValue::ShortShortInt(5));
+    peer.call(1, consume("q", "high", |c| c.arguments = high));
+    peer.publish("q", b"1");
+    assert_eq!(delivered(&mut peer)[0].0, "high");
+    peer.publish("q", b"2");
+    assert_eq!(delivered(&mut peer)[0].0, "low");
+}
+
+#[test]
+fn cancelled_consumer_gets_no_more_and_its_deliveries_can_still_be_acknowledged() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.consume("q", "c", false);
+    peer.publish("q", b"1");
+    peer.expect_delivery(1);
+    let ok = |tag: &str| {
+        basic(basic::AMQPMethod::CancelOk(basic::CancelOk {
+            consumer_tag: short(tag),
+        }))
+    };
+    assert_eq!(peer.call(1, cancel("c", false)), ok("c"));
+    assert_eq!(peer.call(1, cancel("unknown", false)), ok("unknown"));
+    peer.publish("q", b"2");
+    peer.expect_silence();
+    assert_eq!(peer.ready(1, "q"), 1);
+    peer.send(1, ack(1, false));
+    peer.expect_silence();
+    peer.send(1, cancel("c", true));
+    peer.expect_silence();
+}
+
+#[test]
+fn consumer_without_wait_is_not_answered() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.send(1, consume("q", "c", |c| c.nowait = true));
+    peer.expect_silence();
+    peer.publish("q", b"1");
+    assert_eq!(delivered(&mut peer).len(), 1);
+}
+
+#[test]
+fn prefetch_size_is_not_implemented() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    // basic.qos with prefetch-size 10
+    peer.send_bytes(&[
+        1, 0, 1, 0, 0, 0, 11, 0, 60, 0, 10, 0, 0, 0, 10, 0, 1, 0, 0xCE,
+    ]);
+    let text = "NOT_IMPLEMENTED - prefetch_size!=0 (10)";
+    assert_eq!(peer.expect_close(), (540, text.to_owned(), 60, 10));
+}
+
+fn with_five_messages(node: &Node) -> Peer {
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.declare("r");
+    for queue in ["q", "q", "q", "q", "q", "r", "r", "r", "r", "r"] {
+        peer.publish(queue, b"m");
+    }
+    peer
+}
+
+#[test]
+fn prefetch_counts_for_each_consumer_made_after_it() {
+    let node = Node::new();
+    let mut peer = with_five_messages(&node);
+    peer.call(1, qos(3, false));
+    peer.send(1, consume("q", "a", |c| c.nowait = true));
+    peer.send(1, consume("r", "b", |c| c.nowait = true));
+    let first = delivered(&mut peer);
+    assert_eq!(first.iter().filter(|d| d.0 == "a").count(), 3);
+    assert_eq!(first.iter().filter(|d| d.0 == "b").count(), 3);
+    let tag = first.iter().find(|d| d.0 == "a").unwrap().2;
+    peer.send(1, ack(tag, false));
+    let next = delivered(&mut peer);
+    assert_eq!((next.len(), next[0].0.as_str()), (1, "a"));
+    peer.call(1, qos(1, false));
+    peer.send(1, ack(0, true));
+    assert_eq!(
+        delivered(&mut peer).len(),
+        3,
+        "one of a, two of b: what is left"
+    );
+}
+
+#[test]
+fn global_prefetch_is_shared_by_the_channel() {
+    let node = Node::new();
+    let mut peer = with_five_messages(&node);
+    peer.call(1, qos(3, true));
+    peer.send(1, consume("q", "a", |c| c.nowait = true));
+    peer.send(1, consume("r", "b", |c| c.nowait = true));
+    let first = delivered(&mut peer);
+    assert_eq!(first.len(), 3);
+    for delivery in &first {
+        peer.send(1, ack(delivery.2, false));
+    }
+    let next = delivered(&mut peer);
+    assert_eq!(next.len(), 3);
+    peer.call(1, qos(0, true));
+    assert_eq!(delivered(&mut peer).len(), 4, "0 ends the limit");
+}
+
+#[test]
+fn global_prefetch_holds_for_consumers_made_before_it() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.consume("q", "a", false);
+    peer.call(1, qos(2, true));
+    for _ in 0..5 {
+        peer.publish("q", b"m");
+    }
+    assert_eq!(delivered(&mut peer).len(), 2);
+}
+
+#[test]
+fn global_prefetch_given_back_by_one_queue_serves_another() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.declare("r");
+    peer.call(1, qos(1, true));
+    peer.consume("q", "a", false);
+    peer.consume("r", "b", false);
+    peer.publish("q", b"1");
+    peer.publish("r", b"2");
+    let first = delivered(&mut peer);
+    assert_eq!(first.len(), 1);
+    peer.send(1, ack(first[0].2, false));
+    let second = delivered(&mut peer);
+    assert_eq!(second.len(), 1);
+    assert_ne!(second[0].0, first[0].0);
+}
+
+#[test]
+fn prefetch_limits_neither_automatic_consumers_nor_get() {
+    let node = Node::new();
+    let mut peer = with_five_messages(&node);
+    peer.call(1, qos(1, false));
+    peer.consume("q", "a", true);
+    assert_eq!(delivered(&mut peer).len(), 5);
+    for _ in 0..5 {
+        peer.send(1, get("r", false));
+        peer.expect_content(1);
+    }
+}
+
+#[test]
+fn consumers_take_turns() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.consume("q", "a", true);
+    peer.consume("q", "b", true);
+    for _ in 0..6 {
+        peer.publish("q", b"m");
+    }
+    let tags: Vec<String> = delivered(&mut peer).into_iter().map(|d| d.0).collect();
+    assert_eq!(tags.iter().filter(|tag| *tag == "a").count(), 3);
+}
+
+#[test]
+fn consumer_of_a_deleted_queue_is_told() {
+    let node = Node::new();
+    let (mut peer, mut other) = (node.channel(), node.channel());
+    peer.declare("q");
+    peer.consume("q", "c", false);
+    peer.publish("q", b"1");
+    peer.expect_delivery(1);
+    let delete = || {
+        AMQPClass::Queue(queue::AMQPMethod::Delete(queue::Delete {
+            queue: short("q"),
+            ..queue::Delete::default()
+        }))
+    };
+    other.call(1, delete());
+    assert_eq!(peer.expect(1), cancel("c", true));
+    peer.send(1, ack(1, false));
+    peer.expect_silence();
+    peer.declare("q");
+    peer.consume("q", "c", false);
+
+    let mut old = node.dial();
+    old.log_in(&FieldTable::default(), VHOST);
+    old.open_channel(1);
+    old.consume("q", "c", false);
+    other.call(1, delete());
+    assert_eq!(peer.expect(1), cancel("c", true));
+    old.expect_silence();
+}
+
+#[test]
+fn auto_delete_queue_goes_with_its_last_consumer() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.call(
+        1,
+        declare_with(queue::Declare {
+            queue: short("q"),
+            auto_delete: true,
+            ..queue::Declare::default()
+        }),
+    );
+    peer.consume("q", "a", false);
+    peer.consume("q", "b", false);
+    peer.call(1, cancel("a", false));
+    assert_eq!(peer.ready(1, "q"), 0);
+    peer.call(1, cancel("b", false));
+    peer.send(1, passive_queue("q"));
+    assert_eq!(peer.expect_channel_close(1).0, 404);
+}
+
+#[test]
+fn as_many_consumers_as_configured_and_not_one_more() {
+    let node = Node::with(AmqpConfig {
+        consumers_max: 2,
+        ..AmqpConfig::default()
+    });
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.consume("q", "a", false);
+    peer.open_channel(2);
+    peer.call(2, consume("q", "b", |_| {}));
+    peer.call(1, cancel("a", false));
+    peer.consume("q", "a", false);
+    peer.send(1, consume("q", "c", |_| {}));
+    let text = "NOT_ALLOWED - reached maximum (2) of consumers per connection";
+    assert_eq!(peer.expect_close(), (530, text.to_owned(), 60, 20));
+}
+
+#[test]
+fn notice_to_a_consumer_that_is_gone_reaches_nobody() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.declare("r");
+    let mut bytes = Vec::new();
+    // The queue's end and the next consumer in one read: the notice is about the one before.
+    bytes.extend(method_bytes(1, consume("q", "c", |c| c.nowait = true)));
+    let delete = queue::Delete {
+        queue: short("q"),
+        nowait: true,
+        ..queue::Delete::default()
+    };
+    bytes.extend(method_bytes(
+        1,
+        AMQPClass::Queue(queue::AMQPMethod::Delete(delete)),
+    ));
+    bytes.extend(method_bytes(1, cancel("c", true)));
+    bytes.extend(method_bytes(1, consume("r", "c", |c| c.nowait = true)));
+    peer.send_bytes(&bytes);
+    peer.expect_silence();
+    peer.publish("r", b"m");
+    assert_eq!(delivered(&mut peer).len(), 1);
+}
+
+#[test]
+fn backlog_larger_than_the_output_is_delivered_completely_and_in_order() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    let body = |n: u32| [&n.to_be_bytes()[..], &[0; 996]].concat();
+    for n in 0..2_000 {
+        peer.publish("q", &body(n));
+    }
+    peer.consume("q", "c", true);
+    let all = delivered(&mut peer);
+    assert_eq!(all.len(), 2_000);
+    for (n, (_, got, tag)) in (0..).zip(&all) {
+        assert_eq!((got, *tag), (&body(n), u64::from(n) + 1));
+    }
+}

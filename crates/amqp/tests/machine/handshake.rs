@@ -1,0 +1,334 @@
+//! From the protocol header to `connection.open-ok`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use amq_protocol::protocol::{AMQPClass, connection};
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+use crate::harness::*;
+
+fn start(peer: &mut Peer) -> connection::Start {
+    peer.send_bytes(HEADER);
+    match peer.expect(0) {
+        AMQPClass::Connection(connection::AMQPMethod::Start(start)) => start,
+        other => panic!("connection.start was expected, not {other:?}"),
+    }
+}
+
+fn tuned(node: &Node) -> Peer {
+    let mut peer = node.dial();
+    start(&mut peer);
+    peer.call(
+        0,
+        start_ok(&client_properties(), "PLAIN", b"\0guest\0guest"),
+    );
+    peer
+}
+
+#[test]
+fn both_headers_of_0_9_1_are_answered_by_start() {
+    for header in [HEADER, b"AMQP\x01\x01\x00\x09"] {
+        let node = Node::new();
+        let mut peer = node.dial();
+        peer.trickle(header);
+        let AMQPClass::Connection(connection::AMQPMethod::Start(start)) = peer.expect(0) else {
+            panic!("connection.start was expected");
+        };
+        assert_eq!((start.version_major, start.version_minor), (0, 9));
+        assert_eq!(start.mechanisms.as_bytes(), b"PLAIN AMQPLAIN");
+        assert_eq!(start.locales.as_bytes(), b"en_US");
+    }
+}
+
+#[test]
+fn server_says_what_it_is_and_what_it_can() {
+    let node = Node::new();
+    let start = start(&mut node.dial());
+    let properties = start.server_properties.inner();
+    assert_eq!(properties.get("product"), Some(&text("TernMQ")));
+    assert!(properties.contains_key("version") && properties.contains_key("platform"));
+    let Some(AMQPValue::FieldTable(capabilities)) = properties.get("capabilities") else {
+        panic!("capabilities are a table");
+    };
+    for name in [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+    ] {
+        assert_eq!(
+            capabilities.inner().get(name),
+            Some(&AMQPValue::Boolean(true)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn any_other_header_is_answered_by_ours_and_the_end() {
+    for header in [
+        &b"AMQP\0\x01\0\0"[..],
+        b"AMQP\x03\x01\0\0",
+        b"AMQP\0\0\x09\0",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0",
+    ] {
+        let node = Node::new();
+        let mut peer = node.dial();
+        peer.send_bytes(header);
+        assert!(peer.is_gone());
+        assert_eq!(
+            peer.next_frame(),
+            Some(amq_protocol::frame::AMQPFrame::ProtocolHeader(
+                amq_protocol::frame::ProtocolVersion::amqp_0_9_1()
+            ))
+        );
+        assert_eq!(peer.raw(), b"");
+    }
+}
+
+#[test]
+fn tune_proposes_what_is_configured() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    start(&mut peer);
+    let tune = peer.call(
+        0,
+        start_ok(&client_properties(), "PLAIN", b"\0guest\0guest"),
+    );
+    let expected = connection::Tune {
+        channel_max: 2047,
+        frame_max: 131_072,
+        heartbeat: 60,
+    };
+    assert_eq!(
+        tune,
+        AMQPClass::Connection(connection::AMQPMethod::Tune(expected))
+    );
+}
+
+#[test]
+fn amqplain_logs_in() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    start(&mut peer);
+    let mut response = Vec::new();
+    for (name, value) in [("LOGIN", "guest"), ("PASSWORD", "guest")] {
+        response.push(u8::try_from(name.len()).unwrap());
+        response.extend(name.bytes());
+        response.push(b'S');
+        response.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
+        response.extend(value.bytes());
+    }
+    let answer = peer.call(0, start_ok(&client_properties(), "AMQPLAIN", &response));
+    assert!(matches!(
+        answer,
+        AMQPClass::Connection(connection::AMQPMethod::Tune(_))
+    ));
+}
+
+#[test]
+fn refused_login_is_told_to_clients_that_announced_it() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    start(&mut peer);
+    peer.send(
+        0,
+        start_ok(&client_properties(), "PLAIN", b"\0guest\0wrong"),
+    );
+    let text = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For \
+                details see the broker logfile.";
+    assert_eq!(peer.expect_close(), (403, text.to_owned(), 0, 0));
+    peer.send(
+        0,
+        AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})),
+    );
+    assert!(peer.is_gone());
+}
+
+#[test]
+fn refused_login_ends_the_connection_of_other_clients_without_a_word() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    start(&mut peer);
+    peer.send(
+        0,
+        start_ok(&FieldTable::default(), "PLAIN", b"\0nobody\0guest"),
+    );
+    assert!(peer.is_gone());
+    peer.expect_silence();
+}
+
+#[test]
+fn guest_may_log_in_from_loopback_only() {
+    let node = Node::new();
+    let mut peer = node.dial_from(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    start(&mut peer);
+    peer.send(
+        0,
+        start_ok(&client_properties(), "PLAIN", b"\0guest\0guest"),
+    );
+    assert_eq!(peer.expect_close().0, 403);
+}
+
+#[test]
+fn mechanism_that_was_not_offered_is_a_connection_error() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    start(&mut peer);
+    peer.send(0, start_ok(&client_properties(), "EXTERNAL", b""));
+    let text = "COMMAND_INVALID - unknown authentication mechanism 'EXTERNAL'";
+    assert_eq!(peer.expect_close(), (503, text.to_owned(), 10, 11));
+}
+
+#[test]
+fn response_that_makes_no_sense_is_a_syntax_error() {
+    let node = Node::new();
+    for (mechanism, response) in [("PLAIN", &b"guest"[..]), ("AMQPLAIN", b"\x05LOGIN")] {
+        let mut peer = node.dial();
+        start(&mut peer);
+        peer.send(0, start_ok(&client_properties(), mechanism, response));
+        assert_eq!(peer.expect_close().0, 502);
+    }
+}
+
+#[test]
+fn client_may_agree_on_less_but_not_on_more() {
+    let node = Node::new();
+    for (channel_max, frame_max, text) in [
+        (
+            0,
+            131_072,
+            "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
+        ),
+        (
+            2048,
+            131_072,
+            "negotiated channel_max = 2048 is higher than the maximum allowed value (2047)",
+        ),
+        (
+            2047,
+            131_073,
+            "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)",
+        ),
+        (
+            2047,
+            0,
+            "negotiated frame_max = 0 (no limit) is higher than the maximum allowed value (131072)",
+        ),
+        (
+            2047,
+            4095,
+            "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)",
+        ),
+    ] {
+        let mut peer = tuned(&node);
+        peer.send(0, tune_ok(channel_max, frame_max, 0));
+        assert_eq!(
+            peer.expect_close(),
+            (530, format!("NOT_ALLOWED - {text}"), 10, 31)
+        );
+    }
+    for (channel_max, frame_max) in [(1, 4096), (2047, 131_072)] {
+        let mut peer = tuned(&node);
+        peer.send(0, tune_ok(channel_max, frame_max, 0));
+        let answer = peer.call(0, open(VHOST));
+        assert!(matches!(
+            answer,
+            AMQPClass::Connection(connection::AMQPMethod::OpenOk(_))
+        ));
+    }
+}
+
+#[test]
+fn vhost_that_is_not_there_is_named() {
+    let node = Node::new();
+    let mut peer = tuned(&node);
+    peer.send(0, tune_ok(2047, 131_072, 0));
+    peer.send(0, open("nope"));
+    assert_eq!(
+        peer.expect_close(),
+        (530, "NOT_ALLOWED - vhost nope not found".to_owned(), 10, 40)
+    );
+}
+
+#[test]
+fn vhost_that_the_user_may_not_use_is_refused() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    start(&mut peer);
+    peer.call(0, start_ok(&client_properties(), "PLAIN", b"\0lim\0lim"));
+    peer.send(0, tune_ok(2047, 131_072, 0));
+    peer.send(0, open(VHOST));
+    let text = "NOT_ALLOWED - access to vhost 'probe' refused for user 'lim'";
+    assert_eq!(peer.expect_close(), (530, text.to_owned(), 10, 40));
+}
+
+#[test]
+fn handshake_out_of_order_is_a_channel_error_that_names_the_state() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    start(&mut peer);
+    peer.send(0, open(VHOST));
+    let text = "CHANNEL_ERROR - unexpected method in connection state starting";
+    assert_eq!(peer.expect_close(), (504, text.to_owned(), 10, 40));
+
+    let mut peer = tuned(&node);
+    peer.send(
+        0,
+        start_ok(&client_properties(), "PLAIN", b"\0guest\0guest"),
+    );
+    let text = "CHANNEL_ERROR - unexpected method in connection state tuning";
+    assert_eq!(peer.expect_close(), (504, text.to_owned(), 10, 11));
+}
+
+#[test]
+fn method_of_a_channel_before_the_connection_is_open_is_an_error() {
+    let node = Node::new();
+    let mut peer = tuned(&node);
+    peer.send(1, channel_open());
+    assert_eq!(peer.expect_close().0, 504);
+}
+
+#[test]
+fn handshake_in_single_bytes_is_the_same_handshake() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    peer.trickle(HEADER);
+    peer.expect(0);
+    peer.trickle(&method_bytes(
+        0,
+        start_ok(&client_properties(), "PLAIN", b"\0guest\0guest"),
+    ));
+    peer.expect(0);
+    peer.trickle(&method_bytes(0, tune_ok(2047, 131_072, 0)));
+    peer.trickle(&method_bytes(0, open(VHOST)));
+    let answer = peer.expect(0);
+    assert!(matches!(
+        answer,
+        AMQPClass::Connection(connection::AMQPMethod::OpenOk(_))
+    ));
+}
+
+#[test]
+fn client_may_close_during_the_handshake() {
+    let node = Node::new();
+    let mut peer = tuned(&node);
+    let close = connection::Close {
+        reply_code: 200,
+        ..connection::Close::default()
+    };
+    let answer = peer.call(
+        0,
+        AMQPClass::Connection(connection::AMQPMethod::Close(close)),
+    );
+    assert!(matches!(
+        answer,
+        AMQPClass::Connection(connection::AMQPMethod::CloseOk(_))
+    ));
+    assert!(peer.is_gone());
+}

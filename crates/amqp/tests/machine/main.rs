@@ -1,0 +1,19 @@
+//! The AMQP machine by script: frames or bytes in, frames out, virtual time, a broker in memory. Frames are built
+//! and read by `amq-protocol`, which shares no code with the codec under test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
+mod channels;
+mod consume;
+mod content;
+mod declare;
+mod frames;
+mod handshake;
+mod harness;
+mod liveness;
+mod publish;
+mod settle;
