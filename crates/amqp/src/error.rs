@@ -177,7 +177,7 @@ pub(crate) struct Scene<'a> {
 
 /// What a client reads when the core refuses.
 pub(crate) fn from_refusal(refusal: &Refusal, scene: Scene<'_>) -> Fault {
-    let Scene { vhost, user } = scene;
+    let vhost = scene.vhost;
     match refusal {
         Refusal::NotFound { kind, name } => Fault::new(
             Reply::NotFound,
@@ -197,6 +197,28 @@ pub(crate) fn from_refusal(refusal: &Refusal, scene: Scene<'_>) -> Fault {
         Refusal::InvalidProperty { name, property } => precondition_failed(format!(
             "invalid property '{property}' for queue '{name}' in vhost '{vhost}'"
         )),
+        Refusal::InUse { kind, name } => precondition_failed(format!(
+            "{} '{name}' in vhost '{vhost}' in use",
+            noun(*kind)
+        )),
+        Refusal::NotEmpty(name) => {
+            precondition_failed(format!("queue '{name}' in vhost '{vhost}' not empty"))
+        }
+        Refusal::LimitReached { limit, max } => precondition_failed(format!(
+            "limit {limit} in vhost '{vhost}' ({max}) is reached"
+        )),
+        Refusal::UnknownExchangeType(name) => {
+            precondition_failed(format!("invalid exchange type '{name}'"))
+        }
+        Refusal::ShuttingDown => shutdown(),
+        refusal => from_denial(refusal, scene),
+    }
+}
+
+/// The same for what is there and not for this client.
+fn from_denial(refusal: &Refusal, scene: Scene<'_>) -> Fault {
+    let Scene { vhost, user } = scene;
+    match refusal {
         Refusal::ReservedName { kind, name } => Fault::new(
             Reply::AccessRefused,
             format!(
@@ -204,9 +226,6 @@ pub(crate) fn from_refusal(refusal: &Refusal, scene: Scene<'_>) -> Fault {
                 noun(*kind)
             ),
         ),
-        Refusal::UnknownExchangeType(name) => {
-            precondition_failed(format!("invalid exchange type '{name}'"))
-        }
         Refusal::DefaultExchange => Fault::new(
             Reply::AccessRefused,
             "operation not permitted on the default exchange",
@@ -227,20 +246,10 @@ pub(crate) fn from_refusal(refusal: &Refusal, scene: Scene<'_>) -> Fault {
                  match that of the original declaration."
             ),
         ),
-        Refusal::InUse { kind, name } => precondition_failed(format!(
-            "{} '{name}' in vhost '{vhost}' in use",
-            noun(*kind)
-        )),
-        Refusal::NotEmpty(name) => {
-            precondition_failed(format!("queue '{name}' in vhost '{vhost}' not empty"))
-        }
         Refusal::ExclusiveUse(name) => Fault::new(
             Reply::AccessRefused,
             format!("queue '{name}' in vhost '{vhost}' in exclusive use"),
         ),
-        Refusal::LimitReached { limit, max } => precondition_failed(format!(
-            "limit {limit} in vhost '{vhost}' ({max}) is reached"
-        )),
         Refusal::AccessRefused { kind, name } => Fault::new(
             Reply::AccessRefused,
             format!(
@@ -248,7 +257,7 @@ pub(crate) fn from_refusal(refusal: &Refusal, scene: Scene<'_>) -> Fault {
                 noun(*kind)
             ),
         ),
-        Refusal::ShuttingDown => shutdown(),
+        other => Fault::new(Reply::InternalError, other.to_string()),
     }
 }
 

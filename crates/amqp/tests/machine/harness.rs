@@ -10,9 +10,8 @@ use amq_protocol::types::{AMQPValue, FieldTable, LongString, ShortString};
 use ternmq_amqp::{AmqpAcceptor, AmqpConfig};
 use ternmq_broker::clock::{Clock, ManualClock};
 use ternmq_broker::mailbox::{Mailbox, Notice};
-use ternmq_broker::{Broker, BrokerConfig, UserConfig};
+use ternmq_broker::{Broker, BrokerConfig, Log, MemoryLog, UserConfig};
 use ternmq_core::id::Timestamp;
-use ternmq_journal::{Log, MemoryLog};
 use ternmq_net::machine::{Acceptor, Flow, Machine, Output};
 
 pub(crate) const VHOST: &str = "probe";
@@ -22,7 +21,6 @@ pub(crate) const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 pub(crate) type Closed = (u16, String, u16, u16);
 
 pub(crate) struct Node {
-    pub(crate) broker: Broker,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) log: Arc<MemoryLog>,
     acceptor: AmqpAcceptor,
@@ -56,9 +54,8 @@ impl Node {
         let clock_of_broker: Arc<dyn Clock> = clock.clone();
         let log_of_broker: Arc<dyn Log> = log.clone();
         let broker = Broker::new(&broker_config, clock_of_broker, log_of_broker);
-        let acceptor = AmqpAcceptor::new(config, broker.clone()).unwrap();
+        let acceptor = AmqpAcceptor::new(config, broker).unwrap();
         Self {
-            broker,
             clock,
             log,
             acceptor,

@@ -3,7 +3,7 @@
 use amq_protocol::protocol::{AMQPClass, basic, confirm, exchange, queue};
 use amq_protocol::types::{AMQPValue, FieldArray, FieldTable};
 use ternmq_amqp::AmqpConfig;
-use ternmq_journal::MemoryLog;
+use ternmq_broker::MemoryLog;
 
 use crate::harness::*;
 
