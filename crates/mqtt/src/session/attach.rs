@@ -186,6 +186,7 @@ impl Live {
             turn_acks: Vec::new(),
             turn_retains: Vec::new(),
             owed: std::collections::VecDeque::new(),
+            pubacks_owed: 0,
             deliveries: Vec::new(),
             rejected: Vec::new(),
             ids: Vec::new(),

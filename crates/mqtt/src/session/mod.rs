@@ -100,6 +100,8 @@ pub(crate) struct Live {
     pub(crate) turn_retains: Vec<TurnRetain>,
     /// Answers that wait for the journal, in the order of the publishes.
     pub(crate) owed: VecDeque<Owed>,
+    /// PUBACKs among those answers.
+    pub(crate) pubacks_owed: usize,
     /// Reused: what a drain brings, the broker's refusals, subscription identifiers, properties, native forms.
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) rejected: Vec<usize>,

@@ -115,16 +115,7 @@ impl Active<'_> {
             native,
             ..
         } = &mut *self.live;
-        let topic = match publish.topic_alias {
-            Some(alias) if publish.topic.is_empty() => aliases_in
-                .get(usize::from(alias.get()) - 1)
-                .and_then(Option::as_deref)
-                .ok_or(Fault::TopicAliasUnknown(alias.get()))?,
-            _ => publish.topic,
-        };
-        if has_more_levels(topic, config.topic_levels_max) {
-            return Err(Fault::TopicLevels(config.topic_levels_max));
-        }
+        let topic = resolve_topic(publish, aliases_in, config.topic_levels_max)?;
         if topic.starts_with(SYS_PREFIX) {
             return Ok(Taken::Refused(ReasonCode::NotAuthorized));
         }
@@ -139,17 +130,10 @@ impl Active<'_> {
         };
         let route = match client.route(&request) {
             Ok(route) => route,
-            Err(refusal @ Refusal::AccessRefused { .. }) if !config.disconnect_on_unauthorized => {
-                return Ok(Taken::Refused(acknowledge_reason(&refusal)));
-            }
-            Err(refusal) => return Err(refusal.into()),
+            Err(refusal) => return refused(refusal, config.disconnect_on_unauthorized),
         };
         let nobody = route.is_empty();
-        let reason = if nobody {
-            ReasonCode::NoMatchingSubscribers
-        } else {
-            ReasonCode::Success
-        };
+        let reason = answer_reason(nobody);
         if nobody && !publish.retain {
             return Ok(Taken::Turn {
                 index: None,
@@ -167,11 +151,7 @@ impl Active<'_> {
         }
         let message = parts.build(client.scratch());
         let retained = publish.retain.then(|| message.clone());
-        let index = if nobody {
-            None
-        } else {
-            Some(turn.push(message, route))
-        };
+        let index = (!nobody).then(|| turn.push(message, route));
         if let Some(message) = retained {
             let ack = publish.packet_id.map(|_| turn_acks.len());
             turn_retains.push(TurnRetain {
@@ -194,6 +174,7 @@ impl Active<'_> {
             }
             PacketType::PubRec
         } else {
+            self.live.pubacks_owed += 1;
             PacketType::PubAck
         };
         self.live.turn_acks.push(TurnAck {
@@ -240,23 +221,7 @@ impl Active<'_> {
 
     /// Publishes that count against our receive maximum (§4.9): QoS 1 without PUBACK, QoS 2 without PUBCOMP.
     fn unacknowledged(&self) -> usize {
-        if self.live.turn_acks.is_empty() && self.live.owed.is_empty() {
-            return self.kept.received.len();
-        }
-        let qos1 = |packet: PacketType| usize::from(packet == PacketType::PubAck);
-        self.kept.received.len()
-            + self
-                .live
-                .turn_acks
-                .iter()
-                .map(|ack| qos1(ack.packet))
-                .sum::<usize>()
-            + self
-                .live
-                .owed
-                .iter()
-                .map(|owed| qos1(owed.packet))
-                .sum::<usize>()
+        self.kept.received.len() + self.live.pubacks_owed
     }
 
     /// Hands the turn to the broker, then the retained messages, then notes or writes the answers.
@@ -268,6 +233,7 @@ impl Active<'_> {
             turn_acks,
             turn_retains,
             owed,
+            pubacks_owed,
             rejected,
             ..
         } = &mut *self.live;
@@ -308,9 +274,12 @@ impl Active<'_> {
                 reason = ReasonCode::QuotaExceeded;
             }
             if reason.is_error() {
-                forget(&mut self.kept.received, packet_id);
+                if packet == PacketType::PubRec {
+                    forget(&mut self.kept.received, packet_id);
+                }
                 if !limits.version.is_v5() {
                     // It can't be told: the client sends it again when it connects again.
+                    *pubacks_owed -= usize::from(packet == PacketType::PubAck);
                     continue;
                 }
             }
@@ -332,6 +301,7 @@ impl Active<'_> {
         let Live {
             client,
             owed,
+            pubacks_owed,
             limits,
             ..
         } = &mut *self.live;
@@ -346,6 +316,7 @@ impl Active<'_> {
             ..
         }) = owed.pop_front_if(|owed| owed.lsn <= committed)
         {
+            *pubacks_owed -= usize::from(packet == PacketType::PubAck);
             codec::puback(out, limits.version, packet, packet_id, reason);
         }
     }
@@ -360,6 +331,44 @@ enum Taken {
     },
     /// It goes nowhere, and the client may hear why.
     Refused(ReasonCode),
+}
+
+/// What answers a publish that was taken; MQTT 3 sees no difference.
+const fn answer_reason(nobody: bool) -> ReasonCode {
+    if nobody {
+        ReasonCode::NoMatchingSubscribers
+    } else {
+        ReasonCode::Success
+    }
+}
+
+/// A publish that the broker refuses: acknowledged with the reason, or the end of the connection.
+fn refused(refusal: Refusal, disconnect_on_unauthorized: bool) -> Result<Taken, Fault> {
+    match refusal {
+        Refusal::AccessRefused { .. } if !disconnect_on_unauthorized => {
+            Ok(Taken::Refused(acknowledge_reason(&refusal)))
+        }
+        refusal => Err(refusal.into()),
+    }
+}
+
+/// The topic, or what its alias stands for.
+fn resolve_topic<'a>(
+    publish: &Publish<'a>,
+    aliases: &'a [Option<Box<str>>],
+    levels_max: u16,
+) -> Result<&'a str, Fault> {
+    let topic = match publish.topic_alias {
+        Some(alias) if publish.topic.is_empty() => aliases
+            .get(usize::from(alias.get()) - 1)
+            .and_then(Option::as_deref)
+            .ok_or(Fault::TopicAliasUnknown(alias.get()))?,
+        _ => publish.topic,
+    };
+    if has_more_levels(topic, levels_max) {
+        return Err(Fault::TopicLevels(levels_max));
+    }
+    Ok(topic)
 }
 
 /// Sets the alias that comes with a topic (§3.3.2.3.4).

@@ -104,7 +104,7 @@ impl World {
         let mut received = device.greet(hello);
         let connack = received.remove(0);
         assert!(connack.starts_with("CONNACK 00"), "{connack}");
-        device.behind_connack = received;
+        device.put_back(received);
         device
     }
 
@@ -407,6 +407,11 @@ impl Device {
     pub(crate) fn recv(&mut self) -> Vec<String> {
         self.turn();
         self.recv_late()
+    }
+
+    /// The next [`Device::recv`] returns these as well.
+    pub(crate) fn put_back(&mut self, received: Vec<String>) {
+        self.behind_connack = received;
     }
 
     /// What was sent since the last call, without looking at notices.

@@ -9,7 +9,6 @@ mod connect;
 mod deliver;
 mod disconnect;
 mod expiry;
-#[allow(dead_code)]
 mod harness;
 mod interop;
 mod keep_alive;
