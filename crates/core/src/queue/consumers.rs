@@ -2,7 +2,8 @@
 //!
 //! A consumer is *open* for a class of entries while its window and its credit have room. Open consumers of one
 //! priority and class form a ring; the head is served and goes to the end. So a message finds its consumer, and a
-//! consumer opens, closes or goes, in constant time however many there are. The rings are in `rings`.
+//! consumer opens, closes or goes, in constant time however many there are; only distinct priorities are looked
+//! through. The rings are in `rings`.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;

@@ -57,7 +57,7 @@ impl Expiry {
         };
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.rising.len() + self.others.len()
     }
 
