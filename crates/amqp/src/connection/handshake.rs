@@ -50,6 +50,9 @@ pub(super) fn start() -> AMQPClass {
     }))
 }
 
+/// The version of RabbitMQ whose behaviour is followed.
+const COMPATIBLE_WITH: &str = "4.1.0";
+
 fn server_properties() -> FieldTable {
     let mut capabilities = FieldTable::default();
     for name in [
@@ -71,9 +74,10 @@ fn server_properties() -> FieldTable {
         AMQPValue::FieldTable(capabilities),
     );
     for (name, value) in [
-        ("product", "TernMQ"),
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("platform", concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"))),
+        // Not who answers, but whose dialect is spoken: see docs/decisions/0007.
+        ("product", "RabbitMQ"),
+        ("version", COMPATIBLE_WITH),
+        ("platform", concat!("TernMQ ", env!("CARGO_PKG_VERSION"))),
         ("information", "Licensed under Apache-2.0 or MIT"),
     ] {
         insert(

@@ -45,7 +45,9 @@ fn server_says_what_it_is_and_what_it_can() {
     let node = Node::new();
     let start = start(&mut node.dial());
     let properties = start.server_properties.inner();
-    assert_eq!(properties.get("product"), Some(&text("TernMQ")));
+    assert_eq!(properties.get("product"), Some(&text("RabbitMQ")));
+    let platform = concat!("TernMQ ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(properties.get("platform"), Some(&text(platform)));
     assert!(properties.contains_key("version") && properties.contains_key("platform"));
     let Some(AMQPValue::FieldTable(capabilities)) = properties.get("capabilities") else {
         panic!("capabilities are a table");
