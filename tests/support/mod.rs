@@ -12,6 +12,10 @@
     reason = "every test binary uses its part"
 )]
 
+pub mod amqp;
+pub mod mqtt;
+pub mod raw;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -191,6 +195,13 @@ pub fn write_config(directory: &Path, config: &str) -> PathBuf {
     let path = directory.join("ternmq.toml");
     fs::write(&path, config).unwrap();
     path
+}
+
+/// What a future comes to, which it must before the deadline.
+pub async fn soon<F: IntoFuture>(future: F) -> F::Output {
+    tokio::time::timeout(DEADLINE, future.into_future())
+        .await
+        .expect("nothing came before the deadline")
 }
 
 /// Addresses by protocol.
