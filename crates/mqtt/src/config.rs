@@ -25,7 +25,8 @@ pub struct MqttConfig {
     pub in_flight_max: u16,
     /// QoS 0 messages that wait for a connected client; more are dropped.
     pub qos0_backlog_max: u32,
-    /// QoS 1 and 2 messages taken from a client and not yet acknowledged to it.
+    /// QoS 1 and 2 messages taken from an MQTT 5 client and not yet acknowledged to it; one more ends its connection.
+    /// MQTT 3 knows no such limit, so it is not applied there.
     pub receive_max: u16,
     /// Longest session expiry interval in seconds; longer ones are cut to it. An MQTT 3 session that is not clean
     /// has this one.
@@ -57,7 +58,7 @@ impl Default for MqttConfig {
             keep_alive_s_max: 0,
             in_flight_max: 64,
             qos0_backlog_max: 50_000,
-            receive_max: u16::MAX,
+            receive_max: 4096,
             session_expiry_s_max: 86_400,
             subscriptions_max: 10_000,
             topic_levels_max: 200,

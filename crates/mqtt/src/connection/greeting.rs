@@ -203,16 +203,17 @@ impl Connection {
     fn login<'a>(&'a self, connect: &Connect<'a>) -> Result<(Arc<User>, &'a str), ConnectFault> {
         let broker = &self.node.broker;
         let config = &self.node.config;
-        if connect.user_name.is_none() && connect.password.is_none() {
+        // An empty name and password are what some clients send for none.
+        let name = connect.user_name.unwrap_or_default();
+        let password = connect.password.unwrap_or_default();
+        if name.is_empty() && password.is_empty() {
             return if config.anonymous {
                 Ok((broker.default_user(), &config.vhost))
             } else {
                 Err(ConnectFault::Anonymous)
             };
         }
-        let name = connect.user_name.unwrap_or_default();
         let (vhost, name) = name.rsplit_once(':').unwrap_or((&config.vhost, name));
-        let password = connect.password.unwrap_or_default();
         Ok((broker.login(name, password, self.peer.addr.ip())?, vhost))
     }
 

@@ -75,7 +75,9 @@ impl Active<'_> {
             if self.is_repeated(publish, packet_id) {
                 return Ok(());
             }
-            if self.unacknowledged() >= usize::from(config.receive_max) {
+            if self.live.limits.version.is_v5()
+                && self.unacknowledged() >= usize::from(config.receive_max)
+            {
                 return Err(Fault::ReceiveMaximumExceeded);
             }
         }

@@ -167,6 +167,13 @@ fn password_alone_is_no_anonymous_login() {
 }
 
 #[test]
+fn empty_user_name_and_password_are_anonymous_where_that_is_allowed() {
+    let hello = Hello::new("a").login("", b"");
+    assert_eq!(World::new().dial().greet(&hello), ["CONNACK 00"]);
+    assert_eq!(closed_world().dial().greet(&hello), ["CONNACK 86"]);
+}
+
+#[test]
 fn guest_from_elsewhere_is_not_authorised() {
     let world = closed_world();
     for (version, expected) in [(V5, "CONNACK 87"), (V311, "CONNACK 05")] {

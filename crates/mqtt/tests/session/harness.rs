@@ -631,11 +631,11 @@ fn property_words(properties: Properties<'_>) -> String {
     properties
         .iter()
         // The same in every CONNACK.
-        .filter(|p| {
-            !matches!(
-                p,
-                Property::MaximumPacketSize(16_777_216) | Property::TopicAliasMaximum(16)
-            )
+        .filter(|p| match p {
+            Property::MaximumPacketSize(max) => *max != 16_777_216,
+            Property::TopicAliasMaximum(max) => *max != 16,
+            Property::ReceiveMaximum(max) => max.get() != 4096,
+            _ => true,
         })
         .map(|property| match property {
             Property::SubscriptionIdentifier(id) => format!(" sub{id}"),

@@ -193,6 +193,19 @@ fn own_receive_maximum_is_enforced() {
 }
 
 #[test]
+fn mqtt_3_knows_no_receive_maximum() {
+    let world = World::with(MqttConfig {
+        receive_max: 2,
+        ..MqttConfig::default()
+    });
+    let mut device = world.v3("a");
+    for n in 1..=10 {
+        device.publish(&Post::new("t", "x").qos2(n));
+    }
+    assert_eq!(device.recv().len(), 10);
+}
+
+#[test]
 fn quota_comes_back_with_pubcomp() {
     let world = World::with(MqttConfig {
         receive_max: 1,
