@@ -11,6 +11,7 @@ use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::message::Message;
 use ternmq_core::queue::{Incoming, Queue};
 use ternmq_core::record::{self, BindingRecord, Formats, Record, RecordError, TargetRecord};
+use ternmq_core::retained::RetainedLimits;
 use ternmq_core::tags::Tags;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl, Removed};
 
@@ -116,9 +117,19 @@ impl Replay<'_> {
                     .unbind(&decl, NOBODY, &mut Removed::default())
                     .map(drop)
             }),
+            Record::Retained(vhost, topic, message) => self.retain(&vhost, &topic, message),
+            of_messages => {
+                self.apply_to_messages(of_messages);
+                Ok(())
+            }
+        }
+    }
+
+    /// Records of messages cannot contradict anything: what they name and is gone went by a later record.
+    fn apply_to_messages(&self, record: Record) {
+        match record {
             Record::Published(message, targets) => {
                 self.enqueue(&message, targets);
-                Ok(())
             }
             Record::Settled(queue, lsns) => {
                 self.change(queue, |queue| {
@@ -126,7 +137,6 @@ impl Replay<'_> {
                         queue.remove_by_lsn(lsn);
                     }
                 });
-                Ok(())
             }
             Record::Returned(queue, messages) => {
                 self.change(queue, |queue| {
@@ -134,7 +144,6 @@ impl Replay<'_> {
                         queue.set_counters(m.lsn, m.attempts, m.failures);
                     }
                 });
-                Ok(())
             }
             Record::Moved {
                 source,
@@ -148,20 +157,33 @@ impl Replay<'_> {
                     });
                 }
                 self.enqueue(&message, targets);
-                Ok(())
             }
-            Record::Retained(vhost, topic, message) => {
-                let vhost = self.vhost(&vhost)?;
-                let mut retained = vhost.retained.lock();
-                if let Some(message) = message {
-                    return retained
-                        .set(&topic, message)
-                        .map_err(|refusal| self.contradiction(refusal));
-                }
-                retained.clear(&topic);
-                Ok(())
-            }
+            _ => debug_assert!(false, "records of the topology are applied before"),
         }
+    }
+
+    /// What was retained stays retained, whatever the limits are now.
+    fn retain(
+        &self,
+        vhost: &str,
+        topic: &[u8],
+        message: Option<Message>,
+    ) -> Result<(), ReplayError> {
+        const UNLIMITED: RetainedLimits = RetainedLimits {
+            messages_max: usize::MAX,
+            bytes_max: usize::MAX,
+        };
+        let vhost = self.vhost(vhost)?;
+        let mut retained = vhost.retained.lock();
+        retained.set_limits(UNLIMITED);
+        let result = if let Some(message) = message {
+            retained.set(topic, message)
+        } else {
+            retained.clear(topic);
+            Ok(())
+        };
+        retained.set_limits(self.inner.retained_limits);
+        result.map_err(|refusal| self.contradiction(refusal))
     }
 
     fn queue(&self, vhost: &str, id: QueueId, decl: &QueueDecl) -> Result<(), ReplayError> {

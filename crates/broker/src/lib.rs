@@ -11,13 +11,14 @@
 //! | `QueueCell::state` | one queue and its subscribers | one step of the queue: memory work only |
 //! | `Vhost::retained` | retained messages of a vhost | one change or look-up |
 //! | `Mailbox::inner` | one connection's notices | one push or drain |
-//! | `Timers::due` | queues by deadline | one change |
+//! | `Timers::due`, `Timers::retained` | queues and vhosts by deadline | one change |
 //! | `Schedule::state` | delayed messages | one change |
 //! | `CommitWatch::waiting` | connections that wait for the journal | one change |
 //! | shards of `Inner::vhosts`, `Inner::clients` | registries | one look-up |
 //!
-//! At most one is held at a time, with one exception: declaring makes a queue's cell while the vhost is locked, when
-//! nobody else can know that cell yet. What a step leaves to do ([`work`]) is done after its lock is released.
+//! At most one is held at a time, with two exceptions: declaring makes a queue's cell while the vhost is locked, when
+//! nobody else can know that cell yet; and a retained message is appended to the journal (whose own lock is a leaf)
+//! before `Vhost::retained` is released, so that both end with the same one. What a step leaves to do ([`work`]) is done after its lock is released.
 //!
 //! # Every task and thread
 //! None. Connections and the timer that calls [`Broker::tick`] are tasks of `ternmq-net` and the binary.

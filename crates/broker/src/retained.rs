@@ -1,5 +1,7 @@
 //! Retained messages: the last one of a topic, for those who subscribe later.
 
+use std::sync::Arc;
+
 use ternmq_core::error::Refusal;
 use ternmq_core::id::Timestamp;
 use ternmq_core::message::Message;
@@ -29,20 +31,35 @@ impl Client {
 impl Inner {
     pub(crate) fn retain(
         &self,
-        vhost: &Vhost,
+        vhost: &Arc<Vhost>,
         topic: &[u8],
         message: Option<Message>,
         work: &mut Work,
     ) -> Result<(), Refusal> {
-        let record = message.clone();
-        match message {
-            Some(message) => vhost.retained.lock().set(topic, message)?,
-            None => drop(vhost.retained.lock().clear(topic)),
-        }
         work.batch.clear();
         work.batch
-            .record(|out| record::retained(&vhost.name, topic, record.as_ref(), out));
+            .record(|out| record::retained(&vhost.name, topic, message.as_ref(), out));
+        let mut retained = vhost.retained.lock();
+        match message {
+            Some(message) => retained.set(topic, message)?,
+            None => drop(retained.clear(topic)),
+        }
+        // Under the lock: of two changes of one topic, the journal has to end with the one that stands.
         self.append(&work.batch);
+        if let Some(at) = retained.next_expiry() {
+            self.timers.arm_retained(at, vhost);
+        }
         Ok(())
+    }
+
+    /// Forgets what has expired.
+    pub(crate) fn expire_retained(&self, vhost: &Arc<Vhost>, now: Timestamp) {
+        let mut retained = vhost.retained.lock();
+        retained.expire(now);
+        let next = retained.next_expiry();
+        drop(retained);
+        if let Some(at) = next {
+            self.timers.arm_retained(at, vhost);
+        }
     }
 }

@@ -10,12 +10,18 @@ use ternmq_core::id::{QueueId, Timestamp};
 
 use crate::broker::Broker;
 use crate::cell::QueueCell;
+use crate::vhost::Vhost;
 use crate::work::Work;
+
+/// How often a vhost's retained messages are looked through for expired ones, in milliseconds.
+const RETAINED_SWEEP_MS: u64 = 10_000;
 
 /// Queues by their next deadline. A queue stands here under the earliest deadline it named since it last acted.
 #[derive(Default)]
 pub(crate) struct Timers {
     due: Mutex<BTreeMap<(Timestamp, QueueId), Weak<QueueCell>>>,
+    /// Vhosts whose retained messages are to be looked through for expired ones.
+    retained: Mutex<BTreeMap<Timestamp, Vec<Weak<Vhost>>>>,
     /// Whoever sleeps until the next deadline.
     sleeper: AtomicWaker,
 }
@@ -33,6 +39,29 @@ impl Timers {
         if is_first {
             self.sleeper.wake();
         }
+    }
+
+    /// Sees to it that expired retained messages are forgotten. Nobody is sent one that has expired, so this has time:
+    /// a vhost is looked through once in [`RETAINED_SWEEP_MS`] at most.
+    pub(crate) fn arm_retained(&self, at: Timestamp, vhost: &Arc<Vhost>) {
+        let at = Timestamp(
+            at.0.div_ceil(RETAINED_SWEEP_MS)
+                .saturating_mul(RETAINED_SWEEP_MS),
+        );
+        let mut due = self.retained.lock();
+        let vhosts = due.entry(at).or_default();
+        let weak = Arc::downgrade(vhost);
+        if !vhosts.iter().any(|known| known.ptr_eq(&weak)) {
+            vhosts.push(weak);
+            drop(due);
+            self.sleeper.wake();
+        }
+    }
+
+    fn pop_retained(&self, now: Timestamp) -> Option<Vec<Weak<Vhost>>> {
+        let mut due = self.retained.lock();
+        let entry = due.first_entry().filter(|e| *e.key() <= now)?;
+        Some(entry.remove())
     }
 
     pub(crate) fn wake(&self) {
@@ -57,8 +86,9 @@ impl Broker {
     /// When [`Broker::tick`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let queues = self.0.timers.next();
+        let retained = self.0.timers.retained.lock().keys().next().copied();
         let scheduled = self.0.schedule.next();
-        queues.into_iter().chain(scheduled).min()
+        [queues, retained, scheduled].into_iter().flatten().min()
     }
 
     /// Registers who is woken when [`Broker::next_deadline`] moves earlier. There is one sleeper.
@@ -73,6 +103,11 @@ impl Broker {
             if let Some(cell) = cell.upgrade() {
                 cell.expire(&mut work, now);
                 self.0.follow_up(&cell, &mut work, now);
+            }
+        }
+        while let Some(vhosts) = self.0.timers.pop_retained(now) {
+            for vhost in vhosts.iter().filter_map(Weak::upgrade) {
+                self.0.expire_retained(&vhost, now);
             }
         }
         self.0.publish_due(&mut work, now);

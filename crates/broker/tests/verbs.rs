@@ -417,6 +417,30 @@ fn scheduled_message_is_routed_when_it_is_due() {
 }
 
 #[test]
+fn expired_retained_messages_are_forgotten_by_the_timer() {
+    let node = Node::new(MemoryLog::new());
+    let mut client = node.client();
+    let mut new = NewMessage::plain(b"amq.topic", b"a", b"x");
+    (new.ttl_ms, new.received_at) = (Some(1_000), START);
+    client
+        .retain(b"a", Some(new.build(&mut Vec::new())))
+        .unwrap();
+    let retained = |client: &mut Client, now| {
+        let mut out = Vec::new();
+        client.retained(b"#", now, &mut out);
+        out.len()
+    };
+    assert_eq!(retained(&mut client, START), 1);
+    assert_eq!(retained(&mut client, START.plus_ms(1_000)), 0);
+    let sweep = node.broker.next_deadline().unwrap();
+    assert!(sweep >= START.plus_ms(1_000));
+    node.broker.tick(sweep);
+    // It is gone, not only passed over: asking for an earlier moment does not bring it back.
+    assert_eq!(retained(&mut client, START), 0);
+    assert_eq!(node.broker.next_deadline(), None);
+}
+
+#[test]
 fn memory_pressure_pauses_and_releases_publishers() {
     let config = BrokerConfig {
         memory_high_bytes: 100_000,
