@@ -378,15 +378,12 @@ impl Consumers {
                 None
             };
         }
-        for group in 0..self.groups.len() {
-            loop {
-                let index = self.groups[group].rings[at].head;
-                if index == NIL {
-                    break;
-                }
-                if let Some(key) = self.take_credit(index, class) {
-                    return Some(key);
-                }
+        let mut group = 0;
+        while let Some(ring) = self.groups.get(group).map(|group| group.rings[at]) {
+            if ring.head == NIL {
+                group += 1;
+            } else if let Some(key) = self.take_credit(ring.head, class) {
+                return Some(key);
             }
         }
         None
@@ -425,12 +422,15 @@ impl Consumers {
         consumer.assigned.push_back(position);
         consumer.assigned_bytes += u64::from(body_bytes);
         let notify = !core::mem::replace(&mut consumer.notified, true);
+        let others_wait = consumer.links[slot_of(class)].next != NIL;
         // It may close but never open here, though shared credit may have come back: whoever opens a consumer must
         // assign it what waits.
         if !(consumer.has_window() && consumer.has_credit()) {
             self.close_if_full(key.index);
         }
-        self.rotate(key.index, class);
+        if others_wait {
+            self.rotate(key.index, class);
+        }
         notify
     }
 

@@ -167,11 +167,9 @@ impl Lane {
 
     #[inline]
     fn append(&mut self, entry: Entry) -> u64 {
-        if self.next - self.base == (self.chunks.len() * CHUNK_SLOTS) as u64 {
-            let slots = core::mem::take(&mut self.spare);
-            self.chunks.push_back(Chunk { slots, live: 0 });
-        }
         let sequence = self.next;
+        self.next += 1;
+        self.live += 1;
         if entry.state == State::Ready {
             self.ready += 1;
         } else {
@@ -180,6 +178,23 @@ impl Lane {
                 "an entry is taken on arrival only when none waits before it"
             );
             self.cursor = sequence + 1;
+        }
+        match self.chunks.back_mut() {
+            // A freed chunk has no capacity.
+            Some(chunk) if chunk.slots.len() < chunk.slots.capacity().min(CHUNK_SLOTS) => {
+                chunk.live += 1;
+                chunk.slots.push(Some(entry));
+            }
+            _ => self.append_growing(sequence, entry),
+        }
+        sequence
+    }
+
+    /// Appends with a larger or another chunk.
+    fn append_growing(&mut self, sequence: u64, entry: Entry) {
+        if sequence - self.base == (self.chunks.len() * CHUNK_SLOTS) as u64 {
+            let slots = core::mem::take(&mut self.spare);
+            self.chunks.push_back(Chunk { slots, live: 0 });
         }
         if let Some(chunk) = self.chunks.back_mut() {
             let len = chunk.slots.len();
@@ -190,12 +205,9 @@ impl Lane {
                     .unwrap_or(CHUNK_SLOTS);
                 chunk.slots.reserve_exact(wanted - len);
             }
-            chunk.slots.push(Some(entry));
             chunk.live += 1;
+            chunk.slots.push(Some(entry));
         }
-        self.next += 1;
-        self.live += 1;
-        sequence
     }
 
     /// The ready entry that goes next.
@@ -254,28 +266,41 @@ impl Lane {
         let entry = chunk.slots.get_mut(slot)?.take()?;
         chunk.live -= 1;
         self.live -= 1;
+        let emptied = chunk.live == 0;
         if entry.state == State::Ready {
             self.ready -= 1;
             if sequence < self.cursor {
                 self.returned.remove(&sequence);
             }
         }
-        if self.live == 0 {
-            self.reset();
-        } else if chunk.live == 0 && chunk.slots.len() == CHUNK_SLOTS {
-            let mut slots = core::mem::take(&mut chunk.slots);
-            slots.clear();
-            self.spare = slots;
-            while self
-                .chunks
-                .front()
-                .is_some_and(|front| front.slots.is_empty())
-            {
-                self.chunks.pop_front();
-                self.base += CHUNK_SLOTS as u64;
-            }
+        if emptied {
+            self.free(chunk_index);
         }
         Some(entry)
+    }
+
+    /// Gives back the memory of a chunk without entries, unless it still fills.
+    fn free(&mut self, chunk_index: usize) {
+        if self.live == 0 {
+            return self.reset();
+        }
+        let Some(chunk) = self.chunks.get_mut(chunk_index) else {
+            return;
+        };
+        if chunk.slots.len() < CHUNK_SLOTS {
+            return;
+        }
+        let mut slots = core::mem::take(&mut chunk.slots);
+        slots.clear();
+        self.spare = slots;
+        while self
+            .chunks
+            .front()
+            .is_some_and(|front| front.slots.is_empty())
+        {
+            self.chunks.pop_front();
+            self.base += CHUNK_SLOTS as u64;
+        }
     }
 
     /// Starts anew at the first slot, which is warm, with little memory.

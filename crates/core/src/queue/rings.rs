@@ -16,7 +16,7 @@ pub(super) const fn slot_of(class: Class) -> usize {
 #[derive(Clone, Copy)]
 pub(super) struct Link {
     previous: u32,
-    next: u32,
+    pub(super) next: u32,
     pub(super) open: bool,
 }
 
@@ -155,7 +155,6 @@ impl Consumers {
     }
 
     /// Sends the consumer that was served to the end of its ring.
-    #[inline]
     pub(super) fn rotate(&mut self, index: u32, class: Class) {
         let Some(link) = self.link_mut(index, class) else {
             return;
