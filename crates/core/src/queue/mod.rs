@@ -153,7 +153,8 @@ impl Queue {
         }
     }
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
+    #[inline(always)]
     fn entry(&self, now: Timestamp, incoming: Incoming, state: State) -> Entry {
         let Incoming {
             message,

@@ -165,7 +165,8 @@ impl Lane {
         self.chunks.get_mut(chunk)?.slots.get_mut(slot)?.as_mut()
     }
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
+    #[inline(always)]
     fn append(&mut self, entry: Entry) -> u64 {
         let sequence = self.next;
         self.next += 1;
@@ -259,7 +260,8 @@ impl Lane {
         }
     }
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
+    #[inline(always)]
     fn remove(&mut self, sequence: u64) -> Option<Entry> {
         let (chunk_index, slot) = self.locate(sequence)?;
         let chunk = self.chunks.get_mut(chunk_index)?;
@@ -435,7 +437,8 @@ impl Lanes {
     }
 
     /// Appends; an entry that is not ready must find no ready entry in its lane.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
+    #[inline(always)]
     pub(super) fn append(&mut self, id: LaneId, entry: Entry) -> Position {
         self.held_bytes += held_bytes(&entry);
         let sequence = self.lane_or_new(id).append(entry);
@@ -521,7 +524,8 @@ impl Lanes {
         self.mark(position);
     }
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
+    #[inline(always)]
     pub(super) fn remove(&mut self, position: Position) -> Option<Entry> {
         let (lane, sequence) = self.at_mut(position)?;
         let entry = lane.remove(sequence)?;
@@ -531,7 +535,8 @@ impl Lanes {
     }
 
     /// Removes an entry if it is leased. Returns it, with who had it.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
+    #[inline(always)]
     pub(super) fn remove_leased(&mut self, position: Position) -> Option<(Entry, ConsumerKey)> {
         let (lane, sequence) = self.at_mut(position)?;
         let State::Leased(holder) = lane.entry(sequence)?.state else {
