@@ -4,10 +4,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use ternmq_core::error::Refusal;
+use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{QueueId, Timestamp};
 use ternmq_core::policy::DeadLetterTarget;
-use ternmq_core::queue::{ConsumerKey, ConsumerSpec, Counts, Effects, Queue};
+use ternmq_core::queue::{ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Queue};
 use ternmq_core::topology::QueueDecl;
 
 use crate::mailbox::{Mailbox, Notice, Token};
@@ -86,7 +86,14 @@ impl QueueCell {
         let key = state
             .queue
             .add_consumer(now, spec, &mut work.effects)
-            .map_err(|_| Refusal::ExclusiveUse(self.name.clone()))?;
+            .map_err(|refusal| match refusal {
+                ConsumeRefusal::ExclusiveUse => Refusal::ExclusiveUse(self.name.clone()),
+                // It was deleted after it had been looked up.
+                ConsumeRefusal::Closed => Refusal::NotFound {
+                    kind: Kind::Queue,
+                    name: self.name.clone(),
+                },
+            })?;
         if state.subscribers.len() <= key.index() {
             state.subscribers.resize_with(key.index() + 1, || None);
         }
