@@ -165,6 +165,12 @@ impl Session {
         *cx.consumers -= 1;
         cx.client.cancel(consumer.broker);
         self.queues.release(consumer.queue);
+        // What it was assigned and had not got yet gave its share of the credit back.
+        if self.shared_credit.is_some() {
+            for other in self.consumers.iter() {
+                cx.client.replenish(&other.broker);
+            }
+        }
     }
 
     /// The queue of a consumer is gone. `notify` says whether the client understands `basic.cancel` from a server.
