@@ -182,7 +182,7 @@ impl Replay<'_> {
             retained.clear(topic);
             Ok(())
         };
-        retained.set_limits(self.inner.retained_limits);
+        retained.set_limits(self.inner.limits.retained);
         result.map_err(|refusal| self.contradiction(refusal))
     }
 

@@ -37,8 +37,7 @@ pub(crate) struct Inner {
     users: Users,
     pub(crate) vhosts: DashMap<Box<str>, Arc<Vhost>>,
     clients: DashMap<ConnectionId, ClientEntry>,
-    connections_max: u64,
-    pub(crate) retained_limits: RetainedLimits,
+    pub(crate) limits: Limits,
     next_connection: AtomicU64,
     pub(crate) next_queue: AtomicU64,
     pub(crate) timers: Timers,
@@ -46,6 +45,16 @@ pub(crate) struct Inner {
     pub(crate) commits: Arc<CommitWatch>,
     pub(crate) pressure: Pressure,
     pub(crate) metrics: Metrics,
+}
+
+/// How much there may be of what clients can make.
+pub(crate) struct Limits {
+    connections_max: u64,
+    /// Of each vhost, as the rest.
+    pub(crate) queues_max: usize,
+    pub(crate) exchanges_max: usize,
+    pub(crate) bindings_max: usize,
+    pub(crate) retained: RetainedLimits,
 }
 
 struct ClientEntry {
@@ -76,14 +85,14 @@ impl Broker {
     pub fn new(config: &BrokerConfig, clock: Arc<dyn Clock>, log: Arc<dyn Log>) -> Self {
         let commits = Arc::new(CommitWatch::default());
         log.watch(commits.clone());
-        let limits = RetainedLimits {
+        let retained = RetainedLimits {
             messages_max: config.retained_messages_max,
             bytes_max: config.retained_bytes_max,
         };
         let vhost = |name: &String| {
             (
                 name.as_str().into(),
-                Arc::new(Vhost::new(name, RetainedStore::new(limits))),
+                Arc::new(Vhost::new(name, RetainedStore::new(retained))),
             )
         };
         Self(Arc::new(Inner {
@@ -92,8 +101,13 @@ impl Broker {
             users: Users::new(&config.users),
             vhosts: config.vhosts.iter().map(vhost).collect(),
             clients: DashMap::new(),
-            connections_max: config.connections_max,
-            retained_limits: limits,
+            limits: Limits {
+                connections_max: config.connections_max,
+                queues_max: config.queues_max,
+                exchanges_max: config.exchanges_max,
+                bindings_max: config.bindings_max,
+                retained,
+            },
             next_connection: AtomicU64::new(1),
             next_queue: AtomicU64::new(1),
             timers: Timers::default(),
@@ -145,10 +159,10 @@ impl Broker {
         if !user.may_use(&vhost.name) {
             return Err(ConnectRefusal::NotAllowed);
         }
-        if inner.clients.len() as u64 >= inner.connections_max {
+        if inner.clients.len() as u64 >= inner.limits.connections_max {
             return Err(ConnectRefusal::LimitReached {
                 limit: "connections_max",
-                max: inner.connections_max,
+                max: inner.limits.connections_max,
             });
         }
         let id = ConnectionId(inner.next_connection.fetch_add(1, Ordering::Relaxed));

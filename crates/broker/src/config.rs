@@ -11,6 +11,12 @@ pub struct BrokerConfig {
     pub users: Vec<UserConfig>,
     /// Connections that are logged in at once. Default: 100,000.
     pub connections_max: u64,
+    /// Queues of a vhost. Default: 1,000,000.
+    pub queues_max: usize,
+    /// Exchanges of a vhost, the predeclared ones included. Default: 1,000,000.
+    pub exchanges_max: usize,
+    /// Bindings of a vhost. Default: 10,000,000.
+    pub bindings_max: usize,
     /// Publishers pause while messages hold more memory than this, in bytes. Default: 2 GiB.
     pub memory_high_bytes: u64,
     /// Retained messages per vhost. Default: 1,000,000.
@@ -27,6 +33,9 @@ impl Default for BrokerConfig {
             vhosts: vec!["/".to_owned()],
             users: vec![UserConfig::default()],
             connections_max: 100_000,
+            queues_max: 1_000_000,
+            exchanges_max: 1_000_000,
+            bindings_max: 10_000_000,
             memory_high_bytes: 2 << 30,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 256 << 20,

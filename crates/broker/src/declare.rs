@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use ternmq_core::error::{Kind, Refusal};
-use ternmq_core::id::{ConnectionId, QueueId};
+use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
 use ternmq_core::policy::QueueSettings;
-use ternmq_core::queue::Queue;
+use ternmq_core::queue::{Effects, Queue};
 use ternmq_core::record;
 use ternmq_core::topology::{
     BindingDecl, Destination, ExchangeDecl, QueueDecl, Removed, check_client_queue_name,
 };
+use ternmq_journal::Batch;
 
 use crate::broker::Inner;
 use crate::cell::{QueueCell, QueueHandle};
@@ -42,14 +43,18 @@ pub struct DeleteIf {
 impl Client {
     /// Declares an exchange. Returns whether it is new.
     pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
-        let durable = decl.durable.then(|| decl.clone());
-        let created = self
-            .vhost
-            .write(|space| space.topology.declare_exchange(decl))?;
-        if let (true, Some(decl)) = (created, durable) {
-            self.journal(|vhost, out| record::exchange_declared(vhost, &decl, out));
-        }
-        Ok(created)
+        let max = self.broker.limits.exchanges_max;
+        self.write(|space, records| {
+            if space.topology.exchange(&decl.name).is_none() {
+                below(space.topology.exchange_count(), "exchanges_max", max)?;
+            }
+            let durable = decl.durable.then(|| decl.clone());
+            let created = space.topology.declare_exchange(decl)?;
+            if let (true, Some(decl)) = (created, durable) {
+                records.add(|vhost, out| record::exchange_declared(vhost, &decl, out));
+            }
+            Ok(created)
+        })
     }
 
     /// Checks that an exchange is there.
@@ -59,17 +64,17 @@ impl Client {
 
     /// Deletes an exchange and its bindings. Returns whether there was one.
     pub fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<bool, Refusal> {
-        let mut removed = Removed::default();
-        let existed = self.vhost.write(|space| {
-            space
+        self.write(|space, records| {
+            let mut removed = Removed::default();
+            let existed = space
                 .topology
-                .delete_exchange(name, if_unused, &mut removed)
-        })?;
-        if existed {
-            self.journal(|vhost, out| record::exchange_deleted(vhost, name, out));
-        }
-        self.journal_removed(&removed);
-        Ok(existed)
+                .delete_exchange(name, if_unused, &mut removed)?;
+            if existed {
+                records.add(|vhost, out| record::exchange_deleted(vhost, name, out));
+            }
+            records.removed(&removed);
+            Ok(existed)
+        })
     }
 
     /// Declares a queue; an empty name lets the broker choose one.
@@ -81,28 +86,14 @@ impl Client {
             // One that is there may be declared again, whatever its name.
             check_client_queue_name(&decl.name)?;
         }
-        let (name, exclusive) = (decl.name.clone(), decl.exclusive.is_some());
+        let exclusive = decl.exclusive.is_some();
         let (by, id) = (self.id, self.broker.next_queue_id());
-        let vhost = &self.vhost;
-        let (cell, created) = vhost.write(|space| {
-            let declared = space.topology.declare_queue(decl, by, id)?;
-            if declared.created {
-                let entry = space.topology.queue(&name, by)?;
-                let queue = Queue::new(entry.settings.clone(), now);
-                let cell = QueueCell::new(declared.id, &entry.decl, vhost.clone(), queue);
-                space.cells.insert(declared.id, Arc::new(cell));
-            }
-            let cell = space
-                .cells
-                .get(&declared.id)
-                .ok_or_else(|| not_found(&name))?;
-            Ok::<_, Refusal>((cell.clone(), declared.created))
+        let (owner, max) = (self.vhost.clone(), self.broker.limits.queues_max);
+        let (cell, created) = self.write(|space, records| {
+            space.declare_queue((decl, by, id), now, &owner, records, max)
         })?;
-        if created {
-            self.journal_queue(&cell);
-            if exclusive {
-                self.exclusive.push(cell.id);
-            }
+        if created && exclusive {
+            self.exclusive.push(cell.id);
         }
         cell.update(&mut self.work, |queue, _| queue.touch(now));
         self.broker.follow_up(&cell, &mut self.work, now);
@@ -118,20 +109,26 @@ impl Client {
     /// Deletes a queue. Returns how many ready messages went with it.
     pub fn delete_queue(&mut self, name: &str, only: DeleteIf) -> Result<u64, Refusal> {
         let cell = self.cell(name)?;
-        let counts = cell.counts();
-        if only.unused && counts.consumers > 0 {
-            return Err(Refusal::InUse {
-                kind: Kind::Queue,
-                name: name.into(),
-            });
-        }
-        if only.empty && counts.visible() > 0 {
-            return Err(Refusal::NotEmpty(name.into()));
-        }
+        // The conditions are checked in the step that closes it: nobody comes in between.
+        let messages = cell.update(&mut self.work, |queue, effects| {
+            let counts = queue.counts();
+            if only.unused && counts.consumers > 0 {
+                return Err(Refusal::InUse {
+                    kind: Kind::Queue,
+                    name: name.into(),
+                });
+            }
+            if only.empty && counts.visible() > 0 {
+                return Err(Refusal::NotEmpty(name.into()));
+            }
+            close(queue, effects);
+            Ok(counts.visible())
+        })?;
+        self.broker.collect(&cell, &mut self.work);
         self.exclusive.retain(|id| *id != cell.id);
         self.broker
             .delete_queue(&self.vhost, cell.id, &mut self.work);
-        Ok(counts.visible())
+        Ok(messages)
     }
 
     /// Drops a queue's ready messages. Returns how many.
@@ -145,30 +142,30 @@ impl Client {
 
     /// Binds. Returns whether the binding is new; the same binding again replaces its options.
     pub fn bind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
-        let by = self.id;
-        let (new, durable) = self.vhost.write(|space| {
+        let (by, max) = (self.id, self.broker.limits.bindings_max);
+        self.write(|space, records| {
+            below(space.topology.binding_count(), "bindings_max", max)?;
             let new = space.topology.bind(binding, by)?;
-            Ok::<_, Refusal>((new, space.durable(binding, by)))
-        })?;
-        if durable {
-            self.journal(|vhost, out| record::bound(vhost, binding, out));
-        }
-        Ok(new)
+            if space.is_durable(binding, by) {
+                records.add(|vhost, out| record::bound(vhost, binding, out));
+            }
+            Ok(new)
+        })
     }
 
     /// Unbinds. Returns whether there was such a binding.
     pub fn unbind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
         let by = self.id;
-        let mut removed = Removed::default();
-        let (was, durable) = self.vhost.write(|space| {
-            let durable = space.durable(binding, by);
-            Ok::<_, Refusal>((space.topology.unbind(binding, by, &mut removed)?, durable))
-        })?;
-        if was && durable {
-            self.journal(|vhost, out| record::unbound(vhost, binding, out));
-        }
-        self.journal_removed(&removed);
-        Ok(was)
+        self.write(|space, records| {
+            let durable = space.is_durable(binding, by);
+            let mut removed = Removed::default();
+            let was = space.topology.unbind(binding, by, &mut removed)?;
+            if was && durable {
+                records.add(|vhost, out| record::unbound(vhost, binding, out));
+            }
+            records.removed(&removed);
+            Ok(was)
+        })
     }
 
     /// The cell of a queue that this connection may use.
@@ -179,34 +176,82 @@ impl Client {
         })
     }
 
-    /// Appends one record about this vhost.
-    pub(crate) fn journal(&mut self, write: impl FnOnce(&str, &mut Vec<u8>)) {
-        let (batch, vhost) = (&mut self.work.batch, &self.vhost);
+    /// Changes the topology and appends the change's records while it is still locked: whoever sees the change writes
+    /// records behind them.
+    fn write<R>(
+        &mut self,
+        change: impl FnOnce(&mut Space, &mut Records<'_>) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        let Self {
+            vhost,
+            work,
+            broker,
+            ..
+        } = self;
+        vhost.write(|space| {
+            let mut records = Records::of(&vhost.name, &mut work.batch);
+            let result = change(space, &mut records)?;
+            broker.append(records.batch);
+            Ok(result)
+        })
+    }
+}
+
+/// Records about one vhost that are to be appended together.
+struct Records<'a> {
+    vhost: &'a str,
+    batch: &'a mut Batch,
+}
+
+impl<'a> Records<'a> {
+    fn of(vhost: &'a str, batch: &'a mut Batch) -> Self {
         batch.clear();
-        batch.record(|out| write(&vhost.name, out));
-        self.broker.append(batch);
+        Self { vhost, batch }
     }
 
-    fn journal_queue(&mut self, cell: &QueueCell) {
-        let decl = self.vhost.read(|space| {
-            let entry = space.topology.queue_by_id(cell.id)?;
-            (entry.decl.durable && entry.decl.exclusive.is_none()).then(|| entry.decl.clone())
-        });
-        if let Some(decl) = decl {
-            self.journal(|vhost, out| record::queue_declared(vhost, cell.id, &decl, out));
-        }
+    fn add(&mut self, write: impl FnOnce(&str, &mut Vec<u8>)) {
+        self.batch.record(|out| write(self.vhost, out));
     }
 
-    fn journal_removed(&mut self, removed: &Removed) {
+    fn removed(&mut self, removed: &Removed) {
         for name in &removed.exchanges {
-            self.journal(|vhost, out| record::exchange_deleted(vhost, name, out));
+            self.add(|vhost, out| record::exchange_deleted(vhost, name, out));
         }
     }
 }
 
 impl Space {
+    fn declare_queue(
+        &mut self,
+        (decl, by, id): (QueueDecl, ConnectionId, QueueId),
+        now: Timestamp,
+        owner: &Arc<Vhost>,
+        records: &mut Records<'_>,
+        queues_max: usize,
+    ) -> Result<(Arc<QueueCell>, bool), Refusal> {
+        let name = decl.name.clone();
+        if matches!(
+            self.topology.queue(&name, by),
+            Err(Refusal::NotFound { .. })
+        ) {
+            below(self.topology.queue_count(), "queues_max", queues_max)?;
+        }
+        let declared = self.topology.declare_queue(decl, by, id)?;
+        if declared.created {
+            let entry = self.topology.queue(&name, by)?;
+            let queue = Queue::new(entry.settings.clone(), now);
+            let cell = QueueCell::new(id, &entry.decl, owner.clone(), queue);
+            if cell.durable {
+                records.add(|vhost, out| record::queue_declared(vhost, id, &entry.decl, out));
+            }
+            self.cells.insert(id, Arc::new(cell));
+        }
+        let cell = self.cells.get(&declared.id).cloned();
+        Ok((cell.ok_or_else(|| not_found(&name))?, declared.created))
+    }
+
     /// A binding is durable if both its ends are.
-    fn durable(&self, binding: &BindingDecl<'_>, by: ConnectionId) -> bool {
+    fn is_durable(&self, binding: &BindingDecl<'_>, by: ConnectionId) -> bool {
         let exchange = |name: &str| self.topology.exchange(name).is_some_and(|e| e.durable);
         let destination = match binding.destination {
             Destination::Exchange(name) => exchange(name),
@@ -217,6 +262,23 @@ impl Space {
         };
         destination && exchange(binding.source)
     }
+}
+
+/// One more is allowed only below the limit.
+fn below(count: usize, limit: &'static str, max: usize) -> Result<(), Refusal> {
+    if count < max {
+        return Ok(());
+    }
+    Err(Refusal::LimitReached {
+        limit,
+        max: max as u64,
+    })
+}
+
+/// Closes a queue that is deleted; the deletion's record covers every message in it.
+fn close(queue: &mut Queue, effects: &mut Effects) {
+    queue.close(effects);
+    effects.settled.clear();
 }
 
 fn info(cell: &QueueCell, created: bool) -> QueueInfo {
@@ -239,27 +301,20 @@ fn not_found(name: &str) -> Refusal {
 impl Inner {
     /// Deletes a queue for whatever reason: its bindings go, its consumers hear of it.
     pub(crate) fn delete_queue(&self, vhost: &Vhost, id: QueueId, work: &mut Work) {
-        let mut removed = Removed::default();
         let cell = vhost.write(|space| {
+            let mut removed = Removed::default();
             space.topology.delete_queue(id, &mut removed);
-            space.cells.remove(&id)
+            let cell = space.cells.remove(&id)?;
+            let mut records = Records::of(&vhost.name, &mut work.batch);
+            if cell.durable {
+                records.add(|vhost, out| record::queue_deleted(vhost, id, out));
+            }
+            records.removed(&removed);
+            self.append(records.batch);
+            Some(cell)
         });
         let Some(cell) = cell else { return };
-        work.batch.clear();
-        if cell.durable {
-            work.batch
-                .record(|out| record::queue_deleted(&vhost.name, id, out));
-        }
-        for name in &removed.exchanges {
-            work.batch
-                .record(|out| record::exchange_deleted(&vhost.name, name, out));
-        }
-        self.append(&work.batch);
-        cell.update(work, |queue, effects| {
-            queue.close(effects);
-            // The deletion's record covers every message in it.
-            effects.settled.clear();
-        });
+        cell.update(work, close);
         self.collect(&cell, work);
     }
 }

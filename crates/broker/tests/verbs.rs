@@ -441,6 +441,53 @@ fn expired_retained_messages_are_forgotten_by_the_timer() {
 }
 
 #[test]
+fn limits_of_the_topology_refuse_one_more_and_nothing_else() {
+    let config = BrokerConfig {
+        queues_max: 1,
+        bindings_max: 1,
+        exchanges_max: 8,
+        ..BrokerConfig::default()
+    };
+    let node = Node::with(&config, MemoryLog::new());
+    let mut client = node.client();
+    client.declare_queue(queue("a", &[])).unwrap();
+    client.declare_queue(queue("a", &[])).unwrap();
+    let limit = |name, max| Refusal::LimitReached { limit: name, max };
+    assert_eq!(
+        client.declare_queue(queue("b", &[])),
+        Err(limit("queues_max", 1))
+    );
+    bind(&mut client, "amq.fanout", "a", "");
+    let arguments = Headers::new();
+    let second = BindingDecl {
+        source: "amq.direct",
+        destination: Destination::Queue("a"),
+        key: b"k",
+        syntax: KeySyntax::Dotted,
+        arguments: &arguments,
+        options: BindingOptions::default(),
+    };
+    assert_eq!(client.bind(&second), Err(limit("bindings_max", 1)));
+    let exchange = |name: &str| ExchangeDecl {
+        name: name.into(),
+        kind: ExchangeKind::Fanout,
+        durable: false,
+        auto_delete: false,
+        internal: false,
+        arguments: Headers::new(),
+    };
+    // Seven are predeclared.
+    assert_eq!(client.declare_exchange(exchange("x")), Ok(true));
+    assert_eq!(client.declare_exchange(exchange("x")), Ok(false));
+    assert_eq!(
+        client.declare_exchange(exchange("y")),
+        Err(limit("exchanges_max", 8))
+    );
+    client.delete_queue("a", DeleteIf::default()).unwrap();
+    client.declare_queue(queue("b", &[])).unwrap();
+}
+
+#[test]
 fn memory_pressure_pauses_and_releases_publishers() {
     let config = BrokerConfig {
         memory_high_bytes: 100_000,

@@ -264,6 +264,11 @@ impl Topology {
         self.queues.iter().map(|queue| &queue.entry)
     }
 
+    /// How many exchanges there are, the predeclared ones included.
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.len()
+    }
+
     /// How many queues there are.
     pub fn queue_count(&self) -> usize {
         self.queues.len()
