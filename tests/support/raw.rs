@@ -63,6 +63,11 @@ impl Raw {
         Self { stream }
     }
 
+    /// The socket, for who reads and writes by himself.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Sends everything.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
