@@ -62,6 +62,27 @@ fn assert_calm(broker: &mut Ternmq) {
     }
 }
 
+/// Of each of these connections there is one line in the log.
+fn assert_one_line_each(broker: &mut Ternmq, peers: &[SocketAddr]) {
+    for peer in peers {
+        let name = format!("peer={peer} ");
+        if !broker.log().iter().any(|line| line.contains(&name)) {
+            broker.wait_for_log(&name);
+        }
+    }
+    // Whatever more there was to say has been said when the next clients are served.
+    assert_serves(broker);
+    for peer in peers {
+        let name = format!("peer={peer} ");
+        let lines: Vec<_> = broker
+            .log()
+            .iter()
+            .filter(|line| line.contains(&name))
+            .collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+    }
+}
+
 /// A publish of a transient message on channel 1.
 fn publish(exchange: &str, key: &str, body: &[u8]) -> Vec<u8> {
     let arguments = [&[0, 0][..], &short(exchange), &short(key), &[0]].concat();
@@ -96,6 +117,7 @@ fn amqp_answer(addr: SocketAddr, bytes: &[u8]) -> Frame {
 #[test]
 fn garbage_in_place_of_a_protocol_header_is_answered_with_the_right_one() {
     let mut broker = Ternmq::start(&[]);
+    let mut peers = Vec::new();
     for garbage in [
         &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
         b"AMQP\x00\x00\x09\x00",
@@ -105,16 +127,18 @@ fn garbage_in_place_of_a_protocol_header_is_answered_with_the_right_one() {
         &[0xff; 64],
     ] {
         let mut raw = Raw::connect(broker.amqp);
+        peers.push(raw.local_addr());
         raw.send(garbage);
         assert_eq!(raw.rest(), AMQP_HEADER, "{garbage:?}");
     }
-    assert_serves(&broker);
+    assert_one_line_each(&mut broker, &peers);
     assert_calm(&mut broker);
 }
 
 #[test]
 fn garbage_in_place_of_a_connect_closes_without_a_word() {
     let mut broker = Ternmq::start(&[]);
+    let mut peers = Vec::new();
     for garbage in [
         &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
         AMQP_HEADER,
@@ -128,10 +152,11 @@ fn garbage_in_place_of_a_connect_closes_without_a_word() {
         b"\xc0\x00",
     ] {
         let mut raw = Raw::connect(broker.mqtt);
+        peers.push(raw.local_addr());
         raw.send(garbage);
         assert_eq!(raw.rest(), b"", "{garbage:?}");
     }
-    assert_serves(&broker);
+    assert_one_line_each(&mut broker, &peers);
     assert_calm(&mut broker);
 }
 

@@ -63,6 +63,11 @@ impl Raw {
         Self { stream }
     }
 
+    /// The own address, by which the broker's log knows this connection.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     /// The socket, for who reads and writes by himself.
     pub fn into_stream(self) -> TcpStream {
         self.stream
