@@ -21,6 +21,8 @@ pub(crate) struct QueueCell {
     pub(crate) durable: bool,
     /// Messages that are not durable are at-most-once here.
     pub(crate) transient_at_most_once: bool,
+    /// Deliveries tell how often they were taken and failed before.
+    exposes_counters: bool,
     pub(crate) vhost: Arc<Vhost>,
     state: Mutex<State>,
 }
@@ -42,6 +44,7 @@ struct Subscriber {
 impl QueueCell {
     pub(crate) fn new(id: QueueId, decl: &QueueDecl, vhost: Arc<Vhost>, queue: Queue) -> Self {
         let transient_at_most_once = queue.settings().at_most_once.transient;
+        let exposes_counters = queue.settings().expose_counters;
         let state = State {
             queue,
             subscribers: Vec::new(),
@@ -54,6 +57,7 @@ impl QueueCell {
             name: decl.name.clone(),
             durable,
             transient_at_most_once,
+            exposes_counters,
             vhost,
             state: Mutex::new(state),
         }
@@ -186,6 +190,11 @@ impl QueueHandle {
     /// The queue's name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Whether deliveries shall tell how often they were taken and failed before.
+    pub fn exposes_counters(&self) -> bool {
+        self.0.exposes_counters
     }
 }
 
