@@ -8,6 +8,8 @@ use ternmq_core::value::Value;
 use crate::frame::{CLASS_BASIC, FrameError, MethodFault};
 use crate::mapping::MappingError;
 
+#[cfg(test)]
+mod tests;
 mod text;
 
 use text::{Binary, describe, type_name};

@@ -124,7 +124,7 @@ impl Connection {
             message_bytes_max: self.config.message_bytes_max,
             consumers_max: usize::try_from(self.config.consumers_max).unwrap_or(usize::MAX),
         };
-        let ends = (self.broker.clone(), client);
+        let ends = (self.peer.addr, self.broker.clone(), client);
         let running = Running::new(ends, wire, tune_ok.channel_max, self.capabilities);
         self.phase = Phase::Running(Box::new(running));
         self.liveness.set_limit(None);

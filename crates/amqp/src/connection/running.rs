@@ -3,6 +3,7 @@
 mod outgoing;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::ShortString;
@@ -64,6 +65,8 @@ struct Pressure {
 
 /// See the module's documentation.
 pub(super) struct Running {
+    /// For the log.
+    peer: SocketAddr,
     shared: Shared,
     limits: Limits,
     capabilities: Capabilities,
@@ -114,7 +117,7 @@ pub(super) struct Read {
 
 impl Running {
     pub(super) fn new(
-        (broker, client): (Broker, Client),
+        (peer, broker, client): (SocketAddr, Broker, Client),
         wire: Wire,
         channel_max: u16,
         capabilities: Capabilities,
@@ -127,6 +130,7 @@ impl Running {
             wire,
         };
         Self {
+            peer,
             shared,
             limits: Limits {
                 frame_max: wire.frame_max,
@@ -402,7 +406,8 @@ impl Running {
         session.release(&mut self.shared.client, &mut self.shared.consumers, now);
         self.owing.retain(|owing| *owing != channel);
         let reply_text = fault.reply_text();
-        tracing::debug!(channel, error = reply_text, "channel closed");
+        let peer = self.peer;
+        tracing::debug!(%peer, channel, error = reply_text, "channel closed");
         let (class_id, method_id) = fault.method;
         let close = channel::Close {
             reply_code: fault.reply.code(),

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use ternmq_broker::QueueHandle;
 use ternmq_broker::mailbox::Token;
 
 const SLOT_BITS: u32 = 24;
@@ -19,6 +20,25 @@ pub(super) struct Consumer {
     /// The queue's number on this channel.
     pub(super) queue: u32,
     pub(super) acks: Acks,
+    /// Deliveries tell how often they were taken and failed before.
+    pub(super) counters: Counters,
+}
+
+/// Whether deliveries tell how often they were taken and failed before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Counters {
+    Shown,
+    Hidden,
+}
+
+impl Counters {
+    pub(super) fn of(queue: &QueueHandle) -> Self {
+        if queue.exposes_counters() {
+            Self::Shown
+        } else {
+            Self::Hidden
+        }
+    }
 }
 
 /// Whether deliveries wait for the client's word.

@@ -7,15 +7,14 @@ use amq_protocol::types::ShortString;
 use ternmq_broker::Got;
 use ternmq_core::error::{ArgumentFault, Kind, Refusal};
 use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, Outcome, SharedCredit};
-use ternmq_core::value::Headers;
+use ternmq_core::value::{Headers, Value};
 
-use super::consumers::{Acks, Consumer};
+use super::consumers::{Acks, Consumer, Counters};
 use super::unacked::Delivered;
 use super::{ConsumerSlot, Context, Session, arguments};
 use crate::codec::{self, Deliver, EncodeError, GetOk, body_payload_max};
 use crate::error::{Fault, not_allowed, not_implemented};
-use crate::mapping;
-use ternmq_core::message::Message;
+use crate::mapping::{self, X_ACQUIRED_COUNT, X_DELIVERY_COUNT};
 use ternmq_net::machine::Output;
 
 /// Buffers that one connection's deliveries share.
@@ -121,12 +120,14 @@ impl Session {
             .map_err(|refusal| cx.refused(&refusal))?;
         *cx.consumers += 1;
         let number = self.queues.hold(broker.queue());
+        let counters = Counters::of(broker.queue());
         let tag_bytes = tag.as_bytes().into();
         self.consumers.insert(Consumer {
             broker,
             tag: tag_bytes,
             queue: number,
             acks,
+            counters,
         });
         if !consume.nowait
             && let Ok(consumer_tag) = ShortString::try_new(tag)
@@ -222,10 +223,11 @@ impl Session {
         };
         let start = cx.out.buf().len();
         let written = codec::get_ok(cx.out.buf(), self.id, &get_ok).and_then(|()| {
+            let target = (self.id, cx.wire.frame_max);
             put_content(
                 cx.out,
-                (self.id, cx.wire.frame_max),
-                message,
+                target,
+                (delivery, Counters::of(queue)),
                 &mut properties,
             )
         });
@@ -263,7 +265,7 @@ impl Session {
         let more = cx
             .client
             .drain(&consumer.broker, budget, deliveries, cx.now);
-        let number = consumer.queue;
+        let (number, counters) = (consumer.queue, consumer.counters);
         for delivery in deliveries.drain(..) {
             let Some(consumer) = self.consumers.get(slot) else {
                 break;
@@ -278,7 +280,8 @@ impl Session {
             };
             let start = cx.out.buf().len();
             let written = codec::deliver(cx.out.buf(), self.id, &deliver).and_then(|()| {
-                put_content(cx.out, (self.id, cx.wire.frame_max), message, properties)
+                let target = (self.id, cx.wire.frame_max);
+                put_content(cx.out, target, (&delivery, counters), properties)
             });
             if !delivery.settled {
                 self.queues.hold_number(number);
@@ -311,7 +314,7 @@ impl Session {
     /// the consumer had refused it.
     #[cold]
     fn undeliverable(&mut self, delivery: &Delivery, queue: u32, error: EncodeError) {
-        tracing::warn!(%error, channel = self.id, "message cannot be delivered over AMQP");
+        tracing::debug!(%error, channel = self.id, "message cannot be delivered over AMQP");
         if !delivery.settled {
             self.queues
                 .settle(queue, delivery.position, Outcome::Reject { failed: false });
@@ -324,10 +327,15 @@ impl Session {
 fn put_content(
     out: &mut Output,
     (channel, frame_max): (u16, u32),
-    message: &Message,
+    (delivery, counters): (&Delivery, Counters),
     scratch: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let properties = mapping::from_core(message, &[], scratch)?;
+    let message = &delivery.message;
+    let properties = if counters == Counters::Hidden || delivery.attempts == 0 {
+        mapping::from_core(message, &[], scratch)?
+    } else {
+        with_counters(delivery, scratch)?
+    };
     let body = message.body();
     codec::header(out.buf(), channel, body.len() as u64, properties)?;
     let Some(shared) = message.shared_body() else {
@@ -346,6 +354,20 @@ fn put_content(
         from = to;
     }
     Ok(())
+}
+
+/// The properties with what the broker counted: how often the message was taken, and how often that failed.
+#[cold]
+fn with_counters<'a>(
+    delivery: &'a Delivery,
+    scratch: &'a mut Vec<u8>,
+) -> Result<&'a [u8], EncodeError> {
+    let acquired = (X_ACQUIRED_COUNT, Value::I64(delivery.attempts.into()));
+    let failed = (X_DELIVERY_COUNT, Value::I64(delivery.failures.into()));
+    let annotations = [acquired, failed];
+    // A message that never failed has no count of failures.
+    let shown = if delivery.failures == 0 { 1 } else { 2 };
+    mapping::from_core(&delivery.message, &annotations[..shown], scratch)
 }
 
 /// `x-priority`, if it is there.

@@ -466,3 +466,101 @@ fn backlog_larger_than_the_output_is_delivered_completely_and_in_order() {
         assert_eq!((got, *tag), (&body(n), u64::from(n) + 1));
     }
 }
+
+#[test]
+fn consumers_that_come_and_go_within_one_read_leave_nothing_behind() {
+    let node = Node::with(AmqpConfig {
+        consumers_max: 1,
+        ..AmqpConfig::default()
+    });
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.publish("q", b"m");
+    let mut bytes = Vec::new();
+    for _ in 0..3_000 {
+        bytes.extend(method_bytes(1, consume("q", "c", |c| c.nowait = true)));
+        bytes.extend(method_bytes(1, cancel("c", true)));
+    }
+    peer.send_bytes(&bytes);
+    peer.expect_silence();
+    assert_eq!(peer.ready(1, "q"), 1);
+    peer.consume("q", "c", true);
+    assert_eq!(delivered(&mut peer).len(), 1);
+}
+
+#[test]
+fn no_consumer_waits_for_the_whole_backlog_of_another() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.declare("r");
+    for queue in ["q", "r"] {
+        for _ in 0..1_500 {
+            peer.publish(queue, b"m");
+        }
+    }
+    peer.send_bytes(
+        &[
+            method_bytes(
+                1,
+                consume("q", "a", |c| (c.nowait, c.no_ack) = (true, true)),
+            ),
+            method_bytes(
+                1,
+                consume("r", "b", |c| (c.nowait, c.no_ack) = (true, true)),
+            ),
+        ]
+        .concat(),
+    );
+    let all = delivered(&mut peer);
+    assert_eq!(all.len(), 3_000);
+    let longest = all.chunk_by(|x, y| x.0 == y.0).map(<[_]>::len).max();
+    assert_eq!(longest, Some(512), "turns of at most so many messages");
+}
+
+#[test]
+fn returned_messages_tell_their_counters_where_the_queue_counts() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("plain");
+    let quorum = queue::Declare {
+        queue: short("counting"),
+        durable: true,
+        arguments: table(&[("x-queue-type", text("quorum"))]),
+        ..queue::Declare::default()
+    };
+    peer.call(1, declare_with(quorum));
+    let counters = |peer: &mut Peer, queue: &str| {
+        peer.send(1, get(queue, false));
+        let headers = peer.expect_content(1).properties.headers().clone();
+        let headers = headers.unwrap_or_default();
+        let of = |name: &str| match headers.inner().get(name) {
+            Some(AMQPValue::LongLongInt(count)) => Some(*count),
+            None => None,
+            other => panic!("a count is a long, not {other:?}"),
+        };
+        (of("x-acquired-count"), of("x-delivery-count"))
+    };
+    for queue in ["plain", "counting"] {
+        peer.publish(queue, b"m");
+    }
+    assert_eq!(counters(&mut peer, "counting"), (None, None));
+    let nack = |delivery_tag| {
+        basic(basic::AMQPMethod::Nack(basic::Nack {
+            delivery_tag,
+            multiple: false,
+            requeue: true,
+        }))
+    };
+    peer.send(1, nack(1));
+    assert_eq!(counters(&mut peer, "counting"), (Some(1), None));
+    let reject = basic::Reject {
+        delivery_tag: 2,
+        requeue: true,
+    };
+    peer.send(1, basic(basic::AMQPMethod::Reject(reject)));
+    assert_eq!(counters(&mut peer, "counting"), (Some(2), Some(1)));
+    assert_eq!(counters(&mut peer, "plain"), (None, None));
+    peer.send(1, nack(4));
+    assert_eq!(counters(&mut peer, "plain"), (None, None));
+}

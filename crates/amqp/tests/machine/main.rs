@@ -12,6 +12,7 @@ mod consume;
 mod content;
 mod declare;
 mod frames;
+mod garbage;
 mod handshake;
 mod harness;
 mod liveness;
