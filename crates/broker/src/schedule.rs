@@ -85,7 +85,7 @@ impl Schedule {
 
 impl Client {
     /// Publishes `message` at `at`, wherever its exchange and routing key lead then, whether or not this connection
-    /// still lives. With `retain`, it is retained as well.
+    /// still lives. With `retain`, it is retained as well; one without a body makes its topic forgotten.
     ///
     /// # Errors
     /// [`Refusal::LimitReached`].
@@ -157,11 +157,11 @@ impl Inner {
             space.topology.route(&request, routes)?;
             Ok::<_, Refusal>(Arc::new(space.resolve(&routes.targets)))
         });
-        if retain
-            && let Err(refusal) =
-                self.retain(&vhost, message.routing_key(), Some(message.clone()), work)
-        {
-            tracing::warn!(%refusal, "scheduled message not retained");
+        if retain {
+            let kept = (!message.body().is_empty()).then(|| message.clone());
+            if let Err(refusal) = self.retain(&vhost, message.routing_key(), kept, work) {
+                tracing::warn!(%refusal, "scheduled message not retained");
+            }
         }
         match route {
             Ok(route) => {

@@ -21,7 +21,8 @@ pub struct MqttConfig {
     /// Longest keep alive in seconds; 0 puts no limit. A client that asks for more, or for none, is told this one
     /// (MQTT 5), and it is enforced.
     pub keep_alive_s_max: u16,
-    /// Unacknowledged QoS 1 and 2 messages on their way to a client. Its own receive maximum may lower it.
+    /// Unacknowledged QoS 1 and 2 messages on their way to a client; at most 4096. Its own receive maximum may lower
+    /// it.
     pub in_flight_max: u16,
     /// QoS 0 messages that wait for a connected client; more are dropped.
     pub qos0_backlog_max: u32,
@@ -80,13 +81,15 @@ impl MqttConfig {
         self.packet_bytes_max_before_login = self
             .packet_bytes_max_before_login
             .clamp(PACKET_BYTES_MAX_LEAST, self.packet_bytes_max);
-        self.in_flight_max = self.in_flight_max.max(1);
+        self.in_flight_max = self.in_flight_max.clamp(1, IN_FLIGHT_MAX_MOST);
         self.receive_max = self.receive_max.max(1);
         self.topic_levels_max = self.topic_levels_max.max(1);
         self
     }
 }
 
+/// The window is searched one by one.
+const IN_FLIGHT_MAX_MOST: u16 = 4096;
 /// Below this no login would fit.
 const PACKET_BYTES_MAX_LEAST: u32 = 1024;
 /// What the protocol can express: a remaining length of 268,435,455 and five bytes in front.
@@ -117,5 +120,10 @@ mod tests {
             ),
             (1, 1, 1)
         );
+        let config = MqttConfig {
+            in_flight_max: u16::MAX,
+            ..MqttConfig::default()
+        };
+        assert_eq!(config.clamped().in_flight_max, 4096);
     }
 }

@@ -230,3 +230,17 @@ fn retained_delayed_will_is_retained() {
     );
     late.publish(&Post::new("w", "").retain());
 }
+
+#[test]
+fn retained_delayed_will_without_payload_forgets_the_topics_message() {
+    let world = World::new();
+    world.v5("p").publish(&Post::new("w", "kept").retain());
+    let hello = Hello::new("a")
+        .expiry(60)
+        .will_of("w", "", QoS::AtLeastOnce, true)
+        .will_with(Property::WillDelayInterval(5));
+    world.connect(&hello).drop_line();
+    assert_eq!(world.v5("s").subscribe("w", 0).len(), 2);
+    world.pass(5_000);
+    assert_eq!(world.v5("s").subscribe("w", 0).len(), 1);
+}
