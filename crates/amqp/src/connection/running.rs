@@ -383,7 +383,9 @@ impl Running {
                 let arguments = raw
                     .get(FRAME_OVERHEAD + 3..raw.len() - 1)
                     .unwrap_or_default();
-                session.on_method(method, arguments, &mut self.shared.context(now, out))
+                session.on_method(method, arguments, &mut self.shared.context(now, out))?;
+                session.settle(&mut self.shared.client, now);
+                Ok(())
             }
         }
     }

@@ -3,6 +3,13 @@
 use amq_protocol::protocol::{AMQPClass, basic, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use ternmq_amqp::AmqpConfig;
+use ternmq_broker::Turn;
+use ternmq_broker::clock::Clock;
+use ternmq_broker::mailbox::Mailbox;
+use ternmq_core::message::NewMessage;
+use ternmq_core::routing::RouteRequest;
+use ternmq_core::routing::key::KeySyntax;
+use ternmq_core::value::Headers;
 
 use crate::harness::*;
 
@@ -563,4 +570,72 @@ fn returned_messages_tell_their_counters_where_the_queue_counts() {
     assert_eq!(counters(&mut peer, "plain"), (None, None));
     peer.send(1, nack(4));
     assert_eq!(counters(&mut peer, "plain"), (None, None));
+}
+
+/// Publishes over the broker as another protocol would: with a topic as key.
+fn publish_topic(node: &Node, topic: &[u8], body: &[u8]) {
+    let loopback = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    let user = node.broker.login("guest", b"guest", loopback).unwrap();
+    let mut client = node.broker.connect(&user, VHOST, Mailbox::new(1)).unwrap();
+    let request = RouteRequest {
+        exchange: b"amq.topic",
+        routing_key: topic,
+        key_syntax: KeySyntax::Slashed,
+        extra_keys: &[],
+        headers: &Headers::new,
+        publisher: None,
+        from_client: true,
+    };
+    let route = client.route(&request).unwrap();
+    let mut new = NewMessage::plain(b"amq.topic", topic, body);
+    new.key_syntax = KeySyntax::Slashed;
+    let mut turn = Turn::new();
+    turn.push(new.build(&mut Vec::new()), route);
+    client.publish(&mut turn, node.clock.now());
+}
+
+#[test]
+fn message_that_amqp_has_no_words_for_dies_and_the_others_are_delivered() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("dead");
+    let arguments = table(&[
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text("dead")),
+    ]);
+    for queue in ["q", "r"] {
+        peer.call(
+            1,
+            declare_with(queue::Declare {
+                queue: short(queue),
+                arguments: arguments.clone(),
+                ..queue::Declare::default()
+            }),
+        );
+        let bind = queue::Bind {
+            queue: short(queue),
+            exchange: short("amq.topic"),
+            routing_key: short("#"),
+            ..queue::Bind::default()
+        };
+        peer.call(1, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
+    }
+    let longest = vec![b'x'; 255];
+    publish_topic(&node, &[&longest[..], b"y"].concat(), b"unspeakable");
+    publish_topic(&node, &longest, b"long");
+    publish_topic(&node, b"a/b", b"short");
+    peer.consume("q", "c", false);
+    let (first, content) = peer.expect_delivery(1);
+    assert_eq!((first.delivery_tag, content.body), (1, b"long".to_vec()));
+    let (second, _) = peer.expect_delivery(1);
+    assert_eq!(
+        (second.delivery_tag, second.routing_key.as_str()),
+        (2, "a.b")
+    );
+    peer.expect_silence();
+    assert_eq!(peer.ready(1, "dead"), 1);
+    let empty = basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {}));
+    assert_eq!(peer.call(1, get("r", false)), empty);
+    assert_eq!(peer.ready(1, "dead"), 2);
+    assert_eq!(peer.ready(1, "r"), 2);
 }

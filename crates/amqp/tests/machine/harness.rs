@@ -21,6 +21,7 @@ pub(crate) const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 pub(crate) type Closed = (u16, String, u16, u16);
 
 pub(crate) struct Node {
+    pub(crate) broker: Broker,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) log: Arc<MemoryLog>,
     acceptor: AmqpAcceptor,
@@ -54,8 +55,9 @@ impl Node {
         let clock_of_broker: Arc<dyn Clock> = clock.clone();
         let log_of_broker: Arc<dyn Log> = log.clone();
         let broker = Broker::new(&broker_config, clock_of_broker, log_of_broker);
-        let acceptor = AmqpAcceptor::new(config, broker).unwrap();
+        let acceptor = AmqpAcceptor::new(config, broker.clone()).unwrap();
         Self {
+            broker,
             clock,
             log,
             acceptor,
