@@ -36,7 +36,7 @@ const QUEUE_NAME_BYTES_MAX: usize = 255;
 /// A session's queue outlives the session by so many milliseconds, so that the session never misses it.
 const EXPIRES_MARGIN_MS: u64 = 5_000;
 
-static NO_ARGUMENTS: Headers = Headers::new();
+pub(super) static NO_ARGUMENTS: Headers = Headers::new();
 
 /// A subscription that was made, for its retained messages.
 struct Granted {
@@ -205,85 +205,6 @@ impl Active<'_> {
         Ok(created)
     }
 
-    /// Becomes a member of a shared subscription's group. Returns the number of the new source.
-    fn join_share(
-        &mut self,
-        group: &str,
-        filter: TopicFilter<'_>,
-        tag: u32,
-    ) -> Result<u16, Refusal> {
-        if self.kept.sources.is_empty() {
-            self.kept.sources.push(Source::default());
-        }
-        let number = self.free_source();
-        let sources_max = u64::from(u16::MAX);
-        let too_many = |_| Refusal::LimitReached {
-            limit: "shared subscriptions",
-            max: sources_max,
-        };
-        let number = u16::try_from(number).map_err(too_many)?;
-        let identity = self.identity;
-        let spec = consumer_spec(&self.live.limits);
-        let client = &mut self.live.client;
-        let (consumer, name) = identity
-            .sessions
-            .join_share(group, filter.filter(), |queue| {
-                client.declare_queue(QueueDecl {
-                    name: queue.into(),
-                    durable: true,
-                    exclusive: None,
-                    auto_delete: false,
-                    arguments: queue_arguments(&identity.node.config),
-                })?;
-                client.bind(&BindingDecl {
-                    source: &identity.node.config.exchange,
-                    destination: Destination::Queue(queue),
-                    key: filter.filter().as_bytes(),
-                    syntax: KeySyntax::Slashed,
-                    arguments: &NO_ARGUMENTS,
-                    options: BindingOptions::default(),
-                })?;
-                client.consume(queue, spec, Token(number.into()))
-            })?;
-        let source = Source {
-            queue: Some(consumer.queue().clone()),
-            name: Some(name),
-            consumer: Some(consumer),
-            share: Some(tag),
-            ..Source::default()
-        };
-        match self.kept.sources.get_mut(usize::from(number)) {
-            Some(place) => *place = source,
-            None => self.kept.sources.push(source),
-        }
-        Ok(number)
-    }
-
-    /// A source that nothing refers to any more, or one behind the last.
-    fn free_source(&self) -> usize {
-        let sources = &self.kept.sources;
-        let is_free = |number: usize| {
-            let source = &sources[number];
-            let leased = |outgoing: &Outgoing| {
-                outgoing
-                    .lease
-                    .is_some_and(|lease| usize::from(lease.source) == number)
-            };
-            source.share.is_none()
-                && source.done.is_empty()
-                && !self
-                    .kept
-                    .window
-                    .iter()
-                    .filter_map(|entry| entry.outgoing.as_ref())
-                    .any(leased)
-                && !self.kept.pending.iter().any(leased)
-        };
-        (1..sources.len())
-            .find(|number| is_free(*number))
-            .unwrap_or(sources.len())
-    }
-
     /// Lets retained messages wait to be sent, as the subscription's options say (MQTT-3.3.1-9 to -11).
     fn send_retained(
         &mut self,
@@ -370,22 +291,6 @@ impl Active<'_> {
             .unbind(&own_binding(self.identity, &queue, filter.filter()))?;
         Ok(())
     }
-
-    /// Stops consuming a group's queue. What the client has of it stays leased to it.
-    fn leave_share(&mut self, number: u16, text: &str) {
-        let Some(source) = self.kept.sources.get_mut(usize::from(number)) else {
-            return;
-        };
-        source.share = None;
-        source.ready = false;
-        let client = &mut self.live.client;
-        if let Some(consumer) = source.consumer.take() {
-            client.cancel(consumer);
-        }
-        self.identity
-            .sessions
-            .leave_share(text, |queue| super::attach::delete_share(client, queue));
-    }
 }
 
 /// A plain subscription's binding, without its options.
@@ -405,7 +310,7 @@ pub(super) fn own_binding<'a>(
 }
 
 /// What all queues of sessions have: QoS 0 messages are kept for connected clients only, and not too many of them.
-fn queue_arguments(config: &MqttConfig) -> Headers {
+pub(super) fn queue_arguments(config: &MqttConfig) -> Headers {
     let mut arguments = Headers::new();
     arguments.push(AT_MOST_ONCE_MAX, Value::I64(config.qos0_backlog_max.into()));
     if let Some(exchange) = &config.dead_letter_exchange {

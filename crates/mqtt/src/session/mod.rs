@@ -16,8 +16,10 @@ mod deliver;
 mod encode;
 mod publish;
 mod settle;
+mod share;
 mod source;
 mod subscriptions;
+mod topic_alias;
 pub(crate) mod will;
 pub(crate) mod window;
 

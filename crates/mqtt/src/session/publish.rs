@@ -12,6 +12,7 @@ use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::value::{Headers, Value};
 
+use super::topic_alias::{define_alias, resolve_topic};
 use super::{Active, Live};
 use crate::codec;
 use crate::error::{Fault, acknowledge_reason};
@@ -70,7 +71,7 @@ impl Active<'_> {
         now: Timestamp,
     ) -> Result<(), Fault> {
         let config = &self.identity.node.config;
-        define_alias(self.live, publish, config.topic_alias_max)?;
+        define_alias(&mut self.live.aliases_in, publish, config.topic_alias_max)?;
         if let Some(packet_id) = publish.packet_id {
             if self.is_repeated(publish, packet_id) {
                 return Ok(());
@@ -352,50 +353,6 @@ fn refused(refusal: Refusal, disconnect_on_unauthorized: bool) -> Result<Taken, 
         }
         refusal => Err(refusal.into()),
     }
-}
-
-/// The topic, or what its alias stands for.
-fn resolve_topic<'a>(
-    publish: &Publish<'a>,
-    aliases: &'a [Option<Box<str>>],
-    levels_max: u16,
-) -> Result<&'a str, Fault> {
-    let topic = match publish.topic_alias {
-        Some(alias) if publish.topic.is_empty() => aliases
-            .get(usize::from(alias.get()) - 1)
-            .and_then(Option::as_deref)
-            .ok_or(Fault::TopicAliasUnknown(alias.get()))?,
-        _ => publish.topic,
-    };
-    if has_more_levels(topic, levels_max) {
-        return Err(Fault::TopicLevels(levels_max));
-    }
-    Ok(topic)
-}
-
-/// Sets the alias that comes with a topic (§3.3.2.3.4).
-fn define_alias(live: &mut Live, publish: &Publish<'_>, alias_max: u16) -> Result<(), Fault> {
-    let Some(alias) = publish.topic_alias else {
-        return Ok(());
-    };
-    if alias.get() > alias_max {
-        return Err(Fault::TopicAliasAboveMaximum(alias.get()));
-    }
-    if publish.topic.is_empty() {
-        return Ok(());
-    }
-    let at = usize::from(alias.get()) - 1;
-    if live.aliases_in.len() <= at {
-        live.aliases_in.resize(at + 1, None);
-    }
-    live.aliases_in[at] = Some(publish.topic.into());
-    Ok(())
-}
-
-fn has_more_levels(topic: &str, levels_max: u16) -> bool {
-    let levels_max = usize::from(levels_max);
-    // Fewer bytes than separators needed: nothing to count.
-    topic.len() >= levels_max && topic.bytes().filter(|byte| *byte == b'/').count() >= levels_max
 }
 
 pub(super) fn headers(properties: Properties<'_>) -> Headers {

@@ -1,0 +1,112 @@
+//! Membership in groups of shared subscriptions (§4.8.2).
+//!
+//! A group is a queue bound once; its members are competing consumers of it, and so may be any other client.
+
+use ternmq_broker::mailbox::Token;
+use ternmq_core::error::Refusal;
+use ternmq_core::routing::key::KeySyntax;
+use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
+
+use super::Active;
+use super::attach::delete_share;
+use super::declare::{NO_ARGUMENTS, consumer_spec, queue_arguments};
+use super::source::Source;
+use super::window::Outgoing;
+use crate::topic::TopicFilter;
+
+impl Active<'_> {
+    /// Becomes a member of a shared subscription's group. Returns the number of the new source.
+    pub(super) fn join_share(
+        &mut self,
+        group: &str,
+        filter: TopicFilter<'_>,
+        tag: u32,
+    ) -> Result<u16, Refusal> {
+        if self.kept.sources.is_empty() {
+            self.kept.sources.push(Source::default());
+        }
+        let number = self.free_source();
+        let sources_max = u64::from(u16::MAX);
+        let too_many = |_| Refusal::LimitReached {
+            limit: "shared subscriptions",
+            max: sources_max,
+        };
+        let number = u16::try_from(number).map_err(too_many)?;
+        let identity = self.identity;
+        let spec = consumer_spec(&self.live.limits);
+        let client = &mut self.live.client;
+        let (consumer, name) = identity
+            .sessions
+            .join_share(group, filter.filter(), |queue| {
+                client.declare_queue(QueueDecl {
+                    name: queue.into(),
+                    durable: true,
+                    exclusive: None,
+                    auto_delete: false,
+                    arguments: queue_arguments(&identity.node.config),
+                })?;
+                client.bind(&BindingDecl {
+                    source: &identity.node.config.exchange,
+                    destination: Destination::Queue(queue),
+                    key: filter.filter().as_bytes(),
+                    syntax: KeySyntax::Slashed,
+                    arguments: &NO_ARGUMENTS,
+                    options: BindingOptions::default(),
+                })?;
+                client.consume(queue, spec, Token(number.into()))
+            })?;
+        let source = Source {
+            queue: Some(consumer.queue().clone()),
+            name: Some(name),
+            consumer: Some(consumer),
+            share: Some(tag),
+            ..Source::default()
+        };
+        match self.kept.sources.get_mut(usize::from(number)) {
+            Some(place) => *place = source,
+            None => self.kept.sources.push(source),
+        }
+        Ok(number)
+    }
+
+    /// A source that nothing refers to any more, or one behind the last.
+    fn free_source(&self) -> usize {
+        let sources = &self.kept.sources;
+        let is_free = |number: usize| {
+            let source = &sources[number];
+            let leased = |outgoing: &Outgoing| {
+                outgoing
+                    .lease
+                    .is_some_and(|lease| usize::from(lease.source) == number)
+            };
+            source.share.is_none()
+                && source.done.is_empty()
+                && !self
+                    .kept
+                    .window
+                    .iter()
+                    .filter_map(|entry| entry.outgoing.as_ref())
+                    .any(leased)
+                && !self.kept.pending.iter().any(leased)
+        };
+        (1..sources.len())
+            .find(|number| is_free(*number))
+            .unwrap_or(sources.len())
+    }
+
+    /// Stops consuming a group's queue. What the client has of it stays leased to it.
+    pub(super) fn leave_share(&mut self, number: u16, text: &str) {
+        let Some(source) = self.kept.sources.get_mut(usize::from(number)) else {
+            return;
+        };
+        source.share = None;
+        source.ready = false;
+        let client = &mut self.live.client;
+        if let Some(consumer) = source.consumer.take() {
+            client.cancel(consumer);
+        }
+        self.identity
+            .sessions
+            .leave_share(text, |queue| delete_share(client, queue));
+    }
+}
