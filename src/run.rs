@@ -16,13 +16,19 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::{logging, protocols, ready_file, system};
 
+/// Publishers pause when messages hold this share of the machine's memory, unless the configuration says otherwise.
+const MEMORY_HIGH_PERCENT: u64 = 40;
+
 /// How long tasks that are still there at the end may hold up the exit.
 const RUNTIME_STOP: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     system::raise_open_files_limit();
-    let config = Config::load(cli)?;
+    let mut config = Config::load(cli)?;
+    let share = |bytes: u64| bytes / 100 * MEMORY_HIGH_PERCENT;
+    let memory_high = config.broker.memory_high_bytes;
+    config.broker.memory_high_bytes = memory_high.or_else(|| system::memory_bytes().map(share));
     logging::init(&config.log)?;
     let runtime = runtime().context("cannot start the runtime")?;
     let ended = runtime.block_on(serve(config));
@@ -57,7 +63,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(data_dir) = &config.data_dir {
         warn!(data_dir = %data_dir.display(), "this version writes no data: the data directory is not used");
     }
-    info!("data is kept in memory only: it is gone when the process ends");
+    info!(
+        memory_high_bytes = config.broker.memory_high_bytes,
+        "data is kept in memory only: it is gone when the process ends"
+    );
     for (protocol, addr) in &listening {
         info!(protocol, %addr, "listening");
     }

@@ -13,3 +13,35 @@ pub(crate) fn raise_open_files_limit() {
         let _ = setrlimit(Resource::Nofile, limit);
     }
 }
+
+/// Memory this process may use in bytes: the machine's, or its control group's if that allows less. None where the
+/// system does not say.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total_memory(&text));
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    [machine, group].into_iter().flatten().min()
+}
+
+/// `MemTotal` of `/proc/meminfo`, which counts in KiB.
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn total_memory_is_read_from_its_line() {
+        let text = "MemFree:  5 kB\nMemTotal:       24593132 kB\n";
+        assert_eq!(total_memory(text), Some(24_593_132 * 1024));
+        assert_eq!(total_memory("MemTotal: lots"), None);
+        assert_eq!(total_memory(""), None);
+    }
+}

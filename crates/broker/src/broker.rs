@@ -15,7 +15,7 @@ use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, MEMORY_HIGH_BYTES};
 use crate::mailbox::{CloseReason, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -113,7 +113,7 @@ impl Broker {
             timers: Timers::default(),
             schedule: Schedule::new(config.scheduled_max),
             commits,
-            pressure: Pressure::new(config.memory_high_bytes),
+            pressure: Pressure::new(config.memory_high_bytes.unwrap_or(MEMORY_HIGH_BYTES)),
             metrics: Metrics::default(),
         }))
     }

@@ -1,5 +1,8 @@
 //! What the operator can set.
 
+/// See [`BrokerConfig::memory_high_bytes`].
+pub(crate) const MEMORY_HIGH_BYTES: u64 = 1 << 30;
+
 /// Settings of the broker, apart from those of its protocols.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,8 +20,9 @@ pub struct BrokerConfig {
     pub exchanges_max: usize,
     /// Bindings of a vhost. Default: 10,000,000.
     pub bindings_max: usize,
-    /// Publishers pause while messages hold more memory than this, in bytes. Default: 2 GiB.
-    pub memory_high_bytes: u64,
+    /// Publishers pause while messages hold more memory than this, in bytes. Absent: 1 GiB, or what the
+    /// binary makes of the machine's memory.
+    pub memory_high_bytes: Option<u64>,
     /// Retained messages per vhost. Default: 1,000,000.
     pub retained_messages_max: usize,
     /// Bytes of retained messages per vhost. Default: 256 MiB.
@@ -36,7 +40,7 @@ impl Default for BrokerConfig {
             queues_max: 1_000_000,
             exchanges_max: 1_000_000,
             bindings_max: 10_000_000,
-            memory_high_bytes: 2 << 30,
+            memory_high_bytes: None,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 256 << 20,
             scheduled_max: 1_000_000,

@@ -490,7 +490,7 @@ fn limits_of_the_topology_refuse_one_more_and_nothing_else() {
 #[test]
 fn memory_pressure_pauses_and_releases_publishers() {
     let config = BrokerConfig {
-        memory_high_bytes: 100_000,
+        memory_high_bytes: Some(100_000),
         ..BrokerConfig::default()
     };
     let node = Node::with(&config, MemoryLog::new());

@@ -84,7 +84,7 @@ fn pingreq_is_answered() {
 #[test]
 fn memory_pressure_stops_reading_from_publishers_only_and_their_silence_is_forgiven() {
     let broker = BrokerConfig {
-        memory_high_bytes: 10_000,
+        memory_high_bytes: Some(10_000),
         ..BrokerConfig::default()
     };
     let world = World::on(
