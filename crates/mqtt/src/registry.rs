@@ -6,7 +6,15 @@
 //! notice left in its mailbox. So there is no moment at which two connections act for one session, and nobody waits for
 //! anybody's task.
 //!
-//! Order of locks: cell, then the maps here or anything of the broker. Nothing here is locked while a cell is waited for.
+//! # Locks
+//! | lock | around | held for |
+//! |---|---|---|
+//! | `SessionCell::session` | one session | one read, one drain of notices, or a take-over |
+//! | shards of `VhostSessions::cells`, `Registry::vhosts` | registries | one look-up or change |
+//! | `VhostSessions::shares` | groups of shared subscriptions | one joining or leaving, with its declarations |
+//! | `VhostSessions::expiries` | when sessions end | one change |
+//!
+//! Order: cell, then the maps here, then anything of the broker. Nothing is locked while a cell is waited for.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
