@@ -5,7 +5,8 @@
 //!   ▲                        └──── channel.close to the client ──► Closing ──┤
 //!   └────────────── channel.close-ok, or the client's own channel.close ─────┘
 //! ```
-//! What arrives for a closing channel is ignored (§1.5.2.5).
+//! What arrives for a closing channel is ignored (§1.5.2.5), and so is a close-ok for a free one: both sides may close
+//! at once.
 
 use crate::error::{Fault, Reply, not_a_method, not_allowed};
 use crate::session::Session;
@@ -69,10 +70,6 @@ impl Channels {
             Some(Slot::Open(session)) => Some(session),
             _ => None,
         }
-    }
-
-    pub(super) fn is_closing(&self, channel: u16) -> bool {
-        matches!(self.slots.get(usize::from(channel)), Some(Slot::Closing))
     }
 
     pub(super) fn is_free(&self, channel: u16) -> bool {

@@ -370,8 +370,9 @@ impl Running {
                 Ok(())
             }
             AMQPClass::Channel(channel::AMQPMethod::CloseOk(_))
-                if self.channels.is_closing(channel) =>
+                if self.channels.open_session(channel).is_none() =>
             {
+                // Free already if both sides closed it at once: each answers the other's close.
                 self.channels.free(channel);
                 Ok(())
             }

@@ -39,7 +39,6 @@ fn any_method_on_a_channel_that_is_not_open_is_a_channel_error_on_the_connection
         publish_method("", "q", false),
         ack(1, false),
         close(),
-        close_ok(),
     ] {
         let node = Node::new();
         let mut peer = node.channel();
@@ -50,6 +49,29 @@ fn any_method_on_a_channel_that_is_not_open_is_a_channel_error_on_the_connection
             (504, "CHANNEL_ERROR - expected 'channel.open'")
         );
     }
+}
+
+#[test]
+fn channel_closed_by_both_sides_at_once_is_free_again() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.send(1, ack(99, false));
+    peer.send(1, close());
+    assert_eq!(peer.expect_channel_close(1).0, 406);
+    assert_eq!(peer.expect(1), close_ok());
+    // The answer to the broker's close comes after the channel is free.
+    peer.send(1, close_ok());
+    peer.open_channel(1);
+    peer.declare("q");
+}
+
+#[test]
+fn close_ok_for_a_channel_that_is_not_open_is_ignored() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.send(2, close_ok());
+    peer.open_channel(2);
+    peer.declare("q");
 }
 
 #[test]
