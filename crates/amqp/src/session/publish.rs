@@ -228,7 +228,7 @@ impl Session {
         let number = self.confirming.as_mut().map_or(0, Confirming::next_number);
         if route.is_empty() {
             if publish.mandatory {
-                put_return(self.id, publish, properties, &body, cx);
+                put_return(self.id, publish, &incoming.native, &body, cx);
             }
             cx.publishes.note(self.id, number, false);
             return Ok(());
@@ -364,7 +364,7 @@ fn message(
     new.build(cx.client.scratch())
 }
 
-/// Sends a mandatory message back, as it came.
+/// Sends a mandatory message back, as it came but for its blind copies.
 fn put_return(
     channel: u16,
     publish: &Publish<'_>,

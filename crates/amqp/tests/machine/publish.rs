@@ -253,6 +253,22 @@ fn mandatory_message_that_reaches_no_queue_is_returned_before_its_confirm() {
 }
 
 #[test]
+fn returned_message_tells_its_copies_and_hides_the_blind_ones() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    let keys = |key: &str| AMQPValue::FieldArray(vec![text(key)].into());
+    let headers = table(&[("CC", keys("cc")), ("BCC", keys("bcc"))]);
+    let properties = basic::AMQPProperties::default().with_headers(headers);
+    let mut bytes = method_bytes(1, publish_method("", "nope", true));
+    bytes.extend(content_bytes(1, properties, b"body"));
+    peer.send_bytes(&bytes);
+    let content = peer.expect_content(1);
+    let shown = table(&[("CC", keys("cc"))]);
+    assert_eq!(content.properties.headers(), &Some(shown));
+    assert_eq!(content.body, b"body");
+}
+
+#[test]
 fn message_without_mandatory_that_reaches_no_queue_is_dropped_and_confirmed() {
     let node = Node::new();
     let mut peer = node.channel();
