@@ -23,7 +23,7 @@ use crate::work::Work;
 pub struct QueueInfo {
     /// Its name, made by the broker if none was given.
     pub name: Box<str>,
-    /// Ready messages.
+    /// Ready messages; those on their way to a consumer are not.
     pub messages: u64,
     /// Consumers.
     pub consumers: u64,
@@ -118,11 +118,11 @@ impl Client {
                     name: name.into(),
                 });
             }
-            if only.empty && counts.visible() > 0 {
+            if only.empty && counts.ready > 0 {
                 return Err(Refusal::NotEmpty(name.into()));
             }
             close(queue, effects);
-            Ok(counts.visible())
+            Ok(counts.ready)
         })?;
         self.broker.collect(&cell, &mut self.work);
         self.exclusive.retain(|id| *id != cell.id);
@@ -285,7 +285,7 @@ fn info(cell: &QueueCell, created: bool) -> QueueInfo {
     let counts = cell.counts();
     QueueInfo {
         name: cell.name.clone(),
-        messages: counts.visible(),
+        messages: counts.ready,
         consumers: counts.consumers,
         created,
     }

@@ -645,3 +645,29 @@ fn nowait_has_no_answer_and_takes_effect_and_errors_still_close() {
     peer.send(1, declare_with(wrong));
     assert_eq!(peer.expect_channel_close(1).0, 403);
 }
+
+#[test]
+fn message_on_its_way_to_a_consumer_is_not_counted_as_ready() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.open_channel(2);
+    peer.declare("q");
+    peer.consume("q", "t", true);
+    let mut bytes = publish_bytes(2, "", "q", b"m");
+    bytes.extend(method_bytes(2, passive_queue("q")));
+    bytes.extend(method_bytes(
+        2,
+        AMQPClass::Queue(queue::AMQPMethod::Delete(queue::Delete {
+            queue: short("q"),
+            if_empty: true,
+            ..queue::Delete::default()
+        })),
+    ));
+    peer.send_bytes(&bytes);
+    let AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)) = peer.expect(2) else {
+        panic!("queue.declare-ok was expected");
+    };
+    assert_eq!((ok.message_count, ok.consumer_count), (0, 1));
+    let deleted = queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count: 0 });
+    assert_eq!(peer.expect(2), AMQPClass::Queue(deleted));
+}

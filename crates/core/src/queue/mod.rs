@@ -64,7 +64,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What tools and `declare-ok` call ready: all that no client has yet.
+    /// All that no client has yet. Clients are told `ready` alone: who is assigned a message has it in all but wire.
     pub const fn visible(&self) -> u64 {
         self.ready + self.assigned
     }
