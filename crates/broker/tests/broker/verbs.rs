@@ -1,18 +1,14 @@
 //! The four verbs over an in-memory log, without sockets: what adapters rely on.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use ternmq_broker::clock::ManualClock;
-use ternmq_broker::mailbox::{Mailbox, Notice, Token};
-use ternmq_broker::{Broker, BrokerConfig, Client, Consumer, DeleteIf, LoginRefusal, Turn};
+use ternmq_broker::mailbox::{Notice, Token};
+use ternmq_broker::{BrokerConfig, Client, DeleteIf, LoginRefusal, Turn};
 use ternmq_core::error::Refusal;
-use ternmq_core::id::{Lsn, Timestamp};
-use ternmq_core::message::{DeathReason, Message, NewMessage};
-use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, Outcome};
-use ternmq_core::routing::RouteRequest;
+use ternmq_core::id::Lsn;
+use ternmq_core::message::{DeathReason, NewMessage};
+use ternmq_core::queue::Outcome;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{
     BindingDecl, BindingOptions, Destination, ExchangeDecl, ExchangeKind, QueueDecl,
@@ -20,131 +16,10 @@ use ternmq_core::topology::{
 use ternmq_core::value::{Headers, Value};
 use ternmq_journal::{Log, MemoryLog};
 
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const START: Timestamp = Timestamp(1_000_000);
-
-struct Node {
-    broker: Broker,
-    clock: Arc<ManualClock>,
-    log: Arc<MemoryLog>,
-}
-
-impl Node {
-    fn new(log: MemoryLog) -> Self {
-        Self::with(&BrokerConfig::default(), log)
-    }
-
-    fn with(config: &BrokerConfig, log: MemoryLog) -> Self {
-        let (clock, log) = (Arc::new(ManualClock::new(START)), Arc::new(log));
-        let broker = Broker::new(config, clock.clone(), log.clone());
-        Self { broker, clock, log }
-    }
-
-    fn client(&self) -> Client {
-        let user = self.broker.login("guest", b"guest", LOOPBACK).unwrap();
-        self.broker.connect(&user, "/", Mailbox::new(1000)).unwrap()
-    }
-}
-
-fn queue(name: &str, arguments: &[(&str, Value)]) -> QueueDecl {
-    QueueDecl {
-        name: name.into(),
-        durable: true,
-        exclusive: None,
-        auto_delete: false,
-        arguments: arguments
-            .iter()
-            .map(|(n, v)| ((*n).into(), v.clone()))
-            .collect(),
-    }
-}
-
-fn request<'a>(
-    exchange: &'a str,
-    key: &'a str,
-    headers: &'a dyn Fn() -> Headers,
-) -> RouteRequest<'a> {
-    RouteRequest {
-        exchange: exchange.as_bytes(),
-        routing_key: key.as_bytes(),
-        key_syntax: KeySyntax::Dotted,
-        extra_keys: &[],
-        headers,
-        publisher: None,
-        from_client: true,
-    }
-}
-
-fn message(exchange: &str, key: &str, body: &str, durable: bool, now: Timestamp) -> Message {
-    let mut new = NewMessage::plain(exchange.as_bytes(), key.as_bytes(), body.as_bytes());
-    new.durable = durable;
-    new.received_at = now;
-    new.build(&mut Vec::new())
-}
-
-fn publish(
-    client: &mut Client,
-    now: Timestamp,
-    exchange: &str,
-    key: &str,
-    bodies: &[&str],
-) -> (Lsn, Vec<usize>) {
-    let mut turn = Turn::new();
-    for body in bodies {
-        let route = client
-            .route(&request(exchange, key, &Headers::new))
-            .unwrap();
-        turn.push(message(exchange, key, body, true, now), route);
-    }
-    let published = client.publish(&mut turn, now);
-    let result = (published.lsn, published.rejected.to_vec());
-    assert!(turn.is_empty());
-    result
-}
-
-fn consume(client: &mut Client, queue: &str, token: u64) -> Consumer {
-    let spec = ConsumerSpec {
-        mode: AckMode::Manual,
-        credit: Credit::Unlimited,
-        priority: 0,
-        exclusive: false,
-    };
-    client.consume(queue, spec, Token(token)).unwrap()
-}
-
-fn notices(client: &Client) -> Vec<Notice> {
-    let mut out = Vec::new();
-    client.mailbox().drain(&mut out);
-    out
-}
-
-fn drain(client: &mut Client, consumer: &Consumer, now: Timestamp) -> Vec<Delivery> {
-    let mut out = Vec::new();
-    client.drain(
-        consumer,
-        Budget {
-            messages: 1000,
-            bytes: 1 << 20,
-        },
-        &mut out,
-        now,
-    );
-    out
-}
-
-fn bodies(deliveries: &[Delivery]) -> Vec<&str> {
-    deliveries
-        .iter()
-        .map(|d| std::str::from_utf8(d.message.body()).unwrap())
-        .collect()
-}
-
-fn get(client: &mut Client, queue: &str) -> Option<Message> {
-    client
-        .get(queue, true)
-        .unwrap()
-        .map(|got| got.delivery.message)
-}
+use crate::node::{
+    Forms, LOOPBACK, Node, START, bind, bodies, consume, drain, get, message, notices, publish,
+    queue, request, with_dead_letters,
+};
 
 #[test]
 fn published_turn_reaches_the_consumer_with_one_notice_in_order() {
@@ -215,19 +90,6 @@ fn fan_out_shares_one_record_and_full_queue_refuses_alone() {
     assert_eq!(node.log.records().len() - before, 4);
 }
 
-fn bind(client: &mut Client, exchange: &str, queue: &str, key: &str) {
-    let arguments = Headers::new();
-    let binding = BindingDecl {
-        source: exchange,
-        destination: Destination::Queue(queue),
-        key: key.as_bytes(),
-        syntax: KeySyntax::Dotted,
-        arguments: &arguments,
-        options: BindingOptions::default(),
-    };
-    client.bind(&binding).unwrap();
-}
-
 #[test]
 fn route_is_cached_until_the_topology_changes() {
     let node = Node::new(MemoryLog::new());
@@ -260,16 +122,6 @@ fn route_is_cached_until_the_topology_changes() {
     );
     let missing = client.route(&request("nope", "k", &Headers::new)).err();
     assert!(matches!(missing, Some(Refusal::NotFound { .. })));
-}
-
-fn with_dead_letters(client: &mut Client, arguments: &[(&str, Value)]) {
-    client.declare_queue(queue("dead", &[])).unwrap();
-    let mut all = vec![
-        ("x-dead-letter-exchange", Value::text("")),
-        ("x-dead-letter-routing-key", Value::text("dead")),
-    ];
-    all.extend_from_slice(arguments);
-    client.declare_queue(queue("q", &all)).unwrap();
 }
 
 #[test]
@@ -525,17 +377,6 @@ fn guest_logs_in_from_loopback_only() {
         node.broker.login("nobody", b"", LOOPBACK).err(),
         Some(LoginRefusal::BadCredentials)
     );
-}
-
-struct Forms;
-
-impl ternmq_core::record::Formats for Forms {
-    fn format(
-        &self,
-        id: ternmq_core::message::FormatId,
-    ) -> Option<&'static dyn ternmq_core::message::PropertyFormat> {
-        (id == ternmq_core::message::FormatId(0)).then_some(&ternmq_core::message::NoProperties)
-    }
 }
 
 /// Declarations, publishes, acks, returns, dead letters and retained messages, then the same from the journal alone.
