@@ -1,5 +1,6 @@
 //! CONNECT (§3.1) and CONNACK (§3.2).
 
+use crate::codec::header::Header;
 use crate::codec::{Context, DecodeError, Reader, Sender, Violation};
 use crate::frame::{ConnAck, Connect, PacketType, ProtocolVersion, QoS, Will};
 use crate::properties::{Place, Properties, Property};
@@ -30,10 +31,11 @@ impl Flags {
         self.0 & 0x80 != 0
     }
 
-    /// MQTT-3.1.2-3, -11, -12, -13; MQTT-3.1.2-22 of 3.1.1: no password without a user name.
+    /// MQTT-3.1.2-3, -11, -12, -13; MQTT-3.1.2-22 of 3.1.1: no password without a user name. MQTT 3.1 does not care
+    /// about the reserved flag.
     fn check(self, version: ProtocolVersion) -> Result<QoS, Violation> {
         let bad = Violation::ConnectFlags(self.0);
-        let reserved = self.0 & 0x01 != 0;
+        let reserved = self.0 & 0x01 != 0 && version != ProtocolVersion::V31;
         let will_bits_alone = !self.will() && self.0 & 0x38 != 0;
         let password_alone = self.password() && !self.user_name() && !version.is_v5();
         if reserved || will_bits_alone || password_alone {
@@ -43,14 +45,14 @@ impl Flags {
     }
 }
 
-/// Decodes the body of a CONNECT; `minimal_length` tells whether its remaining length was in the shortest form.
-pub(super) fn decode(body: &[u8], minimal_length: bool) -> Result<Connect<'_>, DecodeError> {
+/// Decodes the body of a CONNECT, and judges what of its fixed header depends on the version it names.
+pub(super) fn decode<'a>(header: &Header, body: &'a [u8]) -> Result<Connect<'a>, DecodeError> {
     let mut reader = Reader::new(body);
     let version = decode_version(&mut reader).map_err(|violation| DecodeError {
         violation,
         version: None,
     })?;
-    decode_rest(&mut reader, version, minimal_length).map_err(|violation| DecodeError {
+    decode_rest(&mut reader, version, header).map_err(|violation| DecodeError {
         violation,
         version: Some(version),
     })
@@ -79,9 +81,15 @@ fn decode_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, Violation>
 fn decode_rest<'a>(
     reader: &mut Reader<'a>,
     version: ProtocolVersion,
-    minimal_length: bool,
+    header: &Header,
 ) -> Result<Connect<'a>, Violation> {
-    if version.is_v5() && !minimal_length {
+    if header.flags != 0 && version != ProtocolVersion::V31 {
+        return Err(Violation::HeaderFlags {
+            packet: header.packet,
+            flags: header.flags,
+        });
+    }
+    if version.is_v5() && !header.minimal {
         return Err(Violation::VariableByteInteger);
     }
     let flags = Flags(reader.byte()?);

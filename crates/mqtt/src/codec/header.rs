@@ -121,12 +121,13 @@ fn packet_type(
     }
 }
 
-/// §2.1.3. MQTT 3.1 (§2.1 there) also sends PUBREL, SUBSCRIBE and UNSUBSCRIBE again with DUP set.
+/// §2.1.3. MQTT 3.1 (§2.1 there) also sends PUBREL, SUBSCRIBE and UNSUBSCRIBE again with DUP set, and says of the
+/// flags of a CONNECT that they are not used: they are judged once its version is known.
 #[inline]
 fn flags_allowed(packet: PacketType, flags: u8, version: Option<ProtocolVersion>) -> bool {
     match packet {
         // Judged with the rest of it.
-        PacketType::Publish => true,
+        PacketType::Publish | PacketType::Connect => true,
         PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => {
             flags == 0b0010 || (flags == 0b1010 && version == Some(ProtocolVersion::V31))
         }

@@ -125,7 +125,7 @@ pub fn decode(
         return Ok(Decoded::Incomplete);
     };
     let packet = if header.packet == PacketType::Connect {
-        connect::decode(body, header.minimal).map(Packet::Connect)?
+        connect::decode(&header, body).map(Packet::Connect)?
     } else {
         let version = version.unwrap_or(ProtocolVersion::V5);
         decode_body(header.packet, body, version, limits.sender).map_err(fail)?

@@ -115,25 +115,32 @@ fn unknown_protocol_level_is_refused() {
 }
 
 #[test]
-fn header_flags_of_connect_must_be_zero() {
+fn header_flags_of_connect_must_be_zero_from_mqtt_3_1_1_on() {
     for flags in 1..16 {
-        let mut input = v5(2, ID);
+        for mut input in [v311(2, ID), v5(2, ID)] {
+            input[0] |= flags;
+            refuse(
+                &input,
+                Violation::HeaderFlags {
+                    packet: PacketType::Connect,
+                    flags,
+                },
+            );
+        }
+        let mut input = v31(2, ID);
         input[0] |= flags;
-        refuse(
-            &input,
-            Violation::HeaderFlags {
-                packet: PacketType::Connect,
-                flags,
-            },
-        );
+        assert_eq!(accept(&input).client_id, "c");
     }
 }
 
 #[test]
-fn reserved_connect_flag_is_refused() {
-    for input in [v31(3, ID), v311(3, ID), v5(3, ID)] {
+fn reserved_connect_flag_is_refused_from_mqtt_3_1_1_on() {
+    for input in [v311(3, ID), v5(3, ID)] {
         refuse(&input, Violation::ConnectFlags(3));
     }
+    // MQTT 3.1 §3.1 does not use the bit.
+    assert!(accept(&v31(3, ID)).clean_start);
+    assert!(!accept(&v31(1, ID)).clean_start);
 }
 
 #[test]
