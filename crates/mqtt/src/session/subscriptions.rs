@@ -1,5 +1,9 @@
 //! A session's subscriptions (§4.1): filters with options, found by filter or by the tag their binding carries.
 
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+
 use ternmq_core::tags::Tags;
 
 use crate::frame::{QoS, SubscribeOptions};
@@ -11,12 +15,19 @@ pub(crate) struct Subscription {
     /// for one of a later subscription.
     pub(crate) tag: u32,
     /// As the client wrote it, `$share/` included.
-    pub(crate) filter: Box<str>,
+    pub(crate) filter: Arc<str>,
     pub(crate) options: SubscribeOptions,
     /// Subscription identifier of MQTT 5.
     pub(crate) id: Option<u32>,
     /// Number of the session's source, if it is shared.
     pub(crate) source: Option<u16>,
+}
+
+impl Subscription {
+    /// Whether it was removed.
+    fn is_gap(&self) -> bool {
+        self.filter.is_empty()
+    }
 }
 
 /// What the matched subscriptions say about a delivery.
@@ -29,34 +40,55 @@ pub(crate) struct Grant {
 }
 
 /// All subscriptions of a session.
+///
+/// They lie in the order of their tags. One that is removed leaves a gap, so that others keep their places; gaps are
+/// closed once they are as many as what stands. Beyond [`SCAN_MAX`] an index finds filters.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    /// In the order of their tags.
+    /// A removed one has an empty filter, which no subscription has.
     list: Vec<Subscription>,
+    gaps: usize,
     next_tag: u32,
+    /// Tags by filter; empty while there are few.
+    index: HashMap<Arc<str>, u32>,
 }
+
+/// Up to this many subscriptions are searched one by one.
+const SCAN_MAX: usize = 16;
 
 impl Subscriptions {
     pub(crate) fn len(&self) -> usize {
-        self.list.len()
+        self.list.len() - self.gaps
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Subscription> {
-        self.list.iter()
+        self.list
+            .iter()
+            .filter(|subscription| !subscription.is_gap())
     }
 
     /// The subscription with that filter, compared character by character (MQTT-3.10.4-1).
     pub(crate) fn find_mut(&mut self, filter: &str) -> Option<&mut Subscription> {
-        self.list
-            .iter_mut()
-            .find(|subscription| &*subscription.filter == filter)
+        let at = self.place_of(filter)?;
+        self.list.get_mut(at)
     }
 
     /// Whether there is one with that filter.
     pub(crate) fn contains(&self, filter: &str) -> bool {
-        self.list
-            .iter()
-            .any(|subscription| &*subscription.filter == filter)
+        self.place_of(filter).is_some()
+    }
+
+    fn place_of(&self, filter: &str) -> Option<usize> {
+        if filter.is_empty() {
+            return None;
+        }
+        if self.index.is_empty() {
+            return self
+                .list
+                .iter()
+                .position(|subscription| &*subscription.filter == filter);
+        }
+        self.place_by_tag(*self.index.get(filter)?)
     }
 
     /// The tag for a new subscription.
@@ -66,40 +98,68 @@ impl Subscriptions {
         tag
     }
 
-    /// Adds one whose tag came from [`Subscriptions::new_tag`].
+    /// Adds one whose tag came from [`Subscriptions::new_tag`], and whose filter is new.
     pub(crate) fn push(&mut self, subscription: Subscription) {
+        debug_assert!(!self.contains(&subscription.filter));
         debug_assert!(
             self.list
                 .last()
                 .is_none_or(|last| last.tag < subscription.tag)
         );
+        if !self.index.is_empty() {
+            self.index
+                .insert(Arc::clone(&subscription.filter), subscription.tag);
+        }
         self.list.push(subscription);
+        if self.index.is_empty() && self.len() > SCAN_MAX {
+            self.index = self
+                .iter()
+                .map(|subscription| (Arc::clone(&subscription.filter), subscription.tag))
+                .collect();
+        }
     }
 
     /// Takes one out.
     pub(crate) fn remove(&mut self, filter: &str) -> Option<Subscription> {
-        let at = self
-            .list
-            .iter()
-            .position(|subscription| &*subscription.filter == filter)?;
-        Some(self.list.remove(at))
+        let at = self.place_of(filter)?;
+        self.index.remove(filter);
+        let place = self.list.get_mut(at)?;
+        let gap = Subscription {
+            filter: "".into(),
+            ..*place
+        };
+        let removed = mem::replace(place, gap);
+        self.gaps += 1;
+        if self.gaps >= self.len() {
+            self.list.retain(|subscription| !subscription.is_gap());
+            self.list.shrink_to(2 * self.list.len());
+            self.gaps = 0;
+        }
+        Some(removed)
     }
 
     /// The subscription of a tag, if it still stands.
     pub(crate) fn by_tag(&self, tag: u32) -> Option<&Subscription> {
+        let at = self.place_by_tag(tag)?;
+        self.list
+            .get(at)
+            .filter(|subscription| !subscription.is_gap())
+    }
+
+    fn place_by_tag(&self, tag: u32) -> Option<usize> {
         let first = self.list.first()?.tag;
         // Where nothing was removed, a tag is a place.
-        let guess = self
+        let guess = usize::try_from(tag.wrapping_sub(first)).ok()?;
+        if self
             .list
-            .get(usize::try_from(tag.wrapping_sub(first)).ok()?);
-        if let Some(subscription) = guess.filter(|subscription| subscription.tag == tag) {
-            return Some(subscription);
+            .get(guess)
+            .is_some_and(|subscription| subscription.tag == tag)
+        {
+            return Some(guess);
         }
-        let at = self
-            .list
+        self.list
             .binary_search_by_key(&tag, |subscription| subscription.tag)
-            .ok()?;
-        self.list.get(at)
+            .ok()
     }
 
     /// What the subscriptions of these tags grant together. Where none of them stands any more, or the message did not
@@ -137,6 +197,8 @@ impl Subscriptions {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn add(subscriptions: &mut Subscriptions, filter: &str, qos: QoS, id: Option<u32>) -> u32 {
@@ -181,6 +243,45 @@ mod tests {
         assert!(subscriptions.by_tag(tags[3]).is_none());
         let new = add(&mut subscriptions, "0", QoS::AtMostOnce, None);
         assert!(!tags.contains(&new));
+    }
+
+    /// Every filter is found, under its tag, and nothing else is.
+    fn check(subscriptions: &mut Subscriptions, standing: &BTreeMap<u32, String>) {
+        assert_eq!(subscriptions.len(), standing.len());
+        assert!(
+            subscriptions
+                .iter()
+                .map(|subscription| (subscription.tag, &*subscription.filter))
+                .eq(standing.iter().map(|(tag, filter)| (*tag, &**filter)))
+        );
+        for (tag, filter) in standing {
+            assert_eq!(subscriptions.find_mut(filter).unwrap().tag, *tag);
+            assert_eq!(&*subscriptions.by_tag(*tag).unwrap().filter, &**filter);
+        }
+        assert!(!subscriptions.contains("") && !subscriptions.contains("other"));
+    }
+
+    #[test]
+    fn filters_are_found_while_many_come_and_go() {
+        let mut subscriptions = Subscriptions::default();
+        let mut standing = BTreeMap::new();
+        for n in 0..200_u32 {
+            let filter = format!("f/{n}");
+            let tag = add(&mut subscriptions, &filter, QoS::AtMostOnce, None);
+            standing.insert(tag, filter);
+            if n % 3 == 1 {
+                let filter = standing.remove(&(n / 2)).unwrap();
+                assert_eq!(subscriptions.remove(&filter).unwrap().tag, n / 2);
+                assert!(subscriptions.by_tag(n / 2).is_none());
+                assert!(!subscriptions.contains(&filter));
+            }
+            check(&mut subscriptions, &standing);
+        }
+        while let Some((_, filter)) = standing.pop_last() {
+            subscriptions.remove(&filter).unwrap();
+            check(&mut subscriptions, &standing);
+        }
+        assert!(subscriptions.remove("f/0").is_none());
     }
 
     #[test]
