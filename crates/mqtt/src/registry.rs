@@ -17,7 +17,7 @@
 //! Order: cell, then the maps here, then anything of the broker. Nothing is locked while a cell is waited for.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -75,8 +75,16 @@ impl SessionCell {
 pub(crate) struct VhostSessions {
     cells: DashMap<Box<str>, Arc<SessionCell>>,
     /// Groups of shared subscriptions, by `$share/NAME/FILTER`.
-    shares: Mutex<HashMap<Box<str>, Share>>,
+    shares: Mutex<Shares>,
     expiries: Mutex<BinaryHeap<Reverse<Expiry>>>,
+}
+
+/// The groups of a vhost.
+#[derive(Default)]
+struct Shares {
+    by_text: HashMap<Box<str>, Share>,
+    /// The names of their queues.
+    queues: HashSet<Arc<str>>,
 }
 
 /// A group of a shared subscription.
@@ -184,12 +192,13 @@ impl VhostSessions {
     ) -> Result<(T, Arc<str>), E> {
         let text = format!("$share/{group}/{filter}");
         let mut shares = self.shares.lock();
-        let (queue, members) = match shares.get(&*text) {
+        let (queue, members) = match shares.by_text.get(&*text) {
             Some(share) => (Arc::clone(&share.queue), share.members),
-            None => (unused_share_queue(&shares, group, filter), 0),
+            None => (unused_share_queue(&shares.queues, group, filter), 0),
         };
         let declared = declare(&queue)?;
-        shares.insert(
+        shares.queues.insert(Arc::clone(&queue));
+        shares.by_text.insert(
             text.into(),
             Share {
                 queue: Arc::clone(&queue),
@@ -202,25 +211,27 @@ impl VhostSessions {
     /// A session leaves `$share/GROUP/FILTER`; with the last one `delete` is called with the queue's name.
     pub(crate) fn leave_share(&self, text: &str, delete: impl FnOnce(&str)) {
         let mut shares = self.shares.lock();
-        let Some(share) = shares.get_mut(text) else {
+        let Shares { by_text, queues } = &mut *shares;
+        let Some(share) = by_text.get_mut(text) else {
             return;
         };
         share.members -= 1;
         if share.members == 0 {
             delete(&share.queue);
-            shares.remove(text);
+            queues.remove(&share.queue);
+            by_text.remove(text);
         }
     }
 }
 
 /// The name of a group's queue: `mqtt-share-GROUP-HASH`, made different from that of a filter with the same hash.
-fn unused_share_queue(shares: &HashMap<Box<str>, Share>, group: &str, filter: &str) -> Arc<str> {
+fn unused_share_queue(taken: &HashSet<Arc<str>>, group: &str, filter: &str) -> Arc<str> {
     let mut hash = fnv1a(filter.as_bytes());
     // A queue's name has 255 bytes.
     let group = &group[..group.floor_char_boundary(SHARE_GROUP_BYTES_MAX)];
     loop {
         let name = format!("mqtt-share-{group}-{hash:016x}");
-        if shares.values().all(|share| *share.queue != *name) {
+        if !taken.contains(&*name) {
             return name.into();
         }
         hash = hash.wrapping_add(1);

@@ -57,7 +57,8 @@ impl Active<'_> {
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         let mut granted = Vec::new();
         for requested in subscribe.filters.iter() {
-            let Ok(filter) = requested.parse() else {
+            let parsed = requested.parse().ok();
+            let Some(filter) = parsed.filter(|filter| self.levels_allowed(*filter)) else {
                 if !version.is_v5() {
                     return Err(Fault::TopicFilter);
                 }
@@ -80,6 +81,12 @@ impl Active<'_> {
         Ok(())
     }
 
+    /// Whether the filter has no more levels than configured. What has more is refused as a bad filter is.
+    fn levels_allowed(&self, filter: TopicFilter<'_>) -> bool {
+        let levels_max = usize::from(self.identity.node.config.topic_levels_max);
+        filter.filter().split('/').nth(levels_max).is_none()
+    }
+
     fn subscribe(
         &mut self,
         requested: SubscribeFilter<'_>,
@@ -87,13 +94,6 @@ impl Active<'_> {
         id: Option<u32>,
     ) -> Result<Granted, Refusal> {
         let config = &self.identity.node.config;
-        if filter.filter().split('/').count() > usize::from(config.topic_levels_max) {
-            let max = config.topic_levels_max.into();
-            return Err(Refusal::LimitReached {
-                limit: "topic_levels_max",
-                max,
-            });
-        }
         let known = self.kept.subscriptions.find_mut(requested.filter);
         let known = known.map(|subscription| (subscription.tag, subscription.source));
         if known.is_none() && self.kept.subscriptions.len() >= config.subscriptions_max as usize {
