@@ -39,7 +39,7 @@ fn topic_with_more_levels_than_allowed_is_refused() {
     ];
     assert_eq!(
         device.subscribe_with(&filters, None),
-        ["SUBACK 1 [00, 8f, 00]"]
+        ["SUBACK 1 [00, 8F, 00]"]
     );
     device.publish(&Post::new("a/b/c", "x"));
     assert_eq!(device.recv().len(), 2);
