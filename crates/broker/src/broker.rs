@@ -240,6 +240,12 @@ impl Inner {
             .collect()
     }
 
+    /// The last record that anybody has appended.
+    pub(crate) fn last_appended(&self) -> Lsn {
+        let next = self.log.append(&Batch::new());
+        Lsn(next.map_or(0, |next| next.0.saturating_sub(1)))
+    }
+
     /// Appends records. [`Lsn::NONE`] if there were none; an error is the log's refusal.
     pub(crate) fn try_append(&self, batch: &Batch) -> Result<Lsn, ternmq_journal::LogError> {
         if batch.is_empty() {

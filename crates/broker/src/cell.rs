@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ternmq_core::error::{Kind, Refusal};
-use ternmq_core::id::{QueueId, Timestamp};
+use ternmq_core::id::{Lsn, Position, QueueId, Timestamp};
 use ternmq_core::policy::DeadLetterTarget;
-use ternmq_core::queue::{ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Queue};
+use ternmq_core::queue::{
+    ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Outcome, Queue,
+};
 use ternmq_core::topology::QueueDecl;
 
 use crate::mailbox::{Mailbox, Notice, Token};
@@ -75,6 +77,11 @@ impl QueueCell {
         let result = step(&mut state.queue, &mut work.effects);
         state.gather(work, before);
         result
+    }
+
+    /// See [`Queue::ending`].
+    pub(crate) fn ending(&self, positions: &[Position], outcome: Outcome) -> Vec<Lsn> {
+        self.state.lock().queue.ending(positions, outcome)
     }
 
     /// Adds a consumer and remembers where its notices go.

@@ -9,7 +9,7 @@ use ternmq_core::queue::{Admission, Incoming};
 use ternmq_core::record;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::tags::Tags;
-use ternmq_journal::LogError;
+use ternmq_journal::Batch;
 
 use crate::broker::Inner;
 use crate::cell::QueueCell;
@@ -110,6 +110,30 @@ impl Turn {
         self.messages.is_empty()
     }
 
+    /// Adds the records of its durable messages to a batch, in order.
+    pub(crate) fn write_records(&self, batch: &mut Batch) {
+        if !self.durable {
+            return;
+        }
+        let mut start = 0;
+        for (route, end) in &self.runs {
+            for message in self.messages[start..*end]
+                .iter()
+                .filter(|m| route.durable && m.durable())
+            {
+                let targets = route.targets.iter().filter(|t| t.durable());
+                batch.record(|out| {
+                    record::published(
+                        message,
+                        targets.map(|t| (t.cell.id, t.tags.as_slice())),
+                        out,
+                    );
+                });
+            }
+            start = *end;
+        }
+    }
+
     fn clear(&mut self) {
         self.messages.clear();
         self.runs.clear();
@@ -169,11 +193,32 @@ impl Inner {
         now: Timestamp,
     ) -> Lsn {
         rejected.clear();
-        let Ok((first, last)) = self.journal_turn(turn, work) else {
-            rejected.extend(0..turn.len());
-            turn.clear();
-            return Lsn::NONE;
-        };
+        work.batch.clear();
+        turn.write_records(&mut work.batch);
+        let count = work.batch.len() as u64;
+        match self.try_append(&work.batch) {
+            Ok(first) => {
+                self.enqueue_turn(turn, first, work, rejected, now);
+                last_of(first, count)
+            }
+            Err(error) => {
+                tracing::warn!(%error, messages = count, "journal refused publishes");
+                rejected.extend(0..turn.len());
+                turn.clear();
+                Lsn::NONE
+            }
+        }
+    }
+
+    /// Puts a turn into its queues and clears it. Its durable messages lie in the journal from `first` on.
+    pub(crate) fn enqueue_turn(
+        &self,
+        turn: &mut Turn,
+        first: Lsn,
+        work: &mut Work,
+        rejected: &mut Vec<usize>,
+        now: Timestamp,
+    ) {
         let mut next_lsn = first.0;
         let mut start = 0;
         let mut messages = turn.messages.drain(..);
@@ -202,45 +247,15 @@ impl Inner {
         turn.clear();
         rejected.sort_unstable();
         rejected.dedup();
-        last
     }
+}
 
-    /// Appends the durable messages of a turn. Returns the places of the first and the last of them.
-    fn journal_turn(&self, turn: &Turn, work: &mut Work) -> Result<(Lsn, Lsn), LogError> {
-        if !turn.durable {
-            return Ok((Lsn::NONE, Lsn::NONE));
-        }
-        let batch = &mut work.batch;
-        batch.clear();
-        let mut start = 0;
-        for (route, end) in &turn.runs {
-            for message in turn.messages[start..*end]
-                .iter()
-                .filter(|m| route.durable && m.durable())
-            {
-                let targets = route.targets.iter().filter(|t| t.durable());
-                batch.record(|out| {
-                    record::published(
-                        message,
-                        targets.map(|t| (t.cell.id, t.tags.as_slice())),
-                        out,
-                    );
-                });
-            }
-            start = *end;
-        }
-        let count = batch.len() as u64;
-        let first = self.try_append(batch).inspect_err(
-            |error| tracing::warn!(%error, messages = count, "journal refused publishes"),
-        )?;
-        Ok((
-            first,
-            if first.is_some() {
-                Lsn(first.0 + count - 1)
-            } else {
-                Lsn::NONE
-            },
-        ))
+/// The last of `count` records that lie from `first` on; [`Lsn::NONE`] if there are none.
+pub(crate) fn last_of(first: Lsn, count: u64) -> Lsn {
+    if first.is_some() && count > 0 {
+        Lsn(first.0 + count - 1)
+    } else {
+        Lsn::NONE
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::consumers::{AckMode, ConsumerKey, Consumers};
 use super::ready::{Class, Entry, State, class_of};
 use super::{Delivery, Effects, Outcome, Queue, Returned};
-use crate::id::{Position, Timestamp};
+use crate::id::{Lsn, Position, Timestamp};
 use crate::message::DeathReason;
 
 /// How much one drain may take. The message that reaches a limit is the last.
@@ -168,6 +168,23 @@ impl Queue {
             }
         }
         ended
+    }
+
+    /// The records of leased messages that such a settlement would end for good and that go nowhere else: what
+    /// [`Effects::settled`] will begin with if it is carried out while nobody else settles them.
+    pub fn ending(&self, positions: &[Position], outcome: Outcome) -> Vec<Lsn> {
+        let ends = match outcome {
+            Outcome::Ack => true,
+            Outcome::Reject { .. } => self.settings.dead_letter.is_none(),
+            Outcome::Return { .. } | Outcome::Untouched => false,
+        };
+        let leased = |position: &Position| {
+            let entry = self.lanes.entry(*position)?;
+            matches!(entry.state, State::Leased(_)).then_some(entry.lsn)
+        };
+        let positions = if ends { positions } else { &[] };
+        let lsns = positions.iter().filter_map(leased);
+        lsns.filter(|lsn| lsn.is_some()).collect()
     }
 
     /// Ends a lease for good. Returns who held it, as the others below.
