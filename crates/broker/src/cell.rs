@@ -142,6 +142,11 @@ impl QueueCell {
         self.state.lock().queue.settings().dead_letter.clone()
     }
 
+    /// Whether it was deleted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().queue.is_closed()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.state.lock().queue.counts()
     }

@@ -13,7 +13,7 @@ use crate::work::Work;
 
 /// A connection that is logged in and works in one vhost. Owned by the connection's machine; dropping it closes it.
 ///
-/// The verbs are in `declare.rs`, `publish.rs`, `deliver.rs` and `settle.rs`.
+/// The verbs are in `declare.rs`, `publish.rs`, `deliver.rs` and `settle.rs`; `transaction.rs` has two of them in one.
 pub struct Client {
     pub(crate) broker: Arc<Inner>,
     pub(crate) vhost: Arc<Vhost>,

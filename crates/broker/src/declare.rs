@@ -78,14 +78,29 @@ impl Client {
     }
 
     /// Declares a queue; an empty name lets the broker choose one.
-    pub fn declare_queue(&mut self, mut decl: QueueDecl) -> Result<QueueInfo, Refusal> {
-        let now = self.now();
+    pub fn declare_queue(&mut self, decl: QueueDecl) -> Result<QueueInfo, Refusal> {
         if decl.name.is_empty() {
-            decl.name = format!("amq.gen-{}", self.broker.random_name()).into();
-        } else if matches!(self.cell(&decl.name), Err(Refusal::NotFound { .. })) {
+            return self.declare_secret_queue("amq.gen-", decl);
+        }
+        if matches!(self.cell(&decl.name), Err(Refusal::NotFound { .. })) {
             // One that is there may be declared again, whatever its name.
             check_client_queue_name(&decl.name)?;
         }
+        self.declare(decl)
+    }
+
+    /// Declares a queue under a name that nobody can guess; it begins with `prefix`, which may be a reserved one.
+    pub fn declare_secret_queue(
+        &mut self,
+        prefix: &str,
+        mut decl: QueueDecl,
+    ) -> Result<QueueInfo, Refusal> {
+        decl.name = format!("{prefix}{}", self.broker.random_name()).into();
+        self.declare(decl)
+    }
+
+    fn declare(&mut self, decl: QueueDecl) -> Result<QueueInfo, Refusal> {
+        let now = self.now();
         let exclusive = decl.exclusive.is_some();
         let (by, id) = (self.id, self.broker.next_queue_id());
         let (owner, max) = (self.vhost.clone(), self.broker.limits.queues_max);

@@ -64,6 +64,10 @@ impl Client {
         } = consumer;
         cell.unsubscribe(&mut self.work, now, key);
         self.broker.follow_up(&cell, &mut self.work, now);
+        // An exclusive queue that went with its last consumer has nothing to end with the connection.
+        if self.exclusive.contains(&cell.id) && cell.is_closed() {
+            self.exclusive.retain(|id| *id != cell.id);
+        }
     }
 
     /// Takes assigned messages, within the budget. Returns whether more are waiting: come back without a notice.

@@ -214,6 +214,28 @@ fn reserved_names_are_for_the_broker_and_may_be_declared_again() {
 }
 
 #[test]
+fn secret_queue_has_a_reserved_name_that_no_client_can_declare() {
+    let node = Node::new(MemoryLog::new());
+    let mut client = node.client();
+    let decl = || QueueDecl {
+        exclusive: Some(client.id()),
+        auto_delete: true,
+        durable: false,
+        ..queue("", &[])
+    };
+    let (first, second) = (decl(), decl());
+    let names = [first, second].map(|d| client.declare_secret_queue("amq.x.", d).unwrap().name);
+    assert_ne!(names[0], names[1]);
+    assert!(names[0].starts_with("amq.x.") && names[0].len() == "amq.x.".len() + 22);
+    let refused = node.client().declare_queue(queue("amq.x.a", &[]));
+    assert!(matches!(refused, Err(Refusal::ReservedName { .. })));
+    // It goes with its consumer, and another may follow.
+    let consumer = consume(&mut client, &names[0], 1);
+    client.cancel(consumer);
+    assert!(client.check_queue(&names[0]).is_err() && client.check_queue(&names[1]).is_ok());
+}
+
+#[test]
 fn deleted_queue_cancels_its_consumers() {
     let node = Node::new(MemoryLog::new());
     let (mut a, mut b) = (node.client(), node.client());
