@@ -39,6 +39,16 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// All records, one behind the other.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where each record ends in [`Batch::bytes`].
+    pub(crate) fn ends(&self) -> &[usize] {
+        &self.ends
+    }
+
     /// The records in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());

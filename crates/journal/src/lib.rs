@@ -2,7 +2,7 @@
 //!
 //! It does not know what a record means; messages, queues and protocols are none of its business.
 //!
-//! Promises, of every [`Log`]:
+//! # Promises of every [`Log`]
 //! 1. Records of one batch get consecutive indexes, in order. Batches are appended whole.
 //! 2. Appending never waits for the disk. [`Log::committed`] is the only promise: every record up to it
 //!    survives whatever the log's durability covers.
@@ -10,13 +10,173 @@
 //! 4. A watcher is called after each move of the watermark, from any thread, with no lock of the log held.
 //!
 //! [`memory::MemoryLog`] is the log of a node that keeps its data in memory: it commits at once.
+//! [`SegmentedLog`] is the log of a node that keeps its data on disk, and the rest of this page is about it.
 //!
-//! Where to start: [`log`] is the contract, [`batch`] is what is appended.
+//! # Promises of [`SegmentedLog`]
+//! 5. With [`Durability::Fsync`] what the watermark covers survives a power cut; with [`Durability::Os`] it survives
+//!    the end of the process.
+//! 6. After a restart the log holds a prefix of what was appended, in its order, that ends with a whole batch and
+//!    reaches at least to the watermark. What it holds is on the disk before [`SegmentedLog::open`] returns.
+//! 7. Memory is bounded. Batches that are not on disk yet wait in one buffer; from
+//!    [`Options::unsynced_high_bytes`] on, [`Log::pressure`] asks the owner to hold publishers back, and above
+//!    [`Options::unsynced_bytes_max`] `append` refuses with [`LogError::Full`]. A refused batch left no trace; an
+//!    accepted one is never dropped.
+//! 8. An accepted batch has its room on the disk already: the next segment is allocated before the current one is
+//!    needed up. A full disk shows as [`Pressure::NoRoom`] while appends still go on, then as [`LogError::Full`], and
+//!    ends by itself when room is found. (Batches above half a segment are the exception: they may need a file of
+//!    their own, and meet the full disk as a failure.)
+//! 9. A failed write or sync is fatal, and never tried again, because the system drops the pages of a failed sync and
+//!    reports the next one as good. The log takes nothing more ([`LogError::Closed`]), the watermark stays where it is
+//!    for ever, [`Options::on_failure`] is called once and [`SegmentedLog::failure`] says what it was. The owner ends
+//!    the process.
+//! 10. Damage to what was durable is refused with file and offset, and never read as an end or as an empty log.
+//!
+//! # Files
+//! One directory, one journal, no subdirectories. All integers are little-endian, all checksums CRC-32C.
+//! ```text
+//! LOCK                        empty; locked by the process that has the journal open
+//! manifest.a  manifest.b      the same few facts twice, written in turn
+//! manifest.tmp                a manifest that is being made for the first time
+//! seg-00000000000000000042    segment 42: a header and frames
+//! spare-0000000017            room in reserve: a file that was allocated, or a segment that is needed no more
+//! ```
+//! What else lies there is left alone. What each name means does not depend on the others: a segment says in its header
+//! where it begins, and the manifest only says which segments have to be there.
+//!
+//! ## Manifest, 512 bytes (a sector), version 1
+//! ```text
+//!   0  8  magic "TERNMANI"
+//!   8  2  format version: 1            10  2  oldest version of a reader that may read it: 1
+//!  12  4  flags: 1 closed in order, so that nothing lies behind the last durable frame
+//!  16 16  store id, random bytes given when the store was made
+//!  32  8  number of this manifest, one above the one before
+//!  40  8  first segment that is needed
+//!  48  8  last segment; one below the first while there is none
+//!  56  8  durable: every frame up to this sequence number was on disk when this was written
+//!  64  ..  zeros
+//! 508  4  checksum of bytes 0..508
+//! ```
+//! The readable one with the higher number counts. A segment exists, under its name, synced, before a manifest names it
+//! as the last; frames go into it only afterwards. A segment is recycled or deleted only when both files have forgotten
+//! it, so that either alone is enough.
+//!
+//! ## Segment
+//! A header of 4,096 bytes, then frames without gaps, each on a multiple of 8. What lies behind the last frame has no
+//! meaning: zeros, or what the file held in an earlier life.
+//! ```text
+//!    0  8  magic "TERNSEGM"
+//!    8  2  format version: 1            10  2  oldest version of a reader that may read it: 1
+//!   12  1  kind: 1 (journal; others are reserved for copied messages and for indexes)
+//!   13  3  zeros
+//!   16 16  store id
+//!   32  8  segment id, the number in its name; counted up, never used twice
+//!   40  4  signature: where every checksum of this segment's frames begins, instead of 0
+//!   44  4  zeros
+//!   48  8  sequence number of the first frame
+//!   56  8  index of the first record
+//!   64  8  tag of the frame before (0 before the first of all)
+//!   72  ..  zeros
+//! 4092  4  checksum of bytes 0..4092
+//! ```
+//! The header of segment n + 1 is the proof that segment n is whole: it is written when n is on disk, and says with which
+//! frame n ended. Files are allocated at their full length, [`Options::segment_bytes`], before they are used; a frame
+//! that is larger gets a segment of its own size.
+//!
+//! ## Frame: a batch on disk
+//! ```text
+//!  0  4  magic "TFRM"
+//!  4  4  checksum of bytes 8..64, beginning with the segment's signature
+//!  8  4  bytes of the payload, without padding
+//! 12  4  checksum of the payload, beginning with the segment's signature
+//! 16  8  index of the first record
+//! 24  4  number of records, at least 1
+//! 28  4  shard: 0
+//! 32  8  sequence number: 1 for the first frame of the store, one more for each
+//! 40  8  tag of the frame before
+//! 48  8  synced: every frame up to this sequence number was on disk when this one was made
+//! 56  4  flags: 0 (compression and encryption will be flags)
+//! 60  4  zero
+//! 64  ..  payload: for each record, where it ends (4 bytes, from the first record's first byte); then the records
+//!     ..  zeros up to a multiple of 8
+//! ```
+//! The tag of a frame is its two checksums, `header << 32 | payload`. A frame follows another if its sequence number,
+//! first index and tag of the frame before fit: a chain, in which nothing can be left out, swapped or put in.
+//!
+//! Bytes that are not of this log's present life cannot be taken for it. Frames of a recycled file have another
+//! signature, and lower sequence numbers besides; frames of a torn tail that was cut are overwritten with zeros before
+//! anything is appended, and would not fit the chain.
+//!
+//! # What a crash leaves, and what opening does with it
+//! Frames are written in groups, one write and one sync each, so at any moment at most one group is under way.
+//!
+//! | found | what it is | what happens |
+//! |---|---|---|
+//! | no manifest, no segment, no spare | a new store, or one whose making was cut off | a store is made |
+//! | no manifest, but segments or spares | loss | refused: [`OpenError::ManifestMissing`] |
+//! | no readable manifest | damage: each was whole before it got its name | refused: [`OpenError::ManifestDamaged`] |
+//! | one unreadable manifest | its update was cut off | the other counts; both are written anew |
+//! | a segment that the manifest needs is not there | loss | refused: [`OpenError::SegmentMissing`] |
+//! | a segment above the manifest's last | a step to the next segment was cut off | read like any other |
+//! | a segment below the manifest's first | recycling was cut off | becomes a spare |
+//! | an unreadable segment header | damage: it was synced before the file got its name | refused |
+//! | in the last segment, a place where no valid frame follows | the end of the log, or damage: see below | |
+//! | the same in an earlier segment | the next header says whether it ended here | end of the segment, or refused |
+//!
+//! The end of the log is where the chain ends in the last segment. Frames of the group that was under way may lie behind
+//! it, because a disk writes in any order; nothing of that group was promised, so it is cut there: what looks like a
+//! frame behind the end is overwritten with zeros. But if the manifest, or any frame behind the end, says that a frame at
+//! or behind that place *was on disk*, this is no torn tail but damage, and is refused with file and offset. (Damage to
+//! the last group before a crash, which nothing later vouches for, cannot be told from a tear. After a clean end the
+//! manifest vouches for everything.)
+//!
+//! What was found valid but is not vouched for may be in the page cache only, and after a failed sync the system takes it
+//! for written. So it is written again in its place and synced, before the log opens and calls it committed.
+//!
+//! Assumed of the disk: a sector of 512 bytes that is rewritten with the same bytes before the tear keeps those, and what
+//! was synced stays. Everything else about a write that was not synced is left open: none, some or all of its sectors.
+//!
+//! # Threads and locks
+//! One thread, `journal-commit`, writes, syncs, moves the watermark and calls the watcher; it is the only one that
+//! touches files. While it syncs one group the next fills, so groups are as large as the disk is slow; there is no timer.
+//! One lock guards the open group, for as long as it takes to copy a batch into it; one guards the watcher's place.
+//!
+//! # Left out
+//! Space is given back in whole segments ([`SegmentedLog::release`]). Liveness per message, adopting and copying of
+//! sparse segments, an index to read single records, direct I/O, compression and encryption are not here yet; the formats
+//! have room for them.
+//!
+//! Where to start: [`log`] is the contract, [`batch`] is what is appended, `committer` is the life of the one thread.
 
 pub mod batch;
+pub mod check;
+pub mod error;
 pub mod log;
 pub mod memory;
+pub mod options;
+pub mod reader;
+pub mod segmented;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulated;
+pub mod storage;
+
+mod committer;
+mod frame;
+mod le;
+mod manifest;
+mod recovery;
+mod segment;
+mod survey;
+mod writer;
 
 pub use batch::Batch;
-pub use log::{Index, Log, LogError, Watcher};
+pub use check::{Entry, Report, SegmentReport, check, dump};
+pub use error::{Action, Failure, Flaw, OpenError};
+pub use log::{Index, Log, LogError, Pressure, Watcher};
 pub use memory::MemoryLog;
+pub use options::{Durability, Options, StoreId};
+pub use reader::Recovered;
+pub use segmented::{Cut, Opened, SegmentedLog};
+pub use storage::{FileStorage, Storage, StorageFile};
+
+#[cfg(test)]
+mod tests;

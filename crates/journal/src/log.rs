@@ -14,9 +14,26 @@ pub enum LogError {
     /// It was closed.
     #[error("the journal is closed")]
     Closed,
-    /// It has no room; what it has is safe.
+    /// It has no room, on the disk or for what waits for the disk. The batch was not taken; what was taken before is
+    /// safe. Another batch may be taken later.
     #[error("the journal is full")]
     Full,
+    /// The batch is larger than a log can hold in one piece: 1 GiB.
+    #[error("the batch is too large for the journal")]
+    TooLarge,
+}
+
+/// What a log asks its owner to hold back. It changes only with appends, and before the watcher is called; so whoever
+/// holds something back looks again when the watermark moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Pressure {
+    /// Nothing.
+    #[default]
+    None,
+    /// The disk does not keep up: publishers should pause until it has.
+    Behind,
+    /// The disk is full: new messages should be refused, so that the room that is left serves what settles and deletes.
+    NoRoom,
 }
 
 /// Hears of the watermark.
@@ -36,6 +53,11 @@ pub trait Log: Send + Sync {
 
     /// Sets who hears of the watermark. There is one watcher; a second call replaces it.
     fn watch(&self, watcher: Arc<dyn Watcher>);
+
+    /// What should be held back now.
+    fn pressure(&self) -> Pressure {
+        Pressure::None
+    }
 
     /// What the log survives, for the operator: shown at start.
     fn durability(&self) -> &'static str;

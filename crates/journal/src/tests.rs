@@ -1,0 +1,91 @@
+//! The log as a whole.
+
+mod disk;
+mod faults;
+mod golden;
+mod model;
+mod threads;
+
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::committer::{Committer, Next};
+use crate::error::OpenError;
+use crate::log::{Index, Log as _, LogError};
+use crate::options::{Options, StoreId};
+use crate::reader::Recovered;
+use crate::segmented::{Opened, SegmentedLog};
+use crate::simulated::SimulatedStorage;
+
+const STORE: StoreId = StoreId(*b"a store of tests");
+
+fn options() -> Options {
+    Options {
+        segment_bytes: 8192,
+        ..Options::new(STORE)
+    }
+}
+
+fn batch<R: AsRef<[u8]>>(records: &[R]) -> Batch {
+    let mut batch = Batch::new();
+    for record in records {
+        batch.record(|out| out.extend_from_slice(record.as_ref()));
+    }
+    batch
+}
+
+/// All records that are left to read.
+fn read_all(recovered: &mut Recovered) -> Result<Vec<(u64, Vec<u8>)>, OpenError> {
+    let mut records = Vec::new();
+    while let Some((index, record)) = recovered.next_record()? {
+        records.push((index.0, record.to_vec()));
+    }
+    Ok(records)
+}
+
+/// A log whose committer works when it is told to.
+struct Stepped {
+    log: SegmentedLog,
+    committer: Committer,
+    recovered: Recovered,
+    cut: bool,
+}
+
+impl Stepped {
+    fn open(disk: &SimulatedStorage, options: Options) -> Result<Self, OpenError> {
+        let (opened, committer) = SegmentedLog::open_parts(Arc::new(disk.clone()), options)?;
+        let Opened {
+            log,
+            recovered,
+            cut,
+        } = opened;
+        Ok(Self {
+            log,
+            committer,
+            recovered,
+            cut: cut.is_some(),
+        })
+    }
+
+    fn append(&self, records: &[&str]) -> Result<Index, LogError> {
+        self.log.append(&batch(records))
+    }
+
+    fn step(&mut self) -> Next {
+        self.committer.step()
+    }
+
+    /// Ends the log in order.
+    fn close(mut self) {
+        self.log.close().unwrap();
+        assert_eq!(self.step(), Next::End);
+        assert!(self.log.failure().is_none());
+    }
+}
+
+/// The records of a disk, and the log to be closed or dropped.
+fn reopen(disk: &SimulatedStorage) -> (Vec<(u64, Vec<u8>)>, Stepped) {
+    let mut log = Stepped::open(disk, options()).unwrap();
+    let records = read_all(&mut log.recovered).unwrap();
+    (records, log)
+}
