@@ -164,16 +164,19 @@ fn garbage_in_place_of_a_connect_closes_without_a_word() {
 fn half_a_login_ends_with_its_time() {
     let config = "[amqp]\nhandshake_timeout_ms = 200\n[mqtt]\nconnect_timeout_ms = 200\n";
     let mut broker = Ternmq::start_with_config(config, &[]);
+    let mut peers = Vec::new();
     for half in [
         &b""[..],
         b"AMQP",
         &[&AMQP_HEADER[..], b"\x01\x00\x00\x00\x00"].concat(),
     ] {
         let mut raw = Raw::connect(broker.amqp);
+        peers.push(raw.local_addr());
         raw.send(half);
         // It may say connection.start before it waits in vain.
         raw.rest();
     }
+    assert_one_line_each(&mut broker, &peers);
     for half in [&b""[..], b"\x10", b"\x10\x20\x00\x04MQ"] {
         let mut raw = Raw::connect(broker.mqtt);
         raw.send(half);

@@ -306,6 +306,9 @@ impl Machine for Connection {
     }
 
     fn handle_notices(&mut self, now: Timestamp, out: &mut Output) -> bool {
+        if let Phase::Running(running) = &mut self.phase {
+            running.resume(out);
+        }
         self.mailbox.drain(&mut self.notices);
         let mut notices = std::mem::take(&mut self.notices);
         for notice in notices.drain(..) {
@@ -339,7 +342,11 @@ impl Machine for Connection {
                 self.phase = Phase::Closed;
             }
             Due::LimitReached => {
-                tracing::debug!(%peer, state = self.phase.name(), "time limit reached");
+                if matches!(self.phase, Phase::Closing) {
+                    tracing::debug!(%peer, "no answer to connection.close");
+                } else {
+                    tracing::warn!(%peer, state = self.phase.name(), "handshake took too long");
+                }
                 self.release(now);
                 self.phase = Phase::Closed;
             }
@@ -372,7 +379,7 @@ impl Machine for Connection {
         match &self.phase {
             Phase::Closed => Flow::Close,
             Phase::Running(running) => Flow::Open {
-                read: !running.is_paused(),
+                read: running.reads(),
             },
             _ => Flow::Open { read: true },
         }
