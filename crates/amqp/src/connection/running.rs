@@ -25,6 +25,7 @@ use crate::error::{
 use crate::frame::{CLASS_BASIC, FRAME_OVERHEAD, Frame, Limits, Method, Publish};
 use crate::session::{Context, Publishes, Scratch, Wire, whole_content, write_method};
 
+const BASIC_GET: MethodId = (CLASS_BASIC, 70);
 const BASIC_ACK: MethodId = (CLASS_BASIC, 80);
 const BASIC_REJECT: MethodId = (CLASS_BASIC, 90);
 const BASIC_NACK: MethodId = (CLASS_BASIC, 120);
@@ -79,6 +80,8 @@ pub(super) struct Running {
     ready: VecDeque<Token>,
     partial: Option<Partial>,
     pressure: Pressure,
+    /// What was got has filled the output: nothing is read until it has room.
+    full: bool,
     scratch: Scratch,
     confirms: Vec<Confirm>,
 }
@@ -142,6 +145,7 @@ impl Running {
             ready: VecDeque::new(),
             partial: None,
             pressure: Pressure::default(),
+            full: false,
             scratch: Scratch::default(),
             confirms: Vec::new(),
         }
@@ -151,15 +155,23 @@ impl Running {
         &self.shared.client
     }
 
-    /// Whether nothing is to be read.
+    /// Whether nothing is to be read for want of memory.
     pub(super) fn is_paused(&self) -> bool {
         self.pressure.paused
+    }
+
+    /// Whether anything is to be read.
+    pub(super) fn reads(&self) -> bool {
+        !self.pressure.paused && !self.full
     }
 
     /// Takes every frame there is, then publishes and settles what they said.
     pub(super) fn read(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> Read {
         let mut taken = 0;
         let end = loop {
+            if self.full {
+                break None;
+            }
             match self.read_one(&input[taken..], now, out) {
                 Ok(0) => break None,
                 Ok(more) => taken += more,
@@ -337,6 +349,8 @@ impl Running {
             self.on_channel_method(channel, method, raw, now, out)
                 .map_err(End::Fault)
         };
+        // A few bytes ask for a large answer, and a read may bring thousands of them.
+        self.full = id == BASIC_GET && out.is_full();
         handled.map_err(|end| match end {
             End::Fault(fault) => End::Fault(fault.in_method(id)),
             other => other,

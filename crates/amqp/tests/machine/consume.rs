@@ -639,3 +639,36 @@ fn message_that_amqp_has_no_words_for_dies_and_the_others_are_delivered() {
     assert_eq!(peer.ready(1, "dead"), 2);
     assert_eq!(peer.ready(1, "r"), 2);
 }
+
+#[test]
+fn gets_are_answered_as_the_output_takes_their_messages() {
+    const MESSAGES: usize = 100;
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    for _ in 0..MESSAGES {
+        peer.publish("q", &[7; 10_000]);
+    }
+    let gets: Vec<u8> = (0..MESSAGES)
+        .flat_map(|_| method_bytes(1, get("q", true)))
+        .collect();
+    peer.send_bytes(&gets);
+    let mut answered = 0;
+    let mut turns = 0;
+    while answered < MESSAGES {
+        let before = answered;
+        while peer.has_frame() {
+            assert_eq!(peer.expect_content(1).body.len(), 10_000);
+            answered += 1;
+        }
+        // A budget of 128 KiB, and the message that reached it.
+        assert!(
+            (1..=14).contains(&(answered - before)),
+            "{before}..{answered}"
+        );
+        turns += 1;
+        peer.send_bytes(&[]);
+    }
+    assert_eq!(turns, 8);
+    assert_eq!(peer.ready(1, "q"), 0);
+}

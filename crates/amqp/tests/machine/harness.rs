@@ -230,6 +230,10 @@ impl Peer {
         self.frames.pop_front()
     }
 
+    pub(crate) fn has_frame(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
     #[track_caller]
     pub(crate) fn expect_silence(&mut self) {
         assert_eq!(self.next_frame(), None);

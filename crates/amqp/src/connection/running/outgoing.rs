@@ -119,7 +119,7 @@ impl Running {
     }
 
     /// Sends consumers what waits for them, in turns, until nothing waits or the output is full. Returns whether
-    /// more waits.
+    /// more waits, or reading does.
     pub(in crate::connection) fn deliver(&mut self, now: Timestamp, out: &mut Output) -> bool {
         while let Some(token) = self.ready.pop_front() {
             let bytes = OUTPUT_BUDGET_BYTES.saturating_sub(out.len());
@@ -141,7 +141,12 @@ impl Running {
             }
             session.settle(&mut self.shared.client, now);
         }
-        false
+        self.full
+    }
+
+    /// Reading goes on, if it waits for room in the output and there is some.
+    pub(in crate::connection) fn resume(&mut self, out: &Output) {
+        self.full = self.full && out.is_full();
     }
 
     /// Gives back everything the connection holds.
