@@ -173,7 +173,7 @@ impl Broker {
             },
         );
         if inner.pressure.is_blocked() {
-            mailbox.push(Notice::Blocked);
+            inner.pressure.tell(&mailbox);
         }
         Ok(Client {
             broker: inner.clone(),
@@ -288,10 +288,8 @@ impl Inner {
             self.timers.arm(deadline, cell);
         }
         let delta = std::mem::take(&mut work.resident_delta);
-        if delta != 0
-            && let Some(change) = self.pressure.add(delta)
-        {
-            self.tell_all(&change);
+        if delta != 0 && self.pressure.add(delta) {
+            self.tell_pressure();
         }
         let effects = &mut work.effects;
         if !effects.settled.is_empty() || !effects.returned.is_empty() {
@@ -321,14 +319,14 @@ impl Inner {
         effects.clear();
     }
 
-    fn tell_all(&self, notice: &Notice) {
+    fn tell_pressure(&self) {
         tracing::warn!(
-            ?notice,
+            blocked = self.pressure.is_blocked(),
             bytes = self.pressure.resident(),
             "memory pressure changed"
         );
         for client in &self.clients {
-            client.mailbox.push(notice.clone());
+            self.pressure.tell(&client.mailbox);
         }
     }
 }
