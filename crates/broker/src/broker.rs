@@ -184,7 +184,6 @@ impl Broker {
             route_cache: RouteCache::default(),
             work: Work::default(),
             rejected: Vec::new(),
-            exclusive: Vec::new(),
             closed: false,
         })
     }

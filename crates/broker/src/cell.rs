@@ -100,10 +100,7 @@ impl QueueCell {
             .map_err(|refusal| match refusal {
                 ConsumeRefusal::ExclusiveUse => Refusal::ExclusiveUse(self.name.clone()),
                 // It was deleted after it had been looked up.
-                ConsumeRefusal::Closed => Refusal::NotFound {
-                    kind: Kind::Queue,
-                    name: self.name.clone(),
-                },
+                ConsumeRefusal::Closed => self.not_found(),
             })?;
         if state.subscribers.len() <= key.index() {
             state.subscribers.resize_with(key.index() + 1, || None);
@@ -128,6 +125,14 @@ impl QueueCell {
         state.gather(work, before);
     }
 
+    /// What a closed queue answers.
+    pub(crate) fn not_found(&self) -> Refusal {
+        Refusal::NotFound {
+            kind: Kind::Queue,
+            name: self.name.clone(),
+        }
+    }
+
     /// Lets the queue act on what is due.
     pub(crate) fn expire(&self, work: &mut Work, now: Timestamp) {
         let mut state = self.state.lock();
@@ -140,11 +145,6 @@ impl QueueCell {
     /// Where the queue's dead messages go.
     pub(crate) fn dead_letter_target(&self) -> Option<DeadLetterTarget> {
         self.state.lock().queue.settings().dead_letter.clone()
-    }
-
-    /// Whether it was deleted.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().queue.is_closed()
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -169,6 +169,10 @@ impl State {
             resident_delta,
             ..
         } = work;
+        if effects.delete.is_some() {
+            // Closed in the same step, so that nobody comes to use it before it is gone.
+            close(&mut self.queue, effects);
+        }
         for key in effects.ready.drain(..) {
             if let Some(s) = self.subscriber(key) {
                 notices.push((s.mailbox.clone(), Notice::Ready(s.token)));
@@ -188,6 +192,12 @@ impl State {
             *arm = Some(deadline);
         }
     }
+}
+
+/// Closes a queue that is to be deleted; the deletion's record covers every message in it.
+pub(crate) fn close(queue: &mut Queue, effects: &mut Effects) {
+    queue.close(effects);
+    effects.settled.clear();
 }
 
 fn signed(bytes: usize) -> i64 {
@@ -229,3 +239,6 @@ impl std::fmt::Debug for QueueHandle {
         f.debug_tuple("QueueHandle").field(&self.0.name).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

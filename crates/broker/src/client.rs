@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
+use ternmq_core::id::{ConnectionId, Timestamp};
 
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
@@ -24,8 +24,6 @@ pub struct Client {
     pub(crate) work: Work,
     /// Indexes of the last turn's refused messages.
     pub(crate) rejected: Vec<usize>,
-    /// Exclusive queues declared here; they go with the connection.
-    pub(crate) exclusive: Vec<QueueId>,
     pub(crate) closed: bool,
 }
 
@@ -61,7 +59,7 @@ impl Client {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        for id in std::mem::take(&mut self.exclusive) {
+        for id in self.vhost.read(|space| space.topology.owned_by(self.id)) {
             self.broker.delete_queue(&self.vhost, id, &mut self.work);
         }
         self.broker.forget_client(self.id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
 use ternmq_core::policy::QueueSettings;
-use ternmq_core::queue::{Effects, Queue};
+use ternmq_core::queue::Queue;
 use ternmq_core::record;
 use ternmq_core::topology::{
     BindingDecl, Destination, ExchangeDecl, QueueDecl, Removed, check_client_queue_name,
@@ -13,7 +13,7 @@ use ternmq_core::topology::{
 use ternmq_journal::Batch;
 
 use crate::broker::Inner;
-use crate::cell::{QueueCell, QueueHandle};
+use crate::cell::{QueueCell, QueueHandle, close};
 use crate::client::Client;
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
@@ -101,23 +101,39 @@ impl Client {
 
     fn declare(&mut self, decl: QueueDecl) -> Result<QueueInfo, Refusal> {
         let now = self.now();
-        let exclusive = decl.exclusive.is_some();
-        let (by, id) = (self.id, self.broker.next_queue_id());
-        let (owner, max) = (self.vhost.clone(), self.broker.limits.queues_max);
-        let (cell, created) = self.write(|space, records| {
-            space.declare_queue((decl, by, id), now, &owner, records, max)
-        })?;
-        if created && exclusive {
-            self.exclusive.push(cell.id);
+        loop {
+            let (cell, created) = self.find_or_make_queue(&decl, now)?;
+            let is_closed = cell.update(&mut self.work, |queue, _| {
+                queue.touch(now);
+                queue.is_closed()
+            });
+            self.broker.follow_up(&cell, &mut self.work, now);
+            if !is_closed {
+                return Ok(info(&cell, created));
+            }
+            // It was about to go: this one comes after it.
+            self.broker
+                .delete_queue(&self.vhost, cell.id, &mut self.work);
         }
-        cell.update(&mut self.work, |queue, _| queue.touch(now));
-        self.broker.follow_up(&cell, &mut self.work, now);
-        Ok(info(&cell, created))
     }
 
-    /// Checks that a queue is there and that this connection may use it.
+    fn find_or_make_queue(
+        &mut self,
+        decl: &QueueDecl,
+        now: Timestamp,
+    ) -> Result<(Arc<QueueCell>, bool), Refusal> {
+        let (by, id) = (self.id, self.broker.next_queue_id());
+        let (owner, max) = (self.vhost.clone(), self.broker.limits.queues_max);
+        let decl = decl.clone();
+        self.write(|space, records| space.declare_queue((decl, by, id), now, &owner, records, max))
+    }
+
+    /// Checks that a queue is there and that this connection may use it. Counts as use of the queue.
     pub fn check_queue(&mut self, name: &str) -> Result<QueueInfo, Refusal> {
+        let now = self.now();
         let cell = self.cell(name)?;
+        cell.update(&mut self.work, |queue, _| queue.touch(now));
+        self.broker.follow_up(&cell, &mut self.work, now);
         Ok(info(&cell, false))
     }
 
@@ -140,7 +156,6 @@ impl Client {
             Ok(counts.ready)
         })?;
         self.broker.collect(&cell, &mut self.work);
-        self.exclusive.retain(|id| *id != cell.id);
         self.broker
             .delete_queue(&self.vhost, cell.id, &mut self.work);
         Ok(messages)
@@ -288,12 +303,6 @@ fn below(count: usize, limit: &'static str, max: usize) -> Result<(), Refusal> {
         limit,
         max: max as u64,
     })
-}
-
-/// Closes a queue that is deleted; the deletion's record covers every message in it.
-fn close(queue: &mut Queue, effects: &mut Effects) {
-    queue.close(effects);
-    effects.settled.clear();
 }
 
 fn info(cell: &QueueCell, created: bool) -> QueueInfo {

@@ -64,10 +64,6 @@ impl Client {
         } = consumer;
         cell.unsubscribe(&mut self.work, now, key);
         self.broker.follow_up(&cell, &mut self.work, now);
-        // An exclusive queue that went with its last consumer has nothing to end with the connection.
-        if self.exclusive.contains(&cell.id) && cell.is_closed() {
-            self.exclusive.retain(|id| *id != cell.id);
-        }
     }
 
     /// Takes assigned messages, within the budget. Returns whether more are waiting: come back without a notice.
@@ -113,10 +109,13 @@ impl Client {
     pub fn get(&mut self, queue: &str, auto_ack: bool) -> Result<Option<Got>, Refusal> {
         let now = self.now();
         let cell = self.cell(queue)?;
-        let got = cell.update(&mut self.work, |queue, effects| {
-            queue.get(now, auto_ack, effects)
+        let (got, is_closed) = cell.update(&mut self.work, |queue, effects| {
+            (queue.get(now, auto_ack, effects), queue.is_closed())
         });
         self.broker.follow_up(&cell, &mut self.work, now);
+        if is_closed {
+            return Err(cell.not_found());
+        }
         Ok(got.map(|(delivery, ready)| Got {
             delivery,
             queue: QueueHandle(cell),

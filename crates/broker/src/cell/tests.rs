@@ -1,0 +1,108 @@
+//! What happens between a step of a queue and what follows it, as if another thread came in between.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ternmq_core::queue::{AckMode, Credit, DeleteReason};
+use ternmq_core::value::{Headers, Value};
+use ternmq_journal::MemoryLog;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::config::BrokerConfig;
+use crate::{Broker, Client};
+
+const START: Timestamp = Timestamp(1_000);
+
+fn broker() -> Broker {
+    let clock = Arc::new(ManualClock::new(START));
+    Broker::new(
+        &BrokerConfig::default(),
+        clock,
+        Arc::new(MemoryLog::default()),
+    )
+}
+
+fn client(broker: &Broker) -> Client {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let user = broker.login("guest", b"guest", loopback).unwrap();
+    broker.connect(&user, "/", Mailbox::new(10)).unwrap()
+}
+
+fn auto_delete(name: &str) -> QueueDecl {
+    QueueDecl {
+        name: name.into(),
+        durable: false,
+        exclusive: None,
+        auto_delete: true,
+        arguments: Headers::new(),
+    }
+}
+
+fn spec() -> ConsumerSpec {
+    ConsumerSpec {
+        mode: AckMode::Auto,
+        credit: Credit::Unlimited,
+        priority: 0,
+        exclusive: false,
+    }
+}
+
+/// An auto-delete queue whose last consumer has just gone, and what is left to be done about it.
+fn unused(broker: &Broker) -> (Arc<QueueCell>, Work) {
+    let mut owner = client(broker);
+    owner.declare_queue(auto_delete("q")).unwrap();
+    let cell = owner.cell("q").unwrap();
+    let mut work = Work::default();
+    let to = (Mailbox::new(10), Token(1));
+    let key = cell.subscribe(&mut work, START, spec(), to).unwrap();
+    cell.unsubscribe(&mut work, START, key);
+    assert_eq!(work.effects.delete, Some(DeleteReason::Unused));
+    (cell, work)
+}
+
+#[test]
+fn nobody_begins_to_consume_a_queue_that_is_about_to_go() {
+    let broker = broker();
+    let (cell, mut work) = unused(&broker);
+    let mut other = client(&broker);
+    let consumed = other.consume("q", spec(), Token(2));
+    assert!(matches!(consumed, Err(Refusal::NotFound { .. })));
+    assert!(matches!(
+        other.get("q", true),
+        Err(Refusal::NotFound { .. })
+    ));
+    broker.0.follow_up(&cell, &mut work, START);
+    assert!(!other.mailbox().has_notices());
+}
+
+#[test]
+fn queue_declared_while_its_predecessor_goes_is_a_new_one_and_stays() {
+    let broker = broker();
+    let (cell, mut work) = unused(&broker);
+    let mut other = client(&broker);
+    assert!(other.declare_queue(auto_delete("q")).unwrap().created);
+    let consumer = other.consume("q", spec(), Token(2)).unwrap();
+    broker.0.follow_up(&cell, &mut work, START);
+    assert_eq!(other.check_queue("q").unwrap().consumers, 1);
+    assert!(!other.mailbox().has_notices());
+    other.cancel(consumer);
+    assert!(other.check_queue("q").is_err());
+}
+
+#[test]
+fn queue_that_expired_is_not_declared_again_but_anew() {
+    let broker = broker();
+    let mut owner = client(&broker);
+    let decl = || QueueDecl {
+        auto_delete: false,
+        arguments: [("x-expires".into(), Value::I32(10))].into_iter().collect(),
+        ..auto_delete("q")
+    };
+    owner.declare_queue(decl()).unwrap();
+    let cell = owner.cell("q").unwrap();
+    let mut work = Work::default();
+    cell.expire(&mut work, START.plus_ms(10));
+    assert!(owner.declare_queue(decl()).unwrap().created);
+    broker.0.follow_up(&cell, &mut work, START.plus_ms(10));
+    assert!(owner.check_queue("q").is_ok());
+}
