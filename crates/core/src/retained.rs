@@ -16,7 +16,11 @@ use crate::message::Message;
 use crate::routing::key::{self, KeySyntax};
 use crate::topology::index::{Index, Link, Linked, NONE, Slab};
 
-/// How much may be retained. What is there already may be overwritten even when a limit is reached.
+/// Messages forgotten by one call of [`RetainedStore::expire`], at most.
+pub const RETAINED_EXPIRE_MAX: usize = 1024;
+
+/// How much may be retained. What is there already may be overwritten by what takes no more memory even when a limit
+/// is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RetainedLimits {
     /// Most topics with a message.
@@ -104,20 +108,15 @@ impl RetainedStore {
     /// the node took it.
     ///
     /// # Errors
-    /// [`Refusal::LimitReached`] if the topic is new and a limit is reached, what has expired by then left out.
+    /// [`Refusal::LimitReached`] if a limit is reached, what has expired by then left out, and the topic is new or the
+    /// message larger than the one it replaces.
     pub fn set(&mut self, topic: &[u8], message: Message) -> Result<(), Refusal> {
-        let known = self
-            .find(topic)
-            .filter(|&node| self.nodes[node].message.is_some());
-        let node = if let Some(node) = known {
-            node
-        } else {
-            if self.check_limits(topic, &message).is_err() {
-                self.expire(message.received_at());
-                self.check_limits(topic, &message)?;
+        while let Err(refusal) = self.check_limits(topic, &message) {
+            if self.expire(message.received_at()) == 0 {
+                return Err(refusal);
             }
-            self.insert_path(topic)
-        };
+        }
+        let node = self.insert_path(topic);
         self.take_message(node);
         self.messages += 1;
         self.message_bytes += message.resident_bytes();
@@ -174,10 +173,11 @@ impl RetainedStore {
         });
     }
 
-    /// Forgets what has expired and returns how many messages that were.
+    /// Forgets what has expired, up to [`RETAINED_EXPIRE_MAX`] messages, and returns how many those were.
     pub fn expire(&mut self, now: Timestamp) -> usize {
         let mut expired = 0;
-        while let Some(&(at, node)) = self.deadlines.first()
+        while expired < RETAINED_EXPIRE_MAX
+            && let Some(&(at, node)) = self.deadlines.first()
             && at <= now
         {
             self.take_message(node);
@@ -214,15 +214,15 @@ impl RetainedStore {
                 max: u64::try_from(max).unwrap_or(u64::MAX),
             })
         };
-        if self.messages >= self.limits.messages_max {
+        let known = self.find(topic);
+        let old = known.and_then(|node| self.nodes[node].message.as_ref());
+        if old.is_none() && self.messages >= self.limits.messages_max {
             return refuse("retained_messages_max", self.limits.messages_max);
         }
-        let path: usize = levels(topic).map(node_bytes).sum();
-        let bytes = self
-            .bytes()
-            .saturating_add(message.resident_bytes())
-            .saturating_add(path);
-        if bytes > self.limits.bytes_max {
+        let path = || levels(topic).map(node_bytes).sum();
+        let added = message.resident_bytes() + known.map_or_else(path, |_| 0);
+        let freed = old.map_or(0, Message::resident_bytes);
+        if added > freed && self.bytes() - freed + added > self.limits.bytes_max {
             return refuse("retained_bytes_max", self.limits.bytes_max);
         }
         Ok(())

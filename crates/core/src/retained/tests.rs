@@ -162,7 +162,7 @@ fn what_has_expired_makes_room_for_a_new_topic() {
 }
 
 #[test]
-fn new_topics_are_refused_at_the_byte_limit_and_overwriting_is_not() {
+fn new_topics_and_larger_messages_are_refused_at_the_byte_limit() {
     let mut store = store(&["a"]);
     let one = store.bytes();
     store.set_limits(RetainedLimits {
@@ -179,15 +179,40 @@ fn new_topics_are_refused_at_the_byte_limit_and_overwriting_is_not() {
             ..
         }
     ));
-    assert!(
-        store
-            .set(b"a", message("a", &"x".repeat(100), None))
-            .is_ok()
+    assert!(store.set(b"a", message("a", "xy", None)).is_err());
+    assert_eq!(
+        body(&store, "a").as_deref(),
+        Some("a"),
+        "the last one stays"
     );
-    assert!(store.bytes() > 2 * one);
+    assert!(store.set(b"a", message("a", "y", None)).is_ok());
+    store.set_limits(RetainedLimits {
+        bytes_max: one,
+        ..RetainedLimits::default()
+    });
+    assert!(store.set(b"a", message("a", "z", None)).is_ok());
     store.clear(b"a").unwrap();
     store.clear(b"b").unwrap();
     assert_eq!(store.bytes(), 0);
+}
+
+#[test]
+fn expired_messages_are_forgotten_in_parts_and_make_room_all_the_same() {
+    let mut store = store(&[]);
+    for n in 0..=RETAINED_EXPIRE_MAX {
+        let topic = n.to_string();
+        store
+            .set(topic.as_bytes(), message(&topic, "", Some(0)))
+            .unwrap();
+    }
+    assert_eq!(store.expire(NOW), RETAINED_EXPIRE_MAX);
+    assert_eq!(store.next_expiry(), Some(NOW));
+    store.set_limits(RetainedLimits {
+        messages_max: 1,
+        ..RetainedLimits::default()
+    });
+    store.set(b"new", message("new", "", None)).unwrap();
+    assert_eq!(store.len(), 1);
 }
 
 #[test]
