@@ -283,8 +283,8 @@ impl Inner {
         for (mailbox, notice) in work.notices.drain(..) {
             mailbox.push(notice);
         }
-        if let Some(deadline) = work.arm.take() {
-            self.timers.arm(deadline, cell);
+        if let Some(moved) = work.rearm.take() {
+            self.timers.rearm(moved, cell);
         }
         let delta = std::mem::take(&mut work.resident_delta);
         if delta != 0 && self.pressure.add(delta) {

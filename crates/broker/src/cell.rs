@@ -13,6 +13,7 @@ use ternmq_core::queue::{
 use ternmq_core::topology::QueueDecl;
 
 use crate::mailbox::{Mailbox, Notice, Token};
+use crate::timer::Rearm;
 use crate::vhost::Vhost;
 use crate::work::Work;
 
@@ -165,7 +166,7 @@ impl State {
         let Work {
             effects,
             notices,
-            arm,
+            rearm,
             resident_delta,
             ..
         } = work;
@@ -185,11 +186,16 @@ impl State {
             }
         }
         *resident_delta += signed(self.queue.resident_bytes()) - signed(before);
-        if let Some(deadline) = self.queue.next_deadline()
-            && self.armed.is_none_or(|armed| deadline < armed)
-        {
-            self.armed = Some(deadline);
-            *arm = Some(deadline);
+        let (from, to) = (self.armed, self.queue.next_deadline());
+        let moves = match (from, to) {
+            (Some(from), Some(to)) => to < from,
+            // One that has nothing to do for now is asked once in vain.
+            (Some(_), None) => self.queue.is_closed(),
+            (None, to) => to.is_some(),
+        };
+        if moves {
+            self.armed = to;
+            *rearm = Some(Rearm { from, to });
         }
     }
 }

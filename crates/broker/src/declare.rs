@@ -154,8 +154,9 @@ impl Client {
             }
             close(queue, effects);
             Ok(counts.ready)
-        })?;
+        });
         self.broker.collect(&cell, &mut self.work);
+        let messages = messages?;
         self.broker
             .delete_queue(&self.vhost, cell.id, &mut self.work);
         Ok(messages)

@@ -30,6 +30,8 @@ pub mod config;
 pub mod mailbox;
 
 mod apply;
+#[cfg(test)]
+mod bed;
 mod broker;
 mod cell;
 mod client;

@@ -16,6 +16,9 @@ use crate::publish::Turn;
 use crate::vhost::Vhost;
 use crate::work::Work;
 
+/// Messages that one tick publishes, at most; what is left is due at once.
+const SCHEDULED_PER_TICK_MAX: usize = 256;
+
 /// Names a scheduled message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ScheduleId(u64);
@@ -126,7 +129,10 @@ impl Broker {
 
 impl Inner {
     pub(crate) fn publish_due(&self, work: &mut Work, now: Timestamp) {
-        while let Some(scheduled) = self.schedule.pop(now) {
+        for _ in 0..SCHEDULED_PER_TICK_MAX {
+            let Some(scheduled) = self.schedule.pop(now) else {
+                break;
+            };
             self.publish_scheduled(scheduled, work, now);
         }
     }

@@ -16,6 +16,9 @@ use crate::work::Work;
 /// How often a vhost's retained messages are looked through for expired ones, in milliseconds.
 const RETAINED_SWEEP_MS: u64 = 10_000;
 
+/// Queues that one tick lets act, at most; what is left is due at once.
+const QUEUES_PER_TICK_MAX: usize = 16;
+
 /// Queues by their next deadline. A queue stands here under the earliest deadline it named since it last acted.
 #[derive(Default)]
 pub(crate) struct Timers {
@@ -26,11 +29,25 @@ pub(crate) struct Timers {
     sleeper: AtomicWaker,
 }
 
+/// The move of a queue's deadline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rearm {
+    /// Where the queue stood; none if it did not.
+    pub(crate) from: Option<Timestamp>,
+    /// None: nothing will ever be due.
+    pub(crate) to: Option<Timestamp>,
+}
+
 impl Timers {
-    /// Sees to it that the queue is asked at `deadline`.
-    pub(crate) fn arm(&self, deadline: Timestamp, cell: &Arc<QueueCell>) {
-        let key = (deadline, cell.id);
+    /// Sees to it that the queue is asked when it has something to do. Of two moves at once the later one may come
+    /// first: then the queue is asked once more than it needs to be, never less.
+    pub(crate) fn rearm(&self, moved: Rearm, cell: &Arc<QueueCell>) {
         let mut due = self.due.lock();
+        if let Some(from) = moved.from {
+            due.remove(&(from, cell.id));
+        }
+        let Some(to) = moved.to else { return };
+        let key = (to, cell.id);
         due.insert(key, Arc::downgrade(cell));
         let is_first = due
             .first_key_value()
@@ -96,20 +113,92 @@ impl Broker {
         self.0.timers.sleeper.register(waker);
     }
 
-    /// Does what is due: expires messages and queues, publishes what was scheduled.
+    /// Does what is due: expires messages and queues, publishes what was scheduled. If that is very much, only a part
+    /// of it, and [`Broker::next_deadline`] still lies in the past.
     pub fn tick(&self, now: Timestamp) {
         let mut work = Work::default();
-        while let Some(cell) = self.0.timers.pop(now) {
+        for _ in 0..QUEUES_PER_TICK_MAX {
+            let Some(cell) = self.0.timers.pop(now) else {
+                break;
+            };
             if let Some(cell) = cell.upgrade() {
                 cell.expire(&mut work, now);
                 self.0.follow_up(&cell, &mut work, now);
             }
         }
-        while let Some(vhosts) = self.0.timers.pop_retained(now) {
+        if let Some(vhosts) = self.0.timers.pop_retained(now) {
             for vhost in vhosts.iter().filter_map(Weak::upgrade) {
                 self.0.expire_retained(&vhost, now);
             }
         }
         self.0.publish_due(&mut work, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ternmq_core::queue::EXPIRE_BATCH_MAX;
+    use ternmq_core::value::Value;
+
+    use super::*;
+    use crate::bed::{START, broker, client, publish, queue};
+
+    fn armed(broker: &Broker) -> usize {
+        broker.0.timers.due.lock().len()
+    }
+
+    #[test]
+    fn queue_stands_once_however_often_its_deadline_moves_earlier() {
+        let broker = broker();
+        let mut client = client(&broker);
+        client.declare_queue(queue("q", &[])).unwrap();
+        for ttl in (1..100).rev() {
+            publish(&mut client, "q", Some(ttl * 1_000));
+            assert_eq!(broker.next_deadline(), Some(START.plus_ms(ttl * 1_000)));
+            assert_eq!(armed(&broker), 1);
+        }
+        broker.tick(START.plus_ms(50_000));
+        assert_eq!(broker.next_deadline(), Some(START.plus_ms(51_000)));
+        assert_eq!(client.check_queue("q").unwrap().messages, 49);
+    }
+
+    #[test]
+    fn queue_that_is_gone_leaves_no_deadline_behind() {
+        let broker = broker();
+        let mut client = client(&broker);
+        let year = Value::I64(365 * 86_400_000);
+        for _ in 0..10 {
+            client
+                .declare_queue(queue("q", &[("x-expires", year.clone())]))
+                .unwrap();
+            publish(&mut client, "q", Some(1_000));
+            client
+                .delete_queue("q", crate::DeleteIf::default())
+                .unwrap();
+            assert_eq!(armed(&broker), 0);
+        }
+    }
+
+    #[test]
+    fn one_tick_does_a_bounded_part_of_what_is_due() {
+        let broker = broker();
+        let mut client = client(&broker);
+        let many = EXPIRE_BATCH_MAX * (QUEUES_PER_TICK_MAX + 1);
+        client.declare_queue(queue("q", &[])).unwrap();
+        for _ in 0..many {
+            publish(&mut client, "q", Some(10));
+        }
+        let due = START.plus_ms(10);
+        broker.tick(due);
+        assert_eq!(
+            client.check_queue("q").unwrap().messages,
+            EXPIRE_BATCH_MAX as u64
+        );
+        assert!(
+            broker.next_deadline() <= Some(due),
+            "the rest is due at once"
+        );
+        broker.tick(due);
+        assert_eq!(client.check_queue("q").unwrap().messages, 0);
     }
 }

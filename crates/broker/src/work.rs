@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ternmq_core::id::Timestamp;
 use ternmq_core::queue::{Dead, Effects};
 use ternmq_core::routing::Routes;
 use ternmq_journal::Batch;
 
 use crate::cell::QueueCell;
 use crate::mailbox::{Mailbox, Notice};
+use crate::timer::Rearm;
 
 /// Reusable buffers and pending follow-ups. Every caller of the broker's verbs owns one.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Work {
     /// To be pushed once no lock is held.
     pub(crate) notices: Vec<(Arc<Mailbox>, Notice)>,
     /// A deadline of the current cell that the timers do not know yet.
-    pub(crate) arm: Option<Timestamp>,
+    pub(crate) rearm: Option<Rearm>,
     /// Change of the memory held by queues.
     pub(crate) resident_delta: i64,
     /// Dead messages on their way to their dead-letter targets.

@@ -1,56 +1,23 @@
 //! What happens between a step of a queue and what follows it, as if another thread came in between.
 
-use std::net::{IpAddr, Ipv4Addr};
-
-use ternmq_core::queue::{AckMode, Credit, DeleteReason};
-use ternmq_core::value::{Headers, Value};
-use ternmq_journal::MemoryLog;
+use ternmq_core::queue::DeleteReason;
+use ternmq_core::value::Value;
 
 use super::*;
-use crate::clock::ManualClock;
-use crate::config::BrokerConfig;
-use crate::{Broker, Client};
+use crate::Broker;
+use crate::bed::{START, broker, client, queue, spec};
 
-const START: Timestamp = Timestamp(1_000);
-
-fn broker() -> Broker {
-    let clock = Arc::new(ManualClock::new(START));
-    Broker::new(
-        &BrokerConfig::default(),
-        clock,
-        Arc::new(MemoryLog::default()),
-    )
-}
-
-fn client(broker: &Broker) -> Client {
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let user = broker.login("guest", b"guest", loopback).unwrap();
-    broker.connect(&user, "/", Mailbox::new(10)).unwrap()
-}
-
-fn auto_delete(name: &str) -> QueueDecl {
+fn auto_delete() -> QueueDecl {
     QueueDecl {
-        name: name.into(),
-        durable: false,
-        exclusive: None,
         auto_delete: true,
-        arguments: Headers::new(),
-    }
-}
-
-fn spec() -> ConsumerSpec {
-    ConsumerSpec {
-        mode: AckMode::Auto,
-        credit: Credit::Unlimited,
-        priority: 0,
-        exclusive: false,
+        ..queue("q", &[])
     }
 }
 
 /// An auto-delete queue whose last consumer has just gone, and what is left to be done about it.
 fn unused(broker: &Broker) -> (Arc<QueueCell>, Work) {
     let mut owner = client(broker);
-    owner.declare_queue(auto_delete("q")).unwrap();
+    owner.declare_queue(auto_delete()).unwrap();
     let cell = owner.cell("q").unwrap();
     let mut work = Work::default();
     let to = (Mailbox::new(10), Token(1));
@@ -80,7 +47,7 @@ fn queue_declared_while_its_predecessor_goes_is_a_new_one_and_stays() {
     let broker = broker();
     let (cell, mut work) = unused(&broker);
     let mut other = client(&broker);
-    assert!(other.declare_queue(auto_delete("q")).unwrap().created);
+    assert!(other.declare_queue(auto_delete()).unwrap().created);
     let consumer = other.consume("q", spec(), Token(2)).unwrap();
     broker.0.follow_up(&cell, &mut work, START);
     assert_eq!(other.check_queue("q").unwrap().consumers, 1);
@@ -93,11 +60,7 @@ fn queue_declared_while_its_predecessor_goes_is_a_new_one_and_stays() {
 fn queue_that_expired_is_not_declared_again_but_anew() {
     let broker = broker();
     let mut owner = client(&broker);
-    let decl = || QueueDecl {
-        auto_delete: false,
-        arguments: [("x-expires".into(), Value::I32(10))].into_iter().collect(),
-        ..auto_delete("q")
-    };
+    let decl = || queue("q", &[("x-expires", Value::I32(10))]);
     owner.declare_queue(decl()).unwrap();
     let cell = owner.cell("q").unwrap();
     let mut work = Work::default();
