@@ -86,7 +86,7 @@ impl Client {
             // One that is there may be declared again, whatever its name.
             check_client_queue_name(&decl.name)?;
         }
-        self.declare(decl)
+        self.declare(&decl)
     }
 
     /// Declares a queue under a name that nobody can guess; it begins with `prefix`, which may be a reserved one.
@@ -96,13 +96,13 @@ impl Client {
         mut decl: QueueDecl,
     ) -> Result<QueueInfo, Refusal> {
         decl.name = format!("{prefix}{}", self.broker.random_name()).into();
-        self.declare(decl)
+        self.declare(&decl)
     }
 
-    fn declare(&mut self, decl: QueueDecl) -> Result<QueueInfo, Refusal> {
+    fn declare(&mut self, decl: &QueueDecl) -> Result<QueueInfo, Refusal> {
         let now = self.now();
         loop {
-            let (cell, created) = self.find_or_make_queue(&decl, now)?;
+            let (cell, created) = self.find_or_make_queue(decl, now)?;
             let is_closed = cell.update(&mut self.work, |queue, _| {
                 queue.touch(now);
                 queue.is_closed()
