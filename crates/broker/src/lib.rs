@@ -18,12 +18,12 @@
 //!
 //! At most one is held at a time, with two exceptions: declaring makes a queue's cell while the vhost is locked, when
 //! nobody else can know that cell yet; and a retained message is appended to the journal (whose own lock is a leaf)
-//! before `Vhost::retained` is released, so that both end with the same one. What a step leaves to do ([`work`]) is done after its lock is released.
+//! before `Vhost::retained` is released, so that both end with the same one. What a step leaves to do (`work.rs`) is done after its lock is released.
 //!
 //! # Every task and thread
 //! None. Connections and the timer that calls [`Broker::tick`] are tasks of `ternmq-net` and the binary.
 //!
-//! Where to start: [`publish`] fits on a screen and meets everything else.
+//! Where to start: `publish.rs` fits on a screen and meets everything else.
 
 pub mod clock;
 pub mod config;
