@@ -17,7 +17,6 @@
 //! - `tx.select` is answered by connection error 540 `NOT_IMPLEMENTED`.
 //! - Direct reply-to (`amq.rabbitmq.reply-to`) is not there, and not among the server's capabilities.
 //! - Permissions on exchanges and queues are not checked; access to a vhost is.
-//! - A limit per consumer does not hold beside a limit per channel (`basic.qos` with `global`): the latter stands.
 //! - `no-local` is ignored, as RabbitMQ does; `immediate` is refused with 540, as RabbitMQ does.
 
 pub mod codec;

@@ -20,6 +20,8 @@ pub(super) struct Consumer {
     /// The queue's number on this channel.
     pub(super) queue: u32,
     pub(super) acks: Acks,
+    /// How many it may hold, whatever the channel may; `u32::MAX` for no limit.
+    pub(super) prefetch: u32,
     /// Deliveries tell how often they were taken and failed before.
     pub(super) counters: Counters,
 }

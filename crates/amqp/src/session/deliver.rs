@@ -56,22 +56,20 @@ impl Session {
         } else {
             prefetch.into()
         };
-        match &self.shared_credit {
-            Some(shared) => {
-                shared.set_limit(limit);
-                for consumer in self.consumers.iter() {
-                    cx.client.replenish(&consumer.broker);
-                }
-            }
-            None if prefetch == 0 => {}
-            None => {
-                let shared = Arc::new(SharedCredit::new(limit));
-                for consumer in self.consumers.iter().filter(|c| c.acks == Acks::Wanted) {
-                    cx.client
-                        .set_credit(&consumer.broker, Credit::Shared(Arc::clone(&shared)));
-                }
-                self.shared_credit = Some(shared);
-            }
+        if prefetch == 0 && self.shared_credit.is_none() {
+            return;
+        }
+        let shared = self
+            .shared_credit
+            .get_or_insert_with(|| Arc::new(SharedCredit::new(limit)));
+        shared.set_limit(limit);
+        // Consumers made while there was no limit for the channel do not share it yet.
+        for consumer in self.consumers.iter().filter(|c| c.acks == Acks::Wanted) {
+            let credit = Credit::Shared {
+                with: Arc::clone(shared),
+                limit: consumer.prefetch,
+            };
+            cx.client.set_credit(&consumer.broker, credit);
         }
     }
 
@@ -127,6 +125,7 @@ impl Session {
             tag: tag_bytes,
             queue: number,
             acks,
+            prefetch: own_limit(self.prefetch),
             counters,
         });
         if !consume.nowait
@@ -139,11 +138,15 @@ impl Session {
     }
 
     fn credit(&self, acks: Acks) -> Credit {
-        match (&self.shared_credit, self.prefetch) {
+        let limit = own_limit(self.prefetch);
+        match &self.shared_credit {
             _ if acks == Acks::Automatic => Credit::Unlimited,
-            (Some(shared), _) if shared.limit() != u32::MAX => Credit::Shared(Arc::clone(shared)),
-            (_, 0) => Credit::Unlimited,
-            (_, prefetch) => Credit::Limited(prefetch.into()),
+            Some(shared) if shared.limit() != u32::MAX => Credit::Shared {
+                with: Arc::clone(shared),
+                limit,
+            },
+            _ if limit == u32::MAX => Credit::Unlimited,
+            _ => Credit::Limited(limit),
         }
     }
 
@@ -368,6 +371,14 @@ fn with_counters<'a>(
     // A message that never failed has no count of failures.
     let shown = if delivery.failures == 0 { 1 } else { 2 };
     mapping::from_core(&delivery.message, &annotations[..shown], scratch)
+}
+
+/// What a prefetch count lets one consumer hold: 0 is no limit.
+const fn own_limit(prefetch: u16) -> u32 {
+    match prefetch {
+        0 => u32::MAX,
+        prefetch => prefetch as u32,
+    }
 }
 
 /// `x-priority`, if it is there.

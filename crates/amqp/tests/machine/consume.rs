@@ -303,6 +303,51 @@ fn global_prefetch_is_shared_by_the_channel() {
     assert_eq!(delivered(&mut peer).len(), 4, "0 ends the limit");
 }
 
+/// How many deliveries have come.
+fn deliveries(peer: &mut Peer) -> usize {
+    peer.pump();
+    let mut count = 0;
+    while peer.has_frame() {
+        peer.expect_delivery(1);
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn prefetch_of_a_consumer_and_of_its_channel_hold_both() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    for body in 0..20 {
+        peer.publish("q", &[body]);
+    }
+    peer.call(1, qos(2, false));
+    peer.call(1, qos(5, true));
+    for (tag, more) in [("a", 2), ("b", 2), ("c", 1), ("d", 0)] {
+        peer.consume("q", tag, false);
+        assert_eq!(deliveries(&mut peer), more, "{tag}");
+    }
+    // The channel's limit ends; the consumers' stay.
+    peer.call(1, qos(0, true));
+    assert_eq!(deliveries(&mut peer), 3);
+}
+
+#[test]
+fn global_prefetch_holds_for_consumers_made_while_there_was_none() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.call(1, qos(5, true));
+    peer.call(1, qos(0, true));
+    peer.consume("q", "a", false);
+    peer.call(1, qos(3, true));
+    for body in 0..20 {
+        peer.publish("q", &[body]);
+    }
+    assert_eq!(deliveries(&mut peer), 3);
+}
+
 #[test]
 fn global_prefetch_holds_for_consumers_made_before_it() {
     let node = Node::new();

@@ -141,7 +141,7 @@ impl Consumer {
         match &self.spec.credit {
             Credit::Unlimited => true,
             Credit::Limited(limit) => self.used < *limit,
-            Credit::Shared(shared) => shared.has_room(),
+            Credit::Shared { with, limit } => self.used < *limit && with.has_room(),
         }
     }
 
@@ -152,8 +152,8 @@ impl Consumer {
     fn give_back_credit(&mut self, messages: u32) {
         debug_assert!(messages <= self.used, "credit given back was taken");
         self.used = self.used.saturating_sub(messages);
-        if let Credit::Shared(shared) = &self.spec.credit {
-            shared.give_back(messages);
+        if let Credit::Shared { with, .. } = &self.spec.credit {
+            with.give_back(messages);
         }
     }
 }
@@ -303,7 +303,7 @@ impl Consumers {
             return;
         };
         let counted_elsewhere =
-            consumer.used > 0 && matches!(consumer.spec.credit, Credit::Shared(_));
+            consumer.used > 0 && matches!(consumer.spec.credit, Credit::Shared { .. });
         if consumer.departed && !counted_elsewhere {
             cell.consumer = None;
             cell.generation = cell.generation.wrapping_add(1);
@@ -347,7 +347,7 @@ impl Consumers {
                 credit_limit: match &consumer.spec.credit {
                     Credit::Unlimited => None,
                     Credit::Limited(limit) => Some(*limit),
-                    Credit::Shared(shared) => Some(shared.limit()),
+                    Credit::Shared { with, limit } => Some(with.limit().min(*limit)),
                 },
                 priority: consumer.spec.priority,
                 exclusive: consumer.spec.exclusive,
@@ -394,8 +394,8 @@ impl Consumers {
         let cell = self.cells.get_mut(index as usize)?;
         let consumer = cell.consumer.as_mut()?;
         if consumer.uses_credit(class) {
-            if let Credit::Shared(shared) = &consumer.spec.credit
-                && !shared.try_take()
+            if let Credit::Shared { with, .. } = &consumer.spec.credit
+                && !with.try_take()
             {
                 self.unlink(index, class);
                 return None;
@@ -473,11 +473,11 @@ impl Consumers {
             return;
         };
         let used = consumer.used;
-        if let Credit::Shared(shared) = &credit {
-            shared.take_all(used);
+        if let Credit::Shared { with, .. } = &credit {
+            with.take_all(used);
         }
-        if let Credit::Shared(shared) = core::mem::replace(&mut consumer.spec.credit, credit) {
-            shared.give_back(used);
+        if let Credit::Shared { with, .. } = core::mem::replace(&mut consumer.spec.credit, credit) {
+            with.give_back(used);
         }
         self.refresh(key.index);
     }

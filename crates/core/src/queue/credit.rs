@@ -75,6 +75,11 @@ pub enum Credit {
     Unlimited,
     /// So many.
     Limited(u32),
-    /// As many as it gets from a credit shared with others.
-    Shared(Arc<SharedCredit>),
+    /// As many as it gets from a credit shared with others, and no more than a limit of its own.
+    Shared {
+        /// The credit of all together.
+        with: Arc<SharedCredit>,
+        /// Its own limit; `u32::MAX` is none.
+        limit: u32,
+    },
 }

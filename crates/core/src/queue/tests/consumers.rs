@@ -176,6 +176,33 @@ fn raised_credit_assigns_at_once_and_lowered_credit_takes_nothing_back() {
     assert_eq!(bed.drained(key), ["d"]);
 }
 
+fn share(with: &Arc<SharedCredit>) -> Credit {
+    Credit::Shared {
+        with: with.clone(),
+        limit: u32::MAX,
+    }
+}
+
+#[test]
+fn own_limit_holds_beside_a_shared_credit() {
+    let shared = Arc::new(SharedCredit::new(3));
+    let own = || Credit::Shared {
+        with: shared.clone(),
+        limit: 2,
+    };
+    let mut bed = Bed::new(QueueSettings::default());
+    let first = bed.consume(AckMode::Manual, own());
+    bed.put_all(&["a", "b", "c", "d"]);
+    let out = bed.drain(first);
+    assert_eq!((out.len(), shared.used()), (2, 2));
+    let second = bed.consume(AckMode::Manual, own());
+    assert_eq!(bed.drained(second), ["c"]);
+    assert_eq!(bed.queue.counts().ready, 1);
+    bed.settle(&out[..1], Outcome::Ack);
+    assert_eq!(bed.queue.counts().ready, 0);
+    assert_eq!(shared.used(), 3);
+}
+
 #[test]
 fn shared_credit_is_one_for_all_queues_and_replenished_where_it_is_missing() {
     let shared = Arc::new(SharedCredit::new(2));
@@ -183,8 +210,8 @@ fn shared_credit_is_one_for_all_queues_and_replenished_where_it_is_missing() {
         Bed::new(QueueSettings::default()),
         Bed::new(QueueSettings::default()),
     );
-    let first = one.consume(AckMode::Manual, Credit::Shared(shared.clone()));
-    let second = two.consume(AckMode::Manual, Credit::Shared(shared.clone()));
+    let first = one.consume(AckMode::Manual, share(&shared));
+    let second = two.consume(AckMode::Manual, share(&shared));
     one.put_all(&["a", "b"]);
     two.put_all(&["c"]);
     assert_eq!(
@@ -203,13 +230,13 @@ fn shared_credit_is_one_for_all_queues_and_replenished_where_it_is_missing() {
 fn shared_credit_of_a_consumer_that_went_comes_back_when_its_messages_are_settled() {
     let shared = Arc::new(SharedCredit::new(2));
     let mut bed = Bed::new(QueueSettings::default());
-    let key = bed.consume(AckMode::Manual, Credit::Shared(shared.clone()));
+    let key = bed.consume(AckMode::Manual, share(&shared));
     bed.put_all(&["leased"]);
     let out = bed.drain(key);
     bed.put_all(&["assigned"]);
     bed.leave(key);
     assert_eq!(shared.used(), 1);
-    let heir = bed.consume(AckMode::Manual, Credit::Shared(shared.clone()));
+    let heir = bed.consume(AckMode::Manual, share(&shared));
     bed.put(&body("waits"));
     assert_eq!(bed.drained(heir), ["assigned"]);
     bed.settle(&out, Outcome::Ack);
@@ -223,7 +250,7 @@ fn shared_credit_of_a_consumer_that_went_comes_back_when_its_messages_are_settle
 fn handing_over_an_at_most_once_message_does_not_open_a_consumer_past_what_waits() {
     let shared = Arc::new(SharedCredit::new(1));
     let mut bed = Bed::new(single());
-    let session = bed.consume(AckMode::ByMessage, Credit::Shared(shared.clone()));
+    let session = bed.consume(AckMode::ByMessage, share(&shared));
     assert!(shared.try_take());
     bed.put(&body("waits"));
     shared.give_back(1);
@@ -244,12 +271,8 @@ fn switching_between_credits_carries_what_is_held() {
     let key = bed.consume(AckMode::Manual, Credit::Limited(3));
     bed.put_all(&["a", "b"]);
     let out = bed.drain(key);
-    bed.queue.set_credit(
-        Timestamp(0),
-        key,
-        Credit::Shared(shared.clone()),
-        &mut bed.fx,
-    );
+    bed.queue
+        .set_credit(Timestamp(0), key, share(&shared), &mut bed.fx);
     assert_eq!(shared.used(), 2);
     bed.settle(&out[..1], Outcome::Ack);
     assert_eq!(shared.used(), 1);

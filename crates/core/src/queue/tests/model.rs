@@ -34,7 +34,8 @@ pub(super) struct MEntry {
 pub(super) enum MCredit {
     Unlimited,
     Limited(u32),
-    Shared(Arc<SharedCredit>),
+    /// With its own limit.
+    Shared(Arc<SharedCredit>, u32),
 }
 
 #[derive(Debug)]
@@ -109,7 +110,9 @@ impl Model {
         let credit = match &c.credit {
             MCredit::Unlimited => true,
             MCredit::Limited(limit) => self.used(consumer) < *limit,
-            MCredit::Shared(shared) => shared.used() < shared.limit(),
+            MCredit::Shared(shared, limit) => {
+                self.used(consumer) < *limit && shared.used() < shared.limit()
+            }
         };
         !c.gone
             && c.assigned.len() < WINDOW_MESSAGES_MAX
@@ -157,7 +160,7 @@ impl Model {
             ring.sort_by_key(|&c| Reverse(self.consumers[c].priority));
             let first = *ring.first()?;
             if self.uses_credit(first, class)
-                && let MCredit::Shared(shared) = &self.consumers[first].credit
+                && let MCredit::Shared(shared, _) = &self.consumers[first].credit
                 && !shared.try_take()
             {
                 self.close_for(first, class);
@@ -367,7 +370,7 @@ impl Model {
     }
 
     fn give_back(&self, consumer: usize, messages: u32) {
-        if let MCredit::Shared(shared) = &self.consumers[consumer].credit {
+        if let MCredit::Shared(shared, _) = &self.consumers[consumer].credit {
             shared.give_back(messages);
         }
     }
@@ -409,7 +412,7 @@ impl Model {
     pub(super) fn set_credit(&mut self, now: u64, consumer: usize, credit: MCredit) {
         if !self.consumers[consumer].gone {
             let used = self.used(consumer);
-            if let MCredit::Shared(shared) = &credit {
+            if let MCredit::Shared(shared, _) = &credit {
                 for _ in 0..used {
                     let limit = shared.limit();
                     shared.set_limit(u32::MAX);

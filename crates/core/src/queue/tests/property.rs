@@ -19,7 +19,7 @@ use crate::tags::Tags;
 enum CreditKind {
     Unlimited,
     Limited(u32),
-    Shared,
+    Shared(u32),
 }
 
 #[derive(Clone, Debug)]
@@ -113,7 +113,7 @@ fn credit() -> impl Strategy<Value = CreditKind> {
     prop_oneof![
         Just(CreditKind::Unlimited),
         (0u32..5).prop_map(CreditKind::Limited),
-        Just(CreditKind::Shared)
+        prop_oneof![Just(u32::MAX), 0u32..5].prop_map(CreditKind::Shared)
     ]
 }
 
@@ -228,9 +228,12 @@ impl Pair {
         match kind {
             CreditKind::Unlimited => (Credit::Unlimited, MCredit::Unlimited),
             CreditKind::Limited(limit) => (Credit::Limited(*limit), MCredit::Limited(*limit)),
-            CreditKind::Shared => (
-                Credit::Shared(self.shared[0].clone()),
-                MCredit::Shared(self.shared[1].clone()),
+            CreditKind::Shared(limit) => (
+                Credit::Shared {
+                    with: self.shared[0].clone(),
+                    limit: *limit,
+                },
+                MCredit::Shared(self.shared[1].clone(), *limit),
             ),
         }
     }
@@ -552,7 +555,7 @@ impl Pair {
                 self.model.entries.iter().filter(leased).count() as u64
             );
         }
-        let shared = |c: &usize| matches!(self.model.consumers[*c].credit, MCredit::Shared(_));
+        let shared = |c: &usize| matches!(self.model.consumers[*c].credit, MCredit::Shared(..));
         let used: u32 = (0..self.model.consumers.len())
             .filter(shared)
             .map(|c| self.model.used(c))
