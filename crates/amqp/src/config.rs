@@ -26,6 +26,11 @@ pub struct AmqpConfig {
     pub message_bytes_max: u64,
     /// Most consumers a connection may have on all its channels; 1 to 1,000,000. One more closes it with 530.
     pub consumers_max: u32,
+    /// Most bytes that a channel's open transaction may hold: its publishes, the messages that will be returned, and
+    /// 64 bytes or less for each acknowledgement. What goes beyond it closes the channel with 406, and nothing of the
+    /// transaction happens. This memory does not count towards the node's `broker.memory_high_bytes`: a publisher that
+    /// is paused could never commit. At least 1.
+    pub transaction_bytes_max: u64,
 }
 
 impl Default for AmqpConfig {
@@ -38,6 +43,7 @@ impl Default for AmqpConfig {
             close_timeout_ms: 5_000,
             message_bytes_max: 16 * 1024 * 1024,
             consumers_max: 65_536,
+            transaction_bytes_max: 64 * 1024 * 1024,
         }
     }
 }
@@ -73,6 +79,11 @@ impl AmqpConfig {
                 "consumers_max",
                 "1 to 1000000",
             ),
+            (
+                self.transaction_bytes_max >= 1,
+                "transaction_bytes_max",
+                "at least 1",
+            ),
         ];
         match checks.into_iter().find(|(holds, ..)| !holds) {
             Some((_, key, range)) => Err(ConfigError { key, range }),
@@ -96,57 +107,20 @@ mod tests {
 
     #[test]
     fn values_outside_their_range_are_named() {
-        for (config, key) in [
-            (
-                AmqpConfig {
-                    channel_max: 0,
-                    ..AmqpConfig::default()
-                },
-                "channel_max",
-            ),
-            (
-                AmqpConfig {
-                    frame_max: 4095,
-                    ..AmqpConfig::default()
-                },
-                "frame_max",
-            ),
-            (
-                AmqpConfig {
-                    frame_max: 16_777_217,
-                    ..AmqpConfig::default()
-                },
-                "frame_max",
-            ),
-            (
-                AmqpConfig {
-                    handshake_timeout_ms: 0,
-                    ..AmqpConfig::default()
-                },
-                "handshake_timeout_ms",
-            ),
-            (
-                AmqpConfig {
-                    close_timeout_ms: 0,
-                    ..AmqpConfig::default()
-                },
-                "close_timeout_ms",
-            ),
-            (
-                AmqpConfig {
-                    consumers_max: 0,
-                    ..AmqpConfig::default()
-                },
-                "consumers_max",
-            ),
-            (
-                AmqpConfig {
-                    consumers_max: 1_000_001,
-                    ..AmqpConfig::default()
-                },
-                "consumers_max",
-            ),
-        ] {
+        type Change = fn(&mut AmqpConfig);
+        let changes: [(&str, Change); 8] = [
+            ("channel_max", |c| c.channel_max = 0),
+            ("frame_max", |c| c.frame_max = 4095),
+            ("frame_max", |c| c.frame_max = 16_777_217),
+            ("handshake_timeout_ms", |c| c.handshake_timeout_ms = 0),
+            ("close_timeout_ms", |c| c.close_timeout_ms = 0),
+            ("consumers_max", |c| c.consumers_max = 0),
+            ("consumers_max", |c| c.consumers_max = 1_000_001),
+            ("transaction_bytes_max", |c| c.transaction_bytes_max = 0),
+        ];
+        for (key, change) in changes {
+            let mut config = AmqpConfig::default();
+            change(&mut config);
             assert_eq!(config.validate().map_err(|error| error.key), Err(key));
         }
         for frame_max in [4096, 16_777_216] {

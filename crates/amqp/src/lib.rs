@@ -11,11 +11,11 @@
 //!
 //! # Extensions
 //! `basic.nack`, `confirm.select`, `connection.blocked`, `connection.update-secret`, `basic.cancel` to clients,
-//! exchange-to-exchange bindings, CC and BCC, per-consumer `basic.qos`, consumer priorities.
+//! exchange-to-exchange bindings, CC and BCC, per-consumer `basic.qos`, consumer priorities, direct reply-to.
 //!
 //! # Left out
-//! - `tx.select` is answered by connection error 540 `NOT_IMPLEMENTED`.
-//! - Direct reply-to (`amq.rabbitmq.reply-to`) is not there, and not among the server's capabilities.
+//! - A transaction that a full queue (`reject-publish`) refuses a message of is partial, as in RabbitMQ: the others are
+//!   in their queues, and the channel closes with 406 `partial tx completion`.
 //! - Permissions on exchanges and queues are not checked; access to a vhost is.
 //! - `no-local` is ignored, as RabbitMQ does; `immediate` is refused with 540, as RabbitMQ does.
 

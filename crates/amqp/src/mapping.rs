@@ -144,6 +144,20 @@ pub struct Incoming<'a> {
     pub extras: Option<Box<Extras>>,
 }
 
+impl Incoming<'_> {
+    /// Puts another queue for the reply in the place of the one that was sent.
+    pub fn set_reply_to(&mut self, queue: &str) -> Result<(), MappingError> {
+        let mut native = Vec::with_capacity(self.native.len() + queue.len());
+        Properties {
+            reply_to: Some(queue.as_bytes()),
+            ..Properties::parse(&self.native)?
+        }
+        .encode(&mut native)?;
+        self.native = Cow::Owned(native);
+        Ok(())
+    }
+}
+
 /// Reads a content header's raw properties for a publish. Allocates only for CC and BCC.
 #[inline]
 pub fn to_core(raw: &[u8]) -> Result<Incoming<'_>, MappingError> {

@@ -64,6 +64,7 @@ fn server_properties() -> FieldTable {
         "consumer_priorities",
         "authentication_failure_close",
         "per_consumer_qos",
+        "direct_reply_to",
     ] {
         insert(&mut capabilities, name, AMQPValue::Boolean(true));
     }

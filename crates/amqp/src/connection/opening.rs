@@ -123,6 +123,8 @@ impl Connection {
             frame_max: tune_ok.frame_max,
             message_bytes_max: self.config.message_bytes_max,
             consumers_max: usize::try_from(self.config.consumers_max).unwrap_or(usize::MAX),
+            transaction_bytes_max: usize::try_from(self.config.transaction_bytes_max)
+                .unwrap_or(usize::MAX),
         };
         let ends = (self.peer.addr, self.broker.clone(), client);
         let running = Running::new(ends, wire, tune_ok.channel_max, self.capabilities);

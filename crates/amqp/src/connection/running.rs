@@ -400,6 +400,10 @@ impl Running {
                     .unwrap_or_default();
                 session.on_method(method, arguments, &mut self.shared.context(now, out))?;
                 session.settle(&mut self.shared.client, now);
+                if session.owes_confirms() && !self.owing.contains(&channel) {
+                    self.owing.push(channel);
+                    self.confirm(out);
+                }
                 Ok(())
             }
         }

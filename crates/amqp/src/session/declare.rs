@@ -10,7 +10,7 @@ use ternmq_core::topology::{
     check_client_queue_name,
 };
 
-use super::{Answer, Context, Session, arguments, unimplemented_method};
+use super::{Answer, Context, Session, arguments, reply_to, unimplemented_method};
 use crate::error::Fault;
 
 impl Session {
@@ -66,7 +66,7 @@ impl Session {
         let (answer, nowait) = match method {
             Queue::Declare(declare) => return self.declare_queue(&declare, cx),
             Queue::Bind(bind) => {
-                let queue = self.queue_name(&bind.queue)?;
+                let queue = self.visible_queue(&bind.queue, cx)?;
                 // Without either name the key is the queue's too.
                 let is_short =
                     bind.queue.as_str().is_empty() && bind.routing_key.as_str().is_empty();
@@ -93,7 +93,7 @@ impl Session {
                 (Queue::UnbindOk(queue::UnbindOk {}), false)
             }
             Queue::Purge(purge) => {
-                let queue = self.queue_name(&purge.queue)?;
+                let queue = self.visible_queue(&purge.queue, cx)?;
                 let purged = cx
                     .client
                     .purge_queue(queue)
@@ -128,7 +128,9 @@ impl Session {
         declare: &queue::Declare,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let declared = if declare.passive {
+        let declared = if let Some(found) = reply_to::declare(declare.queue.as_str(), cx) {
+            found
+        } else if declare.passive {
             cx.client.check_queue(declare.queue.as_str())
         } else {
             let decl = QueueDecl {
@@ -163,6 +165,9 @@ impl Session {
     /// Deleting a queue that does not exist is fine.
     fn delete_queue(&self, delete: &queue::Delete, cx: &mut Context<'_>) -> Result<u64, Fault> {
         let queue = self.queue_name(&delete.queue)?;
+        if reply_to::is_hidden(queue) {
+            return Ok(0);
+        }
         let only = DeleteIf {
             unused: delete.if_unused,
             empty: delete.if_empty,
@@ -191,6 +196,9 @@ fn remove_binding(
     table: &FieldTable,
     cx: &mut Context<'_>,
 ) -> Result<(), Fault> {
+    if matches!(ends.1, Destination::Queue(queue) if reply_to::is_hidden(queue)) {
+        return Ok(());
+    }
     let arguments = arguments::headers(table);
     match cx.client.unbind(&binding(ends, &arguments)) {
         Ok(_) | Err(Refusal::NotFound { .. }) => Ok(()),

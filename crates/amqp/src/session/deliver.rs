@@ -11,7 +11,7 @@ use ternmq_core::value::{Headers, Value};
 
 use super::consumers::{Acks, Consumer, Counters};
 use super::unacked::Delivered;
-use super::{ConsumerSlot, Context, Session, arguments};
+use super::{ConsumerSlot, Context, Session, arguments, reply_to};
 use crate::codec::{self, Deliver, EncodeError, GetOk, body_payload_max};
 use crate::error::{Fault, not_allowed, not_implemented};
 use crate::mapping::{self, X_ACQUIRED_COUNT, X_DELIVERY_COUNT};
@@ -78,7 +78,7 @@ impl Session {
         consume: &basic::Consume,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let queue = self.queue_name(&consume.queue)?.to_owned();
+        let mut queue = self.visible_queue(&consume.queue, cx)?.to_owned();
         let tag = match consume.consumer_tag.as_str() {
             "" => format!("amq.ctag-{}", cx.broker.random_name()),
             given => given.to_owned(),
@@ -96,6 +96,9 @@ impl Session {
         }
         let priority = priority(&queue, &arguments::headers(&consume.arguments))
             .map_err(|refusal| cx.refused(&refusal))?;
+        if queue == reply_to::NAME {
+            queue = self.open_reply_queue(consume.no_ack, &tag, cx)?;
+        }
         let acks = if consume.no_ack {
             Acks::Automatic
         } else {
@@ -167,6 +170,8 @@ impl Session {
 
     fn end_consumer(&mut self, consumer: Consumer, cx: &mut Context<'_>) {
         *cx.consumers -= 1;
+        self.reply_consumer
+            .take_if(|replies| replies.tag == consumer.tag);
         cx.client.cancel(consumer.broker);
         self.queues.release(consumer.queue);
         // What it was assigned and had not got yet gave its share of the credit back.
@@ -194,7 +199,7 @@ impl Session {
     }
 
     pub(super) fn on_get(&mut self, get: &basic::Get, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let queue = self.queue_name(&get.queue)?;
+        let queue = self.visible_queue(&get.queue, cx)?;
         let got = cx
             .client
             .get(queue, get.no_ack)

@@ -8,6 +8,7 @@
 //!               └──────────────────────────── publish.rs ◄───────────────────────┘
 //! ```
 //!
+//! A channel's publishes and acknowledgements take effect as they come, unless it is transacted (`transaction.rs`).
 //! `declare.rs` has exchanges, queues and bindings; `publish.rs` content and confirms; `deliver.rs` consumers and
 //! what they are sent; `settle.rs` acknowledgements.
 
@@ -18,12 +19,14 @@ mod declare;
 mod deliver;
 mod publish;
 mod queues;
+mod reply_to;
 mod settle;
+mod transaction;
 mod unacked;
 
 use std::sync::Arc;
 
-use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, tx};
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm};
 use amq_protocol::types::ShortString;
 use ternmq_broker::{Broker, Client};
 use ternmq_core::id::Timestamp;
@@ -37,11 +40,13 @@ use publish::Confirming;
 pub(crate) use publish::Publishes;
 
 use crate::codec;
-use crate::error::{self, Fault, Reply, from_refusal, not_implemented, precondition_failed};
+use crate::error::{self, Fault, Reply, from_refusal, not_implemented};
 use crate::frame::Method;
 use consumers::Consumers;
 use content::Content;
 use queues::Queues;
+use reply_to::ReplyConsumer;
+use transaction::Transactions;
 use unacked::Unacked;
 
 /// What was agreed on for a connection, and what it is held to.
@@ -57,6 +62,8 @@ pub(crate) struct Wire {
     pub(crate) message_bytes_max: u64,
     /// Most consumers on all channels.
     pub(crate) consumers_max: usize,
+    /// Most bytes an open transaction may hold.
+    pub(crate) transaction_bytes_max: usize,
 }
 
 /// What a channel needs of its connection while it acts.
@@ -85,7 +92,7 @@ impl Context<'_> {
 pub(crate) struct Session {
     id: u16,
     content: Content,
-    confirming: Option<Confirming>,
+    mode: Mode,
     last_tag: u64,
     unacked: Unacked,
     queues: Queues,
@@ -96,6 +103,18 @@ pub(crate) struct Session {
     prefetch: u16,
     /// For all consumers of the channel together.
     shared_credit: Option<Arc<SharedCredit>>,
+    /// Gets the replies to requests that this channel publishes.
+    reply_consumer: Option<ReplyConsumer>,
+}
+
+/// What becomes of publishes, and of what the client says about deliveries.
+enum Mode {
+    /// They take effect, and nobody hears of it.
+    Plain,
+    /// Publishes are confirmed.
+    Confirming(Confirming),
+    /// They wait for `tx.commit`.
+    Transacted(Box<Transactions>),
 }
 
 /// Whether an answer is wanted.
@@ -116,7 +135,7 @@ impl Session {
         Self {
             id,
             content: Content::default(),
-            confirming: None,
+            mode: Mode::Plain,
             last_tag: 0,
             unacked: Unacked::default(),
             queues: Queues::default(),
@@ -124,6 +143,7 @@ impl Session {
             last_queue: None,
             prefetch: 0,
             shared_credit: None,
+            reply_consumer: None,
         }
     }
 
@@ -142,10 +162,9 @@ impl Session {
             AMQPClass::Queue(method) => self.on_queue(method, cx),
             AMQPClass::Basic(method) => self.on_basic(method, arguments, cx),
             AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
-                self.on_confirm_select(Answer::from_nowait(select.nowait), cx);
-                Ok(())
+                self.on_confirm_select(Answer::from_nowait(select.nowait), cx)
             }
-            AMQPClass::Tx(method) => on_tx(&method),
+            AMQPClass::Tx(method) => self.on_tx(&method, cx),
             AMQPClass::Access(access::AMQPMethod::Request(_)) => {
                 let ok = access::AMQPMethod::RequestOk(access::RequestOk {});
                 self.reply(&AMQPClass::Access(ok), cx);
@@ -205,18 +224,30 @@ impl Session {
         }
     }
 
+    /// The same, if clients may use it as a queue.
+    fn visible_queue<'a>(
+        &'a self,
+        given: &'a ShortString,
+        cx: &Context<'_>,
+    ) -> Result<&'a str, Fault> {
+        let queue = self.queue_name(given)?;
+        reply_to::check_visible(queue, cx)?;
+        Ok(queue)
+    }
+
     /// Writes a method on this channel.
     fn reply(&self, class: &AMQPClass, cx: &mut Context<'_>) {
         write_method(self.id, class, cx.out);
     }
 
     /// Gives back everything the channel holds: consumers end, what was not acknowledged returns to its place as
-    /// failed, an unfinished publish is forgotten.
+    /// failed, an unfinished publish is forgotten, an open transaction rolled back.
     pub(crate) fn release(&mut self, client: &mut Client, consumers: &mut usize, now: Timestamp) {
         for consumer in self.consumers.drain() {
             *consumers -= 1;
             client.cancel(consumer.broker);
         }
+        self.roll_back();
         self.return_all(Outcome::Return { failed: true });
         self.settle(client, now);
         debug_assert_eq!(self.unacked.len(), 0, "everything is settled");
@@ -227,16 +258,6 @@ impl Session {
 pub(crate) fn write_method(channel: u16, class: &AMQPClass, out: &mut Output) {
     if let Err(error) = codec::method(out.buf(), channel, class) {
         tracing::error!(%error, channel, "method not written");
-    }
-}
-
-fn on_tx(method: &tx::AMQPMethod) -> Result<(), Fault> {
-    match method {
-        tx::AMQPMethod::Select(_) => Err(not_implemented("tx.select")),
-        tx::AMQPMethod::Commit(_) | tx::AMQPMethod::Rollback(_) => {
-            Err(precondition_failed("channel is not transactional"))
-        }
-        _ => Err(unimplemented_method()),
     }
 }
 

@@ -13,7 +13,7 @@ use ternmq_core::routing::key::KeySyntax;
 use ternmq_net::machine::Output;
 
 use super::content::Whole;
-use super::{Answer, Context, Session};
+use super::{Answer, Context, Mode, Session, reply_to};
 use crate::codec::{self, Return};
 use crate::error::{BASIC_PUBLISH, Fault, from_mapping_error, precondition_failed};
 use crate::frame::{Ack, ContentHeader, Nack, Publish};
@@ -142,12 +142,23 @@ impl Publishes {
 }
 
 impl Session {
-    pub(super) fn on_confirm_select(&mut self, answer: Answer, cx: &mut Context<'_>) {
-        self.confirming.get_or_insert_default();
+    pub(super) fn on_confirm_select(
+        &mut self,
+        answer: Answer,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        match self.mode {
+            Mode::Plain => self.mode = Mode::Confirming(Confirming::default()),
+            Mode::Confirming(_) => {}
+            Mode::Transacted(_) => {
+                return Err(precondition_failed("cannot switch from tx to confirm mode"));
+            }
+        }
         if answer == Answer::Wanted {
             let ok = confirm::AMQPMethod::SelectOk(confirm::SelectOk {});
             self.reply(&AMQPClass::Confirm(ok), cx);
         }
+        Ok(())
     }
 
     /// `basic.publish` came; its content is still to come.
@@ -220,15 +231,26 @@ impl Session {
         body: Body<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let incoming = mapping::to_core(properties).map_err(|error| from_mapping_error(&error))?;
+        let mut incoming =
+            mapping::to_core(properties).map_err(|error| from_mapping_error(&error))?;
         if let Some(user) = incoming.user_id {
             check_user_id(user, cx)?;
         }
+        if let Some(reply_to) = incoming.reply_to
+            && reply_to == reply_to::NAME.as_bytes()
+        {
+            self.address_replies(&mut incoming)?;
+        }
         let route = route(publish, &incoming, cx)?;
-        let number = self.confirming.as_mut().map_or(0, Confirming::next_number);
+        let number = match &mut self.mode {
+            Mode::Plain => 0,
+            Mode::Confirming(confirming) => confirming.next_number(),
+            Mode::Transacted(_) => return self.hold(publish, incoming, body, route, cx),
+        };
         if route.is_empty() {
             if publish.mandatory {
-                put_return(self.id, publish, &incoming.native, &body, cx);
+                let wire = (self.id, cx.wire.frame_max);
+                put_return(wire, publish, &incoming.native, &body, cx.out.buf());
             }
             cx.publishes.note(self.id, number, false);
             return Ok(());
@@ -241,7 +263,7 @@ impl Session {
 
     /// Takes note of what is to be confirmed, and what of it is refused.
     pub(crate) fn on_owed(&mut self, owed: Owed<'_>) {
-        let Some(confirming) = &mut self.confirming else {
+        let Mode::Confirming(confirming) = &mut self.mode else {
             return;
         };
         let mut rejected = owed.rejected.iter().copied().peekable();
@@ -255,42 +277,50 @@ impl Session {
         }
     }
 
-    /// Whether publishes wait to be confirmed.
+    /// Whether publishes wait to be confirmed, or transactions to be reported as committed.
     pub(crate) fn owes_confirms(&self) -> bool {
-        self.confirming
-            .as_ref()
-            .is_some_and(|confirming| !confirming.owed.is_empty())
+        match &self.mode {
+            Mode::Plain => false,
+            Mode::Confirming(confirming) => !confirming.owed.is_empty(),
+            Mode::Transacted(transactions) => transactions.owes_answers(),
+        }
     }
 
     /// Confirms what the journal's watermark allows. `due` is a buffer.
     pub(crate) fn confirm(&mut self, committed: Lsn, due: &mut Vec<Confirm>, out: &mut Output) {
-        let Some(confirming) = &mut self.confirming else {
-            return;
-        };
-        confirming.owed.poll(committed, due);
-        for confirm in due.drain(..) {
-            match confirm {
-                Confirm::Ack { up_to, multiple } => {
-                    codec::ack(
-                        out.buf(),
-                        self.id,
-                        Ack {
-                            delivery_tag: up_to,
-                            multiple,
-                        },
-                    );
-                }
-                Confirm::Nack {
-                    sequence: delivery_tag,
-                } => {
-                    let nack = Nack {
-                        delivery_tag,
-                        multiple: false,
-                        requeue: false,
-                    };
-                    codec::nack(out.buf(), self.id, nack);
+        match &mut self.mode {
+            Mode::Plain => {}
+            Mode::Confirming(confirming) => {
+                confirming.owed.poll(committed, due);
+                for confirm in due.drain(..) {
+                    put_confirm(self.id, confirm, out);
                 }
             }
+            Mode::Transacted(transactions) => {
+                transactions.answer(self.id, committed, due, out);
+            }
+        }
+    }
+}
+
+fn put_confirm(channel: u16, confirm: Confirm, out: &mut Output) {
+    match confirm {
+        Confirm::Ack { up_to, multiple } => {
+            let ack = Ack {
+                delivery_tag: up_to,
+                multiple,
+            };
+            codec::ack(out.buf(), channel, ack);
+        }
+        Confirm::Nack {
+            sequence: delivery_tag,
+        } => {
+            let nack = Nack {
+                delivery_tag,
+                multiple: false,
+                requeue: false,
+            };
+            codec::nack(out.buf(), channel, nack);
         }
     }
 }
@@ -341,7 +371,7 @@ fn route(
 }
 
 #[inline]
-fn message(
+pub(super) fn message(
     publish: &Publish<'_>,
     incoming: Incoming<'_>,
     body: Body<'_>,
@@ -365,12 +395,12 @@ fn message(
 }
 
 /// Sends a mandatory message back, as it came but for its blind copies.
-fn put_return(
-    channel: u16,
+pub(super) fn put_return(
+    (channel, frame_max): (u16, u32),
     publish: &Publish<'_>,
     properties: &[u8],
     body: &Body<'_>,
-    cx: &mut Context<'_>,
+    buf: &mut Vec<u8>,
 ) {
     let body: &[u8] = match body {
         Body::Inline(body) => body,
@@ -382,12 +412,11 @@ fn put_return(
         exchange: publish.exchange,
         routing_key: publish.routing_key,
     };
-    let buf = cx.out.buf();
     let start = buf.len();
     let written = codec::return_(buf, channel, &returned)
         .and_then(|()| codec::header(buf, channel, body.len() as u64, properties));
     match written {
-        Ok(()) => codec::body(buf, channel, body, cx.wire.frame_max),
+        Ok(()) => codec::body(buf, channel, body, frame_max),
         Err(error) => {
             buf.truncate(start);
             tracing::error!(%error, channel, "message not returned");

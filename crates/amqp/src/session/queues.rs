@@ -70,7 +70,12 @@ impl Queues {
         }
     }
 
-    /// One consumer less.
+    /// The queue of that number.
+    pub(super) fn handle(&self, number: u32) -> Option<&QueueHandle> {
+        self.slots.get(number as usize)?.handle.as_ref()
+    }
+
+    /// One consumer less, or one delivery that was settled by other ways than [`Queues::settle`].
     pub(super) fn release(&mut self, number: u32) {
         self.slots[number as usize].references -= 1;
         self.forget_unused(number);

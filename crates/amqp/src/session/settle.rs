@@ -5,7 +5,7 @@ use ternmq_broker::Client;
 use ternmq_core::id::Timestamp;
 use ternmq_core::queue::Outcome;
 
-use super::{Answer, Context, Session};
+use super::{Answer, Context, Mode, Session};
 use crate::error::{Fault, not_implemented, precondition_failed};
 use crate::frame::{Ack, Nack, Reject};
 
@@ -39,10 +39,15 @@ impl Session {
     #[inline]
     fn settle_tags(&mut self, tag: u64, multiple: bool, outcome: Outcome) -> Result<(), Fault> {
         let Self {
-            unacked, queues, ..
+            unacked,
+            queues,
+            mode,
+            ..
         } = self;
-        let known = if multiple {
-            unacked.take_up_to(tag, |d| queues.settle(d.queue, d.position, outcome))
+        let known = if let Mode::Transacted(transactions) = mode {
+            transactions.settle((tag, multiple), outcome, unacked)?
+        } else if multiple {
+            unacked.take_up_to(tag, |_, d| queues.settle(d.queue, d.position, outcome))
         } else {
             unacked
                 .take(tag)
@@ -79,7 +84,7 @@ impl Session {
         let Self {
             unacked, queues, ..
         } = self;
-        unacked.take_up_to(0, |d| queues.settle(d.queue, d.position, outcome));
+        unacked.take_up_to(0, |_, d| queues.settle(d.queue, d.position, outcome));
     }
 
     /// Whether nothing waits to be settled.
@@ -93,6 +98,11 @@ impl Session {
             return;
         }
         self.queues.flush(client, now);
+        self.replenish(client);
+    }
+
+    /// To be called when deliveries were settled.
+    pub(super) fn replenish(&self, client: &mut Client) {
         // Credit that one queue gives back may let another queue of the channel deliver.
         if self.shared_credit.is_some() {
             for consumer in self.consumers.iter() {

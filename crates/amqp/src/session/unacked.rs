@@ -79,9 +79,10 @@ impl Unacked {
         Some(delivered)
     }
 
-    /// Takes every outstanding delivery up to that tag out, in order, and hands it to `each`. Nothing happens and
+    /// Takes every outstanding delivery up to that tag out, in order, and hands it to `each`, with
+    /// its tag. Nothing happens and
     /// false is returned if the tag itself is not outstanding. Tag 0 stands for all there are.
-    pub(crate) fn take_up_to(&mut self, tag: u64, mut each: impl FnMut(Delivered)) -> bool {
+    pub(crate) fn take_up_to(&mut self, tag: u64, mut each: impl FnMut(u64, Delivered)) -> bool {
         let count = if tag == 0 {
             self.entries.len()
         } else {
@@ -94,11 +95,31 @@ impl Unacked {
             if entry.settled {
                 self.settled -= 1;
             } else {
-                each(entry.delivered());
+                each(entry.tag, entry.delivered());
             }
         }
         self.trim();
         true
+    }
+
+    /// Makes deliveries outstanding again that were taken out.
+    pub(crate) fn put_back(&mut self, taken: impl Iterator<Item = (u64, Delivered)>) {
+        let taken = taken.map(|(tag, Delivered { queue, position })| Entry {
+            tag,
+            position,
+            queue,
+            settled: false,
+        });
+        self.entries.retain(|entry| !entry.settled);
+        self.settled = 0;
+        self.entries.extend(taken);
+        self.entries
+            .make_contiguous()
+            .sort_unstable_by_key(|entry| entry.tag);
+        debug_assert!(
+            self.entries.iter().is_sorted_by(|a, b| a.tag < b.tag),
+            "nothing is outstanding twice"
+        );
     }
 
     fn find(&self, tag: u64) -> Option<usize> {
@@ -151,7 +172,7 @@ mod tests {
     fn up_to(unacked: &mut Unacked, tag: u64) -> Option<Vec<u64>> {
         let mut taken = Vec::new();
         unacked
-            .take_up_to(tag, |d| taken.push(d.position.0))
+            .take_up_to(tag, |_, d| taken.push(d.position.0))
             .then_some(taken)
     }
 
@@ -176,6 +197,20 @@ mod tests {
         assert_eq!(up_to(&mut unacked, 2), Some(vec![1, 2]));
         assert_eq!(up_to(&mut unacked, 2), None);
         assert_eq!(up_to(&mut unacked, 5), Some(vec![5]));
+    }
+
+    #[test]
+    fn what_was_taken_can_be_put_back_to_its_place() {
+        let mut unacked = filled(1..=5);
+        let taken = [4, 2].map(|tag| (tag, unacked.take(tag).unwrap()));
+        unacked.take(3);
+        unacked.put_back(taken.into_iter());
+        assert_eq!(unacked.len(), 4);
+        unacked.push(6, delivered(6));
+        assert_eq!(unacked.take(3), None);
+        assert_eq!(up_to(&mut unacked, 5), Some(vec![1, 2, 4, 5]));
+        unacked.put_back(std::iter::empty());
+        assert_eq!(up_to(&mut unacked, 0), Some(vec![6]));
     }
 
     #[test]

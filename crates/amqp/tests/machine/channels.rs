@@ -1,6 +1,6 @@
 //! Channels: their life, their limits, and who suffers from whose faults.
 
-use amq_protocol::protocol::{AMQPClass, access, basic, channel, queue, tx};
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, queue};
 use ternmq_amqp::AmqpConfig;
 
 use crate::harness::*;
@@ -178,21 +178,6 @@ fn flow_can_be_active_and_not_inactive() {
     peer.send(1, flow(false));
     let text = "NOT_IMPLEMENTED - active=false";
     assert_eq!(peer.expect_close(), (540, text.to_owned(), 20, 20));
-}
-
-#[test]
-fn tx_is_not_implemented_and_needs_select() {
-    let node = Node::new();
-    let mut peer = node.channel();
-    let text = "PRECONDITION_FAILED - channel is not transactional";
-    peer.send(1, AMQPClass::Tx(tx::AMQPMethod::Commit(tx::Commit {})));
-    assert_eq!(peer.expect_channel_close(1), (406, text.to_owned(), 90, 20));
-    peer.reopen_channel(1);
-    peer.send(1, AMQPClass::Tx(tx::AMQPMethod::Rollback(tx::Rollback {})));
-    assert_eq!(peer.expect_channel_close(1), (406, text.to_owned(), 90, 30));
-    peer.reopen_channel(1);
-    peer.send(1, AMQPClass::Tx(tx::AMQPMethod::Select(tx::Select {})));
-    assert_eq!(peer.expect_close().0, 540);
 }
 
 #[test]

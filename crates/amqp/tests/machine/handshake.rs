@@ -61,6 +61,7 @@ fn server_says_what_it_is_and_what_it_can() {
         "consumer_priorities",
         "authentication_failure_close",
         "per_consumer_qos",
+        "direct_reply_to",
     ] {
         assert_eq!(
             capabilities.inner().get(name),

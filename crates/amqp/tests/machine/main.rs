@@ -17,4 +17,6 @@ mod handshake;
 mod harness;
 mod liveness;
 mod publish;
+mod reply_to;
 mod settle;
+mod transaction;
