@@ -3,8 +3,15 @@
 //! ```text
 //!           CONNECT accepted                fault, DISCONNECT, take-over, shutdown
 //! Greeting ──────────────────► Online ─────────────────────────────────────────────► Closing
-//!     └── refused, malformed, too late ──────────────────────────────────────────────────┘
+//!   │  ▲ └── refused, malformed, too late ──────────────────────────────────────────────┘
+//!   ▼  └── the session is free, or 1 s is over
+//! Waiting for the session's former connection
 //! ```
+//!
+//! A client that disconnects and at once connects again has said all it had to say on its former connection before;
+//! but that is another task's to read. So a CONNECT for a session that is somebody's tells that one to go, and waits:
+//! the former connection reads what has arrived, a DISCONNECT or the last publishes, then goes, and wakes us. That
+//! something arrived, its task may hear a moment after it hears that it has to go; so it goes by a timer.
 //!
 //! In `Closing` the last packet is written at most, and nothing more is read (MQTT-3.14.4-1, -2). What the connection
 //! holds is released by [`Machine::handle_disconnect`], or, should the machine panic, by `Drop`.
@@ -15,6 +22,7 @@ mod packets;
 
 use std::sync::Arc;
 
+use ternmq_broker::Client;
 use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::{Flow, Machine, Output, Peer};
@@ -37,6 +45,8 @@ pub(crate) struct Connection {
     phase: Phase,
     /// From CONNACK to the release, so also while closing.
     online: Option<Box<Online>>,
+    /// From a CONNECT that has to wait to the one that is let in.
+    pending: Option<Box<Pending>>,
     /// Reused by drains of the mailbox.
     notices: Vec<Notice>,
 }
@@ -47,8 +57,22 @@ enum Phase {
     Greeting {
         until: Timestamp,
     },
+    /// For the session of a CONNECT that stays unread meanwhile. Longer than that nobody is waited for.
+    Waiting {
+        until: Timestamp,
+    },
     Online,
     Closing,
+}
+
+/// What a connection has that waits for its session.
+struct Pending {
+    client: Client,
+    sessions: Arc<VhostSessions>,
+    /// See [`Online::is_blocked`].
+    is_blocked: bool,
+    /// It waited long enough: the session is taken from whoever has it.
+    insists: bool,
 }
 
 /// What a connection has once it is let in.
@@ -67,8 +91,14 @@ struct Online {
     /// Memory pressure: publishers are not read from.
     is_blocked: bool,
     has_published: bool,
+    /// Another connection wants the session: when to go, at the latest.
+    leaves_at: Option<Timestamp>,
     will: WillFate,
 }
+
+/// Milliseconds that a connection goes on reading when its session is wanted by another. What had arrived before is
+/// known to the socket loop before a timer of the same or a later moment fires.
+const LEAVE_MS: u64 = 5;
 
 impl Connection {
     pub(crate) fn new(node: Arc<Node>, peer: Peer, mailbox: Arc<Mailbox>, now: Timestamp) -> Self {
@@ -80,6 +110,7 @@ impl Connection {
             mailbox,
             phase,
             online: None,
+            pending: None,
             notices: Vec::new(),
         }
     }
@@ -192,6 +223,9 @@ impl Connection {
                     // It was not listened to.
                     online.last_packet_at = now;
                 }
+                Notice::Close(CloseReason::Replaced) => {
+                    online.leaves_at.get_or_insert(now.plus_ms(LEAVE_MS));
+                }
                 Notice::Close(reason) => fault = Some(close_fault(reason)),
             }
         }
@@ -201,7 +235,29 @@ impl Connection {
         fault
     }
 
+    /// Not let in yet: most that concerns it is an end. Whatever comes while it waits makes it look again.
+    fn take_early_notices(&mut self, now: Timestamp) {
+        for notice in self.notices.drain(..) {
+            match (notice, &mut self.pending) {
+                (Notice::Close(_), _) => self.phase = Phase::Closing,
+                (Notice::Blocked, Some(pending)) => pending.is_blocked = true,
+                (Notice::Unblocked, Some(pending)) => pending.is_blocked = false,
+                _ => {}
+            }
+        }
+        if let Phase::Waiting { .. } = self.phase {
+            self.read_again(now);
+        }
+    }
+
+    /// The CONNECT that waited is read again.
+    fn read_again(&mut self, now: Timestamp) {
+        let until = now.plus_ms(self.node.config.connect_timeout_ms);
+        self.phase = Phase::Greeting { until };
+    }
+
     fn release(&mut self, now: Timestamp) {
+        self.pending = None;
         let Some(online) = self.online.take() else {
             return;
         };
@@ -246,7 +302,7 @@ impl Machine for Connection {
             used = self.greet(input, now, out);
         }
         match self.phase {
-            Phase::Greeting { .. } => used,
+            Phase::Greeting { .. } | Phase::Waiting { .. } => used,
             Phase::Online if used == input.len() => used,
             Phase::Online => used + self.handle_packets(&input[used..], now, out),
             Phase::Closing => input.len(),
@@ -263,14 +319,7 @@ impl Machine for Connection {
         }
         self.mailbox.drain(&mut self.notices);
         if self.online.is_none() {
-            // Not let in yet: all that concerns it is an end.
-            if self
-                .notices
-                .drain(..)
-                .any(|notice| matches!(notice, Notice::Close(_)))
-            {
-                self.phase = Phase::Closing;
-            }
+            self.take_early_notices(now);
             return false;
         }
         let fault = self.take_notices(now, out);
@@ -286,24 +335,39 @@ impl Machine for Connection {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if let Phase::Greeting { .. } = self.phase {
-            tracing::debug!(peer = %self.peer.addr, "no CONNECT in time");
-            self.phase = Phase::Closing;
-        } else {
-            self.fail(&Fault::KeepAliveTimeout, out);
+        match self.phase {
+            Phase::Greeting { .. } => {
+                tracing::debug!(peer = %self.peer.addr, "no CONNECT in time");
+                self.phase = Phase::Closing;
+            }
+            Phase::Waiting { .. } => {
+                if let Some(pending) = &mut self.pending {
+                    pending.insists = true;
+                }
+                self.read_again(now);
+            }
+            Phase::Online | Phase::Closing => {
+                let is_wanted = |online: &Online| online.leaves_at.is_some_and(|at| at <= now);
+                let fault = if self.online.as_deref().is_some_and(is_wanted) {
+                    Fault::SessionTakenOver
+                } else {
+                    Fault::KeepAliveTimeout
+                };
+                self.fail(&fault, out);
+            }
         }
     }
 
     fn deadline(&self) -> Option<Timestamp> {
         match self.phase {
-            Phase::Greeting { until } => Some(until),
+            Phase::Greeting { until } | Phase::Waiting { until } => Some(until),
             Phase::Closing => None,
             Phase::Online => {
-                let online = self
-                    .online
-                    .as_deref()
-                    .filter(|online| online.silence_ms_max > 0 && self.reads())?;
-                Some(online.last_packet_at.plus_ms(online.silence_ms_max))
+                let online = self.online.as_deref()?;
+                let is_watched = online.silence_ms_max > 0 && self.reads();
+                let silent_at =
+                    is_watched.then(|| online.last_packet_at.plus_ms(online.silence_ms_max));
+                silent_at.into_iter().chain(online.leaves_at).min()
             }
         }
     }
@@ -321,7 +385,8 @@ impl Machine for Connection {
     fn flow(&self) -> Flow {
         match self.phase {
             Phase::Closing => Flow::Close,
-            _ => Flow::Open { read: self.reads() },
+            Phase::Waiting { .. } => Flow::Open { read: false },
+            Phase::Greeting { .. } | Phase::Online => Flow::Open { read: self.reads() },
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Client identifiers and the sessions behind them, per vhost (§3.1.4, §4.1).
 //!
 //! A session lives in a cell that outlasts its connections. Whoever connects with its client identifier takes the cell's
-//! lock, ends what the former connection had there, and from then on owns the session: the number of its connection is
-//! the session's *epoch*. The former connection finds out when it next takes the lock and sees another epoch, or by the
-//! notice left in its mailbox. So there is no moment at which two connections act for one session, and nobody waits for
-//! anybody's task.
+//! lock and from then on owns the session: the number of its connection is the session's *epoch*. If there is a former
+//! connection, that one is told to go first, so that it can read what its client had sent before; if it does not go in
+//! time, what it had is ended in its place, and it finds out when it next takes the lock and sees another epoch. So
+//! there is no moment at which two connections act for one session.
 //!
 //! # Locks
 //! | lock | around | held for |
@@ -24,6 +24,7 @@ use std::sync::{Arc, Weak};
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 use ternmq_broker::Client;
+use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::{PublisherId, Timestamp};
 
 use crate::session::{Active, Session};
@@ -134,6 +135,13 @@ impl VhostSessions {
                 session: Mutex::new(new()),
             })
         }))
+    }
+
+    /// Whether another connection has the session of that client identifier. If so, it is told to go, and `newcomer` gets
+    /// a notice once it did.
+    pub(crate) fn is_taken(&self, client_id: &str, newcomer: &Arc<Mailbox>) -> bool {
+        let cell = self.cells.get(client_id).map(|cell| Arc::clone(&cell));
+        cell.is_some_and(|cell| cell.lock().make_way(newcomer))
     }
 
     /// Forgets a session. Its cell is locked, and marked as removed.

@@ -7,7 +7,7 @@ use ternmq_broker::User;
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
 
-use super::{Connection, Online, Phase};
+use super::{Connection, Online, Pending, Phase};
 use crate::codec::{self, DecodeError, Decoded, Limits, Sender, Violation};
 use crate::config::MqttConfig;
 use crate::error::ConnectFault;
@@ -73,6 +73,18 @@ struct Grants {
     assigned_client_id: Option<Box<str>>,
 }
 
+/// What became of a CONNECT.
+enum Answer {
+    /// It was answered.
+    Given,
+    /// Its session is another connection's, which is on its way out.
+    Waits,
+}
+
+/// Milliseconds that the former connection of a session has to read what arrived for it, and to go. It is one turn of
+/// a task that was woken: more than this is a broker that can't keep up.
+const FORMER_CONNECTION_MS: u64 = 1_000;
+
 impl Connection {
     /// Waits for a CONNECT and answers it. Returns how many bytes it took.
     pub(super) fn greet(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize {
@@ -87,10 +99,14 @@ impl Connection {
                 packet: Packet::Connect(connect),
                 len,
             }) => {
-                if let Err(fault) = self.on_connect(&connect, now, out) {
-                    let user = connect.user_name.unwrap_or_default();
-                    tracing::info!(peer = %self.peer.addr, user, error = %fault, "MQTT login refused");
-                    self.refuse(connect.version, fault.reason_code(), out);
+                match self.on_connect(&connect, now, out) {
+                    Ok(Answer::Given) => {}
+                    Ok(Answer::Waits) => return 0,
+                    Err(fault) => {
+                        let user = connect.user_name.unwrap_or_default();
+                        tracing::info!(peer = %self.peer.addr, user, error = %fault, "MQTT login refused");
+                        self.refuse(connect.version, fault.reason_code(), out);
+                    }
                 }
                 len
             }
@@ -144,19 +160,28 @@ impl Connection {
         connect: &Connect<'_>,
         now: Timestamp,
         out: &mut Output,
-    ) -> Result<(), ConnectFault> {
+    ) -> Result<Answer, ConnectFault> {
         let node = Arc::clone(&self.node);
         let config = &node.config;
         let wishes = Wishes::of(connect);
         if wishes.has_authentication_method {
             return Err(ConnectFault::AuthenticationMethod);
         }
-        let (user, vhost) = self.login(connect)?;
-        let mut client = node
-            .broker
-            .connect(&user, vhost, Arc::clone(&self.mailbox))?;
-        let sessions = node.registry.vhost(vhost);
-        sessions.sweep(&mut client, now);
+        let mut pending = self.admit(connect)?;
+        if !pending.insists && pending.sessions.is_taken(connect.client_id, &self.mailbox) {
+            self.pending = Some(Box::new(pending));
+            self.phase = Phase::Waiting {
+                until: now.plus_ms(FORMER_CONNECTION_MS),
+            };
+            return Ok(Answer::Waits);
+        }
+        pending.sessions.sweep(&mut pending.client, now);
+        let Pending {
+            client,
+            sessions,
+            is_blocked,
+            insists: _,
+        } = pending;
         let assigned: Option<Box<str>> = connect
             .client_id
             .is_empty()
@@ -183,8 +208,9 @@ impl Connection {
             last_packet_at: now,
             assembly: None,
             has_work: true,
-            is_blocked: false,
+            is_blocked,
             has_published: false,
+            leaves_at: None,
             will: WillFate::Published,
         }));
         self.phase = Phase::Online;
@@ -196,7 +222,24 @@ impl Connection {
         // MQTT 3.1 has no such flag: the bit is reserved there.
         let session_present = is_present && connect.version != ProtocolVersion::V31;
         self.accept(&grants, session_present, wishes.packet_bytes_max, out);
-        Ok(())
+        Ok(Answer::Given)
+    }
+
+    /// Lets the client in, or goes on with what it was let in with before it had to wait.
+    fn admit(&mut self, connect: &Connect<'_>) -> Result<Pending, ConnectFault> {
+        if let Some(pending) = self.pending.take() {
+            return Ok(*pending);
+        }
+        let (user, vhost) = self.login(connect)?;
+        let node = &self.node;
+        Ok(Pending {
+            client: node
+                .broker
+                .connect(&user, vhost, Arc::clone(&self.mailbox))?,
+            sessions: node.registry.vhost(vhost),
+            is_blocked: false,
+            insists: false,
+        })
     }
 
     /// Who it is, and which vhost it wants.

@@ -44,6 +44,23 @@ pub(crate) enum Fate {
 }
 
 impl Session {
+    /// Tells the connection that has the session to go (MQTT-3.1.4-3). Returns whether there is one; then the newcomer
+    /// gets a notice when it left.
+    pub(crate) fn make_way(&mut self, newcomer: &Arc<Mailbox>) -> bool {
+        let Some(live) = &self.live else {
+            return false;
+        };
+        live.mailbox.push(Notice::Close(CloseReason::Replaced));
+        if !self
+            .newcomers
+            .iter()
+            .any(|waiting| Arc::ptr_eq(waiting, newcomer))
+        {
+            self.newcomers.push(Arc::clone(newcomer));
+        }
+        true
+    }
+
     /// A connection takes the session; the one that had it is told. Returns whether there was state to go on with.
     pub(crate) fn attach(&mut self, arrival: Arrival, epoch: u64, now: Timestamp) -> bool {
         let Arrival {
@@ -122,6 +139,10 @@ impl Session {
         let Some(mut live) = self.live.take() else {
             return Fate::Ended;
         };
+        for newcomer in mem::take(&mut self.newcomers) {
+            // Any notice makes it look again. It has to wait for our lock, so it sees the session as we leave it.
+            newcomer.push(Notice::Committed);
+        }
         let mut active = Active {
             identity: &self.identity,
             kept: &mut self.kept,

@@ -47,6 +47,8 @@ pub(crate) struct Session {
     identity: Identity,
     kept: Kept,
     live: Option<Box<Live>>,
+    /// Mailboxes of connections that wait for the one that has it to leave.
+    newcomers: Vec<Arc<Mailbox>>,
     /// The connection that owns it, or owned it last.
     epoch: u64,
     /// No longer in the registry: whoever comes upon it looks the client identifier up again.
@@ -140,6 +142,7 @@ impl Session {
             identity,
             kept: Kept::default(),
             live: None,
+            newcomers: Vec::new(),
             epoch: 0,
             removed: false,
         }

@@ -1,7 +1,9 @@
 //! A broker in memory, a clock that stands still, and clients made of packets: no sockets, no tasks, no waiting.
 
+use std::cell::{Ref, RefCell, RefMut};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use ternmq_broker::clock::{Clock as _, ManualClock};
@@ -32,7 +34,11 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) log: Arc<MemoryLog>,
     acceptor: MqttAcceptor,
+    lines: Lines,
 }
+
+/// All connections, for what needs the one to move before the other can.
+type Lines = Rc<RefCell<Vec<Weak<RefCell<Line>>>>>;
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -61,6 +67,7 @@ impl World {
             broker,
             log,
             acceptor,
+            lines: Lines::default(),
         }
     }
 
@@ -86,15 +93,21 @@ impl World {
             .acceptor
             .accept(peer, mailbox, self.clock.now())
             .unwrap();
-        Device {
+        let line = Rc::new(RefCell::new(Line {
             machine,
             clock: self.clock.clone(),
             out: Output::new(),
             unconsumed: Vec::new(),
+            is_held: false,
             received: Vec::new(),
+            is_closed: false,
+        }));
+        self.lines.borrow_mut().push(Rc::downgrade(&line));
+        Device {
+            line,
+            lines: Rc::clone(&self.lines),
             behind_connack: Vec::new(),
             version: V5,
-            is_closed: false,
         }
     }
 
@@ -348,38 +361,121 @@ pub(crate) fn id(id: u16) -> PacketId {
     NonZeroU16::new(id).unwrap()
 }
 
-/// A client at the other end of a machine.
-pub(crate) struct Device {
+/// A connection whose session is wanted goes after so many milliseconds.
+pub(crate) const LEAVE_MS: u64 = 5;
+
+/// A machine, and what its driver would have.
+struct Line {
     machine: Box<dyn Machine>,
     clock: Arc<ManualClock>,
     out: Output,
     unconsumed: Vec<u8>,
+    /// What is unconsumed waits for the machine to read on.
+    is_held: bool,
     received: Vec<u8>,
-    behind_connack: Vec<String>,
-    pub(crate) version: ProtocolVersion,
     is_closed: bool,
 }
 
-impl Device {
-    /// Sends CONNECT and returns what comes back.
-    pub(crate) fn greet(&mut self, hello: &Hello<'_>) -> Vec<String> {
-        self.version = hello.version;
-        self.send(&hello.encode());
-        self.recv()
-    }
-
-    /// Bytes arrive at the machine.
-    pub(crate) fn send(&mut self, bytes: &[u8]) {
-        if self.is_closed {
-            return;
-        }
-        self.unconsumed.extend_from_slice(bytes);
+impl Line {
+    fn hand_in(&mut self) {
         let now = self.clock.now();
         let used = self
             .machine
             .handle_input(&self.unconsumed, now, &mut self.out);
         self.unconsumed.drain(..used);
+        self.is_held = self.machine.flow() == Flow::Open { read: false };
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        let deadline = self.machine.deadline();
+        if !self.is_closed && deadline.is_some_and(|deadline| deadline <= now) {
+            self.machine.handle_deadline(now, &mut self.out);
+        }
         self.turn();
+    }
+
+    /// What the driver does behind every call.
+    fn turn(&mut self) {
+        while !self.is_closed {
+            if self.is_held && self.machine.flow() == (Flow::Open { read: true }) {
+                self.hand_in();
+            }
+            let more = self.machine.handle_notices(self.clock.now(), &mut self.out);
+            if self.machine.flow() == Flow::Close {
+                self.machine.handle_disconnect(self.clock.now());
+                self.is_closed = true;
+            }
+            self.received.extend(self.out.take());
+            let reads = self.machine.flow() == Flow::Open { read: true };
+            if !(more || self.is_held && reads) {
+                break;
+            }
+        }
+    }
+}
+
+/// A client at the other end of a machine.
+pub(crate) struct Device {
+    line: Rc<RefCell<Line>>,
+    lines: Lines,
+    behind_connack: Vec<String>,
+    pub(crate) version: ProtocolVersion,
+}
+
+impl Device {
+    fn line(&self) -> Ref<'_, Line> {
+        self.line.borrow()
+    }
+
+    fn line_mut(&mut self) -> RefMut<'_, Line> {
+        self.line.borrow_mut()
+    }
+
+    /// Sends CONNECT and returns what comes back, once the session's former connection has gone.
+    pub(crate) fn greet(&mut self, hello: &Hello<'_>) -> Vec<String> {
+        self.version = hello.version;
+        self.send(&hello.encode());
+        if self.line().is_held {
+            self.let_others_go();
+        }
+        self.recv()
+    }
+
+    /// The others hear that a session is wanted, and go when it is time.
+    fn let_others_go(&mut self) {
+        let clock = self.line().clock.clone();
+        let others: Vec<_> = self
+            .lines
+            .borrow()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|other| !Rc::ptr_eq(other, &self.line))
+            .collect();
+        for other in &others {
+            other.borrow_mut().turn();
+        }
+        clock.advance_ms(LEAVE_MS);
+        for other in &others {
+            other.borrow_mut().tick();
+        }
+    }
+
+    /// Bytes arrive, and nobody looks at them yet.
+    pub(crate) fn arrive(&mut self, bytes: &[u8]) {
+        self.line_mut().unconsumed.extend_from_slice(bytes);
+        self.line_mut().is_held = true;
+    }
+
+    /// Bytes arrive at the machine.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        let mut line = self.line_mut();
+        if line.is_closed {
+            return;
+        }
+        line.unconsumed.extend_from_slice(bytes);
+        line.hand_in();
+        line.turn();
     }
 
     pub(crate) fn packet(&mut self, packet: &Packet<'_>) {
@@ -388,19 +484,8 @@ impl Device {
         self.send(&bytes);
     }
 
-    /// What the driver does behind every call.
     fn turn(&mut self) {
-        while !self.is_closed {
-            let more = self.machine.handle_notices(self.clock.now(), &mut self.out);
-            if self.machine.flow() == Flow::Close {
-                self.machine.handle_disconnect(self.clock.now());
-                self.is_closed = true;
-            }
-            self.received.extend(self.out.take());
-            if !more {
-                break;
-            }
-        }
+        self.line_mut().turn();
     }
 
     /// Notices that came are handled; returns what was sent since the last call.
@@ -416,7 +501,7 @@ impl Device {
 
     /// What was sent since the last call, without looking at notices.
     pub(crate) fn recv_late(&mut self) -> Vec<String> {
-        let bytes = std::mem::take(&mut self.received);
+        let bytes = std::mem::take(&mut self.line_mut().received);
         let mut all = std::mem::take(&mut self.behind_connack);
         all.extend(packets(&bytes, self.version));
         all
@@ -425,58 +510,58 @@ impl Device {
     /// The raw bytes that were sent since the last call.
     pub(crate) fn recv_bytes(&mut self) -> Vec<u8> {
         self.turn();
-        std::mem::take(&mut self.received)
+        std::mem::take(&mut self.line_mut().received)
     }
 
     /// The machine's deadline is looked at.
     pub(crate) fn tick(&mut self) {
-        let now = self.clock.now();
-        if self
-            .machine
-            .deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
-            self.machine.handle_deadline(now, &mut self.out);
-        }
-        self.turn();
+        self.line_mut().tick();
     }
 
     pub(crate) fn shut_down(&mut self) {
-        self.machine
-            .handle_shutdown(self.clock.now(), &mut self.out);
-        self.turn();
+        let mut line = self.line_mut();
+        let Line {
+            machine,
+            clock,
+            out,
+            ..
+        } = &mut *line;
+        machine.handle_shutdown(clock.now(), out);
+        line.turn();
     }
 
     pub(crate) fn is_closed(&mut self) -> bool {
         self.turn();
-        self.is_closed
+        self.line().is_closed
     }
 
     pub(crate) fn reads(&mut self) -> bool {
         self.turn();
-        self.machine.flow() == Flow::Open { read: true }
+        self.line().machine.flow() == Flow::Open { read: true }
     }
 
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        self.machine.deadline()
+        self.line().machine.deadline()
     }
 
     /// The transport breaks.
     pub(crate) fn drop_line(mut self) {
-        if !self.is_closed {
-            self.machine.handle_disconnect(self.clock.now());
+        let mut line = self.line_mut();
+        if !line.is_closed {
+            let now = line.clock.now();
+            line.machine.handle_disconnect(now);
         }
     }
 
     /// The machine goes without a word, as after a panic in it.
     pub(crate) fn vanish(self) {
-        drop(self.machine);
+        drop(self.line);
     }
 
     /// DISCONNECT, graceful.
     pub(crate) fn disconnect(mut self) {
         self.send(&[0xE0, 0]);
-        assert!(self.is_closed);
+        assert!(self.line().is_closed);
     }
 
     pub(crate) fn disconnect_with(&mut self, reason: ReasonCode, properties: &[Property<'_>]) {

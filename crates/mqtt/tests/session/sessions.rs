@@ -6,7 +6,7 @@ use ternmq_mqtt::MqttConfig;
 use ternmq_mqtt::properties::Property;
 use ternmq_mqtt::reason_code::ReasonCode;
 
-use crate::harness::{Device, Hello, Post, V311, World, options};
+use crate::harness::{Device, Hello, LEAVE_MS, Post, V5, V311, World, options};
 
 fn greet(world: &World, hello: &Hello<'_>) -> (Device, String) {
     let mut device = world.dial();
@@ -269,6 +269,109 @@ fn take_over_hands_what_was_unanswered_to_the_newer_connection() {
     assert_eq!(older.recv(), ["DISCONNECT 8E"]);
     newer.puback(1);
     assert!(!newer.is_closed());
+}
+
+#[test]
+fn what_the_former_connection_was_sent_before_is_read_before_it_is_taken_over() {
+    for version in [V311, V5] {
+        let world = World::new();
+        let mut watcher = world.v5("w");
+        watcher.subscribe("#", 1);
+        let hello = Hello::new("s").version(version).will("will", "gone");
+        let mut former = world.connect(&hello);
+        former.arrive(&Post::new("t", "last").encode(version));
+        // DISCONNECT, graceful.
+        former.arrive(&[0xE0, 0]);
+        let mut device = world.connect(&hello);
+        assert!(former.recv().is_empty() && former.is_closed());
+        assert_eq!(watcher.recv(), ["PUBLISH t=last q0"]);
+        device.publish(&Post::new("t", "first"));
+        assert_eq!(watcher.recv(), ["PUBLISH t=first q0"]);
+    }
+}
+
+#[test]
+fn session_expiry_of_a_disconnect_counts_before_the_session_is_taken_over() {
+    let world = World::new();
+    let hello = Hello::new("s").expiry(60).resume();
+    let mut former = world.connect(&hello);
+    // DISCONNECT with a session expiry interval of 0.
+    former.arrive(b"\xE0\x07\x00\x05\x11\x00\x00\x00\x00");
+    let (_, connack) = greet(&world, &hello);
+    assert_eq!(connack, "CONNACK 00");
+}
+
+#[test]
+fn former_connection_that_does_not_move_is_waited_for_no_longer_than_a_second() {
+    let world = World::new();
+    let hello = Hello::new("s").expiry(60).resume();
+    let mut former = world.connect(&hello);
+    former.subscribe("t", 1);
+    let mut device = world.dial();
+    let subscribe = b"\x82\x0A\x00\x01\x00\x00\x04more\x00";
+    device.send(&[&hello.encode()[..], &subscribe[..]].concat());
+    assert!(device.recv().is_empty() && !device.reads());
+    world.pass(999);
+    device.tick();
+    assert!(device.recv().is_empty());
+    world.pass(1);
+    device.tick();
+    assert_eq!(device.recv(), ["CONNACK 00 present", "SUBACK 1 [00]"]);
+    assert!(former.is_closed());
+    assert_eq!(former.recv(), ["DISCONNECT 8E"]);
+    world.v5("p").publish(&Post::new("t", "x").qos1(1));
+    assert_eq!(device.recv(), ["PUBLISH t=x q1 id1"]);
+}
+
+#[test]
+fn connection_whose_session_is_wanted_reads_on_for_a_moment() {
+    let world = World::new();
+    let mut watcher = world.v5("w");
+    watcher.subscribe("#", 1);
+    let hello = Hello::new("s").will("will", "gone");
+    let mut former = world.connect(&hello);
+    let mut device = world.dial();
+    device.send(&hello.encode());
+    assert!(former.recv().is_empty() && !former.is_closed());
+    former.publish(&Post::new("t", "last"));
+    former.send(&[0xE0, 0]);
+    assert!(former.is_closed());
+    assert_eq!(device.recv(), ["CONNACK 00"]);
+    assert_eq!(watcher.recv(), ["PUBLISH t=last q0"]);
+}
+
+#[test]
+fn of_several_that_wait_for_a_session_the_last_to_look_keeps_it() {
+    let world = World::new();
+    let hello = Hello::new("s").expiry(60).resume();
+    let mut former = world.connect(&hello);
+    let (mut first, mut second) = (world.dial(), world.dial());
+    first.send(&hello.encode());
+    second.send(&hello.encode());
+    assert!(former.recv().is_empty());
+    world.pass(LEAVE_MS);
+    former.tick();
+    assert_eq!(former.recv(), ["DISCONNECT 8E"]);
+    assert_eq!(first.recv(), ["CONNACK 00 present"]);
+    assert!(second.recv().is_empty() && first.recv().is_empty());
+    world.pass(LEAVE_MS);
+    first.tick();
+    assert_eq!(first.recv(), ["DISCONNECT 8E"]);
+    assert_eq!(second.recv(), ["CONNACK 00 present"]);
+    assert!(!second.is_closed());
+}
+
+#[test]
+fn client_that_goes_while_it_waits_leaves_the_session_free() {
+    let world = World::new();
+    let hello = Hello::new("s").expiry(60).resume();
+    let former = world.connect(&hello);
+    let mut device = world.dial();
+    device.send(&hello.encode());
+    device.drop_line();
+    former.drop_line();
+    let (_, connack) = greet(&world, &hello);
+    assert_eq!(connack, "CONNACK 00 present");
 }
 
 #[test]
