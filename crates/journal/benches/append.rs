@@ -2,7 +2,8 @@
 //!
 //! `append` is the side of those who publish: copying into the open group. `commit` is a group of records of 1 KiB from
 //! the append to the watermark, so its time is that of the disk; `commit_os` is the same without the sync.
-//! `recover` reads back what was written.
+//! `raw` is the disk's own rate: the same bytes written and synced round and round in a file that was written before,
+//! without a thread. `recover` reads back what was written.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 #![allow(
@@ -18,8 +19,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 use ternmq_journal::{
-    Batch, Durability, FileStorage, Index, Log as _, Opened, Options, SegmentedLog, StoreId,
-    Watcher,
+    Batch, Durability, FileStorage, Index, Log as _, Opened, Options, SegmentedLog, Storage as _,
+    StoreId, Watcher,
 };
 
 const RECORD: [u8; 1024] = [b'r'; 1024];
@@ -97,6 +98,29 @@ fn commit(c: &mut Criterion) {
     }
 }
 
+fn raw(c: &mut Criterion) {
+    const FILE_BYTES: usize = 64 * 1024 * 1024;
+    let mut group = c.benchmark_group("raw");
+    group.sample_size(20);
+    for records in [1, 16, 256, 1024] {
+        let directory = tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
+        let storage = FileStorage::open(directory.path()).unwrap();
+        let file = storage.create("raw").unwrap();
+        file.write_at(0, &vec![0; FILE_BYTES]).unwrap();
+        file.sync_data().unwrap();
+        let bytes = vec![b'r'; records * RECORD.len()];
+        let mut offset = 0;
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function(BenchmarkId::from_parameter(records), |b| {
+            b.iter(|| {
+                file.write_at(offset as u64, &bytes).unwrap();
+                file.sync_data().unwrap();
+                offset = (offset + bytes.len()) % FILE_BYTES;
+            });
+        });
+    }
+}
+
 fn append(c: &mut Criterion) {
     let mut group = c.benchmark_group("append");
     group.sample_size(20);
@@ -140,5 +164,5 @@ fn recover(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, append, commit, recover);
+criterion_group!(benches, append, raw, commit, recover);
 criterion_main!(benches);
