@@ -159,11 +159,14 @@ const fn padded(bytes: usize) -> usize {
 
 /// Bytes of the frame that a batch becomes. None if it is too large for one.
 pub(crate) fn bytes_of(batch: &Batch) -> Option<usize> {
-    u32::try_from(batch.len()).ok()?;
-    let payload = batch
-        .len()
+    frame_bytes(batch.len(), batch.byte_len())
+}
+
+fn frame_bytes(records: usize, bytes: usize) -> Option<usize> {
+    u32::try_from(records).ok()?;
+    let payload = records
         .checked_mul(BYTES_PER_END)?
-        .checked_add(batch.byte_len())
+        .checked_add(bytes)
         .filter(|&payload| payload <= PAYLOAD_BYTES_MAX)?;
     Some(padded(FRAME_HEADER_BYTES + payload))
 }
@@ -268,6 +271,18 @@ mod tests {
             records,
             [Some(&b"one"[..]), Some(b""), Some(b"three"), None]
         );
+    }
+
+    #[test]
+    fn a_batch_of_the_largest_size_fits_and_one_byte_more_does_not() {
+        let most = PAYLOAD_BYTES_MAX - BYTES_PER_END;
+        assert_eq!(
+            frame_bytes(1, most),
+            Some(FRAME_HEADER_BYTES + PAYLOAD_BYTES_MAX)
+        );
+        assert_eq!(frame_bytes(1, most + 1), None);
+        assert_eq!(frame_bytes(PAYLOAD_BYTES_MAX / BYTES_PER_END + 1, 0), None);
+        assert_eq!(frame_bytes(usize::MAX, 0), None);
     }
 
     #[test]

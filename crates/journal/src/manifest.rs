@@ -3,7 +3,7 @@
 use crate::error::{Action, At as _, Failure, Flaw, OpenError};
 use crate::le::{array_at, put, u16_at, u32_at, u64_at};
 use crate::options::StoreId;
-use crate::segment::FORMAT_VERSION;
+use crate::segment::{COUNT_MAX, FORMAT_VERSION};
 use crate::storage::{Storage, StorageFile, read_full_at, write_all_at};
 
 pub(crate) const NAMES: [&str; 2] = ["manifest.a", "manifest.b"];
@@ -97,7 +97,11 @@ impl Manifest {
         let sound = flags & !FLAG_CLEAN == 0
             && manifest.first_segment >= 1
             && manifest.last_segment >= manifest.first_segment - 1
-            && manifest.last_segment < u64::MAX;
+            && manifest
+                .number
+                .max(manifest.last_segment)
+                .max(manifest.durable)
+                < COUNT_MAX;
         Ok(if sound {
             Slot::Readable(manifest)
         } else {

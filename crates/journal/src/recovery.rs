@@ -105,7 +105,7 @@ pub(crate) fn find_end(
         match reader.frame_at(end)? {
             Ok(frame) if link.leads_to(&frame) => {
                 // The first frame of a group knows that all before it is on disk; later ones know no more.
-                if frame.synced + 1 == frame.sequence {
+                if frame.synced == frame.sequence - 1 {
                     unproven_from = end;
                 }
                 link = frame.link_behind();

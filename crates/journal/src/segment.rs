@@ -11,6 +11,8 @@ pub(crate) const HEADER_BYTES: usize = 4096;
 const MAGIC: [u8; 8] = *b"TERNSEGM";
 /// Version of every format of this crate.
 pub(crate) const FORMAT_VERSION: u16 = 1;
+/// No number of anything gets this far by counting, so counting on never overflows.
+pub(crate) const COUNT_MAX: u64 = 1 << 62;
 const KIND_JOURNAL: u8 = 1;
 const CRC_AT: usize = HEADER_BYTES - 4;
 
@@ -104,7 +106,8 @@ impl SegmentHeader {
             index: u64_at(bytes, 56),
             tag: u64_at(bytes, 64),
         };
-        if bytes[12] != KIND_JOURNAL || link.sequence == 0 || link.index == 0 {
+        let counted = |number: u64| (1..COUNT_MAX).contains(&number);
+        if bytes[12] != KIND_JOURNAL || !counted(link.sequence) || !counted(link.index) {
             return Err(BadHeader::Flawed(Flaw::Unknown));
         }
         Ok(Self {
@@ -156,6 +159,20 @@ mod tests {
             SegmentHeader::decode(&bytes),
             Err(BadHeader::NeedsReader(2))
         );
+    }
+
+    #[test]
+    fn numbers_that_counting_never_reaches_are_refused() {
+        let at = |sequence, index| {
+            let link = Link {
+                sequence,
+                index,
+                tag: 0,
+            };
+            SegmentHeader::decode(&SegmentHeader { link, ..HEADER }.encode()).is_ok()
+        };
+        assert!(at(1, 1) && at(COUNT_MAX - 1, COUNT_MAX - 1));
+        assert!(!at(0, 1) && !at(1, 0) && !at(COUNT_MAX, 1) && !at(1, COUNT_MAX));
     }
 
     #[test]
