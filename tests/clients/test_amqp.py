@@ -365,6 +365,114 @@ class Settling(AmqpCase):
         self.assertEqual((again.body, again.redelivered), (b"1", True))
 
 
+class Transactions(AmqpCase):
+    def setUp(self):
+        super().setUp()
+        self.connection = self.connect()
+        self.channel = self.connection.channel()
+        self.look = self.connection.channel()
+
+    def test_a_transaction_moves_messages_from_queue_to_queue_as_a_whole(self):
+        source, target = self.queue(self.channel, "source"), self.queue(self.channel, "target")
+        for body in (b"1", b"2"):
+            self.look.basic_publish("", source, body, PERSISTENT)
+        self.channel.tx_select()
+        for number in range(2):
+            method, _, body = self.channel.basic_get(source)
+            self.channel.basic_publish("", target, b"moved " + body, PERSISTENT)
+            self.channel.basic_ack(method.delivery_tag)
+            self.assertEqual(self.count(self.look, target), number)
+            self.channel.tx_commit()
+            self.assertEqual(self.count(self.look, target), number + 1)
+        bodies = [delivery.body for delivery in Consumer(self.connection, target).take(2)]
+        self.assertEqual(bodies, [b"moved 1", b"moved 2"])
+        self.channel.close()
+        self.assertEqual(self.count(self.look, source), 0)
+
+    def test_a_rollback_drops_publishes_and_keeps_deliveries_outstanding(self):
+        queue = self.queue(self.channel)
+        self.look.basic_publish("", queue, b"kept")
+        self.channel.tx_select()
+        method, _, _ = self.channel.basic_get(queue)
+        self.channel.basic_ack(method.delivery_tag)
+        self.channel.basic_publish("", queue, b"dropped")
+        self.channel.tx_rollback()
+        self.assertEqual(self.count(self.look, queue), 0)
+        self.channel.close()
+        again = Consumer(self.connection, queue).next()
+        self.assertEqual((again.body, again.redelivered), (b"kept", True))
+
+    def test_an_unroutable_mandatory_message_is_returned_at_commit(self):
+        returned = []
+        self.channel.add_on_return_callback(lambda *arrived: returned.append(arrived))
+        self.channel.tx_select()
+        self.channel.basic_publish("amq.direct", self.name(), b"back", mandatory=True)
+        self.channel.tx_commit()
+        self.connection.process_data_events()
+        [(_, method, _, body)] = returned
+        self.assertEqual((method.reply_code, body), (312, b"back"))
+
+    def test_a_channel_is_in_one_mode_only(self):
+        self.assert_closes_channel(406, self.channel.tx_commit)
+        self.look.confirm_delivery()
+        text = self.assert_closes_channel(406, self.look.tx_select)
+        self.assertIn("cannot switch from confirm to tx mode", text)
+
+
+class DirectReplyTo(AmqpCase):
+    REPLY_TO = "amq.rabbitmq.reply-to"
+
+    def test_a_request_is_answered_without_a_queue_of_the_requesters_own(self):
+        client, server = self.connect(), self.connect()
+        requests = self.queue(server.channel())
+        replies = Consumer(client, self.REPLY_TO, auto_ack=True)
+        worker = Consumer(server, requests)
+        for number in range(3):
+            properties = pika.BasicProperties(reply_to=self.REPLY_TO, correlation_id=str(number))
+            replies.channel.basic_publish("", requests, b"%d" % number, properties)
+            request = worker.next()
+            address = request.properties.reply_to
+            self.assertTrue(address.startswith(self.REPLY_TO + "."), address)
+            worker.channel.basic_publish(
+                "",
+                address,
+                b"squared %d" % int(request.body) ** 2,
+                pika.BasicProperties(correlation_id=request.properties.correlation_id),
+            )
+            worker.ack(request)
+            reply = replies.next()
+            self.assertEqual(reply.body, b"squared %d" % number**2)
+            self.assertEqual(reply.properties.correlation_id, str(number))
+            self.assertEqual((reply.exchange, reply.routing_key), ("", address))
+
+    def test_a_reply_comes_back_when_the_requester_is_gone(self):
+        client, server = self.connect(), self.connect()
+        requests = self.queue(server.channel())
+        replies = Consumer(client, self.REPLY_TO, auto_ack=True)
+        replies.channel.basic_publish("", requests, b"", pika.BasicProperties(reply_to=self.REPLY_TO))
+        address = Consumer(server, requests, auto_ack=True).next().properties.reply_to
+        channel = self.publisher(server)
+        answer = channel.queue_declare(address, passive=True).method
+        self.assertEqual((answer.message_count, answer.consumer_count), (0, 1))
+        channel.basic_publish("", address, b"in time", mandatory=True)
+        self.assertEqual(replies.next().body, b"in time")
+        client.close()
+        channel.basic_publish("", address, b"dropped")
+        with self.assertRaises(pika.exceptions.UnroutableError):
+            channel.basic_publish("", address, b"back", mandatory=True)
+        self.assert_closes_channel(404, channel.queue_declare, address, passive=True)
+
+    def test_it_is_consumed_once_per_channel_and_without_acknowledgements(self):
+        connection = self.connect()
+        self.assert_closes_channel(406, Consumer, connection, self.REPLY_TO)
+        channel = connection.channel()
+        Consumer(connection, self.REPLY_TO, auto_ack=True, channel=channel)
+        text = self.assert_closes_channel(
+            406, Consumer, connection, self.REPLY_TO, auto_ack=True, channel=channel
+        )
+        self.assertIn("reply consumer already set", text)
+
+
 class DeadLetters(AmqpCase):
     def setUp(self):
         super().setUp()
