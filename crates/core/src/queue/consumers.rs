@@ -358,6 +358,13 @@ impl Consumers {
         })
     }
 
+    /// Messages there is memory for in consumers' lists.
+    #[cfg(test)]
+    pub(super) fn assigned_capacity(&self) -> usize {
+        let consumers = self.cells.iter().filter_map(|cell| cell.consumer.as_ref());
+        consumers.map(|c| c.assigned.capacity()).sum()
+    }
+
     /// Whether somebody may have room for an entry of that class.
     pub(super) fn has_open(&self, class: Class) -> bool {
         self.open[slot_of(class)] > 0

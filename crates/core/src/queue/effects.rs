@@ -7,6 +7,9 @@ use crate::id::{Lsn, Position};
 use crate::message::{DeathReason, Message};
 use crate::tags::Tags;
 
+/// Of each effect, memory for so many is kept from step to step.
+pub const EFFECTS_KEPT_MAX: usize = 1024;
+
 /// A message on its way into the queue.
 #[derive(Clone, Debug)]
 pub struct Incoming {
@@ -131,13 +134,13 @@ impl Effects {
         Self::default()
     }
 
-    /// Forgets everything and keeps the memory.
+    /// Forgets everything, and keeps memory up to [`EFFECTS_KEPT_MAX`].
     pub fn clear(&mut self) {
-        self.ready.clear();
-        self.dead.clear();
-        self.settled.clear();
-        self.returned.clear();
-        self.cancelled.clear();
+        empty(&mut self.ready);
+        empty(&mut self.dead);
+        empty(&mut self.settled);
+        empty(&mut self.returned);
+        empty(&mut self.cancelled);
         self.delete = None;
         self.dropped = 0;
         self.freed_bytes = 0;
@@ -159,5 +162,12 @@ impl Effects {
         if lsn.is_some() {
             self.settled.push(lsn);
         }
+    }
+}
+
+fn empty<T>(effects: &mut Vec<T>) {
+    effects.clear();
+    if effects.capacity() > EFFECTS_KEPT_MAX {
+        *effects = Vec::new();
     }
 }

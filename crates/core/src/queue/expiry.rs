@@ -50,6 +50,13 @@ impl Expiry {
     }
 
     fn pop_first(&mut self) {
+        self.take_first();
+        if self.len() == 0 && self.rising.capacity() + self.others.capacity() > STALE_RECORDS_MAX {
+            (self.rising, self.others) = Default::default();
+        }
+    }
+
+    fn take_first(&mut self) {
         match (self.rising.front(), self.others.peek()) {
             (Some(a), Some(Reverse(b))) if b < a => self.others.pop().map(|Reverse(record)| record),
             (Some(_), _) => self.rising.pop_front(),
@@ -59,6 +66,12 @@ impl Expiry {
 
     pub(super) fn len(&self) -> usize {
         self.rising.len() + self.others.len()
+    }
+
+    /// Records there is memory for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.rising.capacity() + self.others.capacity()
     }
 
     /// To be called when an entry with a record has left.

@@ -1,5 +1,6 @@
 //! Taking and settling: an entry is handed over, and comes to its end or back to its place.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::consumers::{AckMode, ConsumerKey, Consumers};
@@ -7,6 +8,9 @@ use super::ready::{Class, Entry, State, class_of};
 use super::{Delivery, Effects, Outcome, Queue, Returned};
 use crate::id::{Lsn, Position, Timestamp};
 use crate::message::DeathReason;
+
+/// A drained list of a consumer keeps memory for so many messages.
+const ASSIGNED_KEPT_MAX: usize = 128;
 
 /// How much one drain may take. The message that reaches a limit is the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +104,9 @@ impl Queue {
             return false;
         };
         consumer.notified = !consumer.assigned.is_empty();
+        if !consumer.notified && consumer.assigned.capacity() > ASSIGNED_KEPT_MAX {
+            consumer.assigned = VecDeque::new();
+        }
         consumer.notified
     }
 

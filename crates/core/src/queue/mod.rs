@@ -13,13 +13,14 @@
 //! consumer hears of it once and drains as much as it likes. Nothing here reads a clock or waits; what must happen
 //! elsewhere is in [`Effects`].
 //!
-//! `ready` keeps the entries, `consumers` chooses who is served, `leases` hands over and settles, `limits` and
+//! `ready` and `lane` keep the entries, `consumers` chooses who is served, `leases` hands over and settles, `limits` and
 //! `expiry` let entries die, `replay` builds a queue from its journal.
 
 mod consumers;
 mod credit;
 mod effects;
 mod expiry;
+mod lane;
 mod leases;
 mod limits;
 mod ready;
@@ -33,7 +34,9 @@ pub use consumers::{
     WINDOW_MESSAGES_MAX,
 };
 pub use credit::{Credit, SharedCredit};
-pub use effects::{Admission, Dead, DeleteReason, Delivery, Effects, Incoming, Outcome, Returned};
+pub use effects::{
+    Admission, Dead, DeleteReason, Delivery, EFFECTS_KEPT_MAX, Effects, Incoming, Outcome, Returned,
+};
 pub use expiry::EXPIRE_BATCH_MAX;
 pub use leases::Budget;
 

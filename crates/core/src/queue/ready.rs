@@ -1,31 +1,15 @@
-//! Where entries wait: lanes of slots in chunks, addressed by position.
+//! Where entries wait: lanes, one per priority and one for at-most-once entries, addressed by position.
 //!
-//! ```text
-//! lane   base                    cursor            next
-//!         │ gone, taken, returned  │ never taken     │
-//!         ▼                        ▼                 ▼
-//! chunk  [ 256 slots ][ freed ][ 256 slots ][ up to 256 ]
-//! ```
-//!
-//! A slot's sequence number never changes and is never used again, so a returned entry is where it always was, and a
-//! position kept by somebody outside finds its entry or nothing. Entries below the cursor that came back are in an
-//! ordered set and go first. A chunk without entries is freed wherever it lies, so that one entry that nobody
-//! settles does not hold the memory of all that came after it.
+//! How a lane keeps its entries is in `lane`.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::ConsumerKey;
+use super::lane::Lane;
 use crate::id::{Lsn, Position, Timestamp};
 use crate::message::Message;
 use crate::tags::Tags;
-
-/// Slots in a full chunk. Few in tests, so that short tests cross chunks.
-pub(super) const CHUNK_SLOTS: usize = if cfg!(test) { 32 } else { 256 };
-/// Capacities through which a lane's first chunk grows, so that an idle queue is small. What is larger than the
-/// second is given back when the lane runs empty.
-const CHUNK_GROWTH: [usize; 3] = [4, CHUNK_SLOTS / 8, CHUNK_SLOTS];
 
 /// Bits of a position that hold the sequence number; the lane is above.
 const SEQUENCE_BITS: u32 = 55;
@@ -119,217 +103,6 @@ pub(super) fn class_of(position: Position) -> Class {
         Class::AtMostOnce
     } else {
         Class::Kept
-    }
-}
-
-#[derive(Default)]
-struct Chunk {
-    /// Empty when freed.
-    slots: Vec<Option<Entry>>,
-    live: usize,
-}
-
-#[derive(Default)]
-struct Lane {
-    chunks: VecDeque<Chunk>,
-    /// Storage of the last freed chunk.
-    spare: Vec<Option<Entry>>,
-    /// Sequence number of the first chunk's first slot.
-    base: u64,
-    /// Sequence number of the next entry.
-    next: u64,
-    /// All entries from here on are ready.
-    cursor: u64,
-    /// Ready entries below the cursor.
-    returned: BTreeSet<u64>,
-    ready: u64,
-    live: u64,
-}
-
-impl Lane {
-    #[inline]
-    fn locate(&self, sequence: u64) -> Option<(usize, usize)> {
-        let offset = usize::try_from(sequence.checked_sub(self.base)?).ok()?;
-        Some((offset / CHUNK_SLOTS, offset % CHUNK_SLOTS))
-    }
-
-    #[inline]
-    fn entry(&self, sequence: u64) -> Option<&Entry> {
-        let (chunk, slot) = self.locate(sequence)?;
-        self.chunks.get(chunk)?.slots.get(slot)?.as_ref()
-    }
-
-    #[inline]
-    fn entry_mut(&mut self, sequence: u64) -> Option<&mut Entry> {
-        let (chunk, slot) = self.locate(sequence)?;
-        self.chunks.get_mut(chunk)?.slots.get_mut(slot)?.as_mut()
-    }
-
-    #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
-    #[inline(always)]
-    fn append(&mut self, entry: Entry) -> u64 {
-        let sequence = self.next;
-        self.next += 1;
-        self.live += 1;
-        if entry.state == State::Ready {
-            self.ready += 1;
-        } else {
-            debug_assert_eq!(
-                self.ready, 0,
-                "an entry is taken on arrival only when none waits before it"
-            );
-            self.cursor = sequence + 1;
-        }
-        match self.chunks.back_mut() {
-            // A freed chunk has no capacity.
-            Some(chunk) if chunk.slots.len() < chunk.slots.capacity().min(CHUNK_SLOTS) => {
-                chunk.live += 1;
-                chunk.slots.push(Some(entry));
-            }
-            _ => self.append_growing(sequence, entry),
-        }
-        sequence
-    }
-
-    /// Appends with a larger or another chunk.
-    fn append_growing(&mut self, sequence: u64, entry: Entry) {
-        if sequence - self.base == (self.chunks.len() * CHUNK_SLOTS) as u64 {
-            let slots = core::mem::take(&mut self.spare);
-            self.chunks.push_back(Chunk { slots, live: 0 });
-        }
-        if let Some(chunk) = self.chunks.back_mut() {
-            let len = chunk.slots.len();
-            if len == chunk.slots.capacity() {
-                let wanted = CHUNK_GROWTH
-                    .into_iter()
-                    .find(|&size| size > len)
-                    .unwrap_or(CHUNK_SLOTS);
-                chunk.slots.reserve_exact(wanted - len);
-            }
-            chunk.live += 1;
-            chunk.slots.push(Some(entry));
-        }
-    }
-
-    /// The ready entry that goes next.
-    fn first_ready(&mut self) -> Option<u64> {
-        if self.ready == 0 {
-            return None;
-        }
-        if let Some(&sequence) = self.returned.first() {
-            return Some(sequence);
-        }
-        self.cursor = self.cursor.max(self.base);
-        loop {
-            let (chunk, slot) = self.locate(self.cursor)?;
-            match self.chunks.get(chunk)?.slots.get(slot) {
-                Some(Some(_)) => return Some(self.cursor),
-                Some(None) => self.cursor += 1,
-                None => self.cursor += (CHUNK_SLOTS - slot) as u64,
-            }
-        }
-    }
-
-    /// Takes the entry that [`Self::first_ready`] named.
-    fn take_first(&mut self, sequence: u64, state: State) {
-        if self.cursor == sequence {
-            self.cursor += 1;
-        } else {
-            let first = self.returned.pop_first();
-            debug_assert_eq!(first, Some(sequence));
-        }
-        self.ready -= 1;
-        if let Some(entry) = self.entry_mut(sequence) {
-            debug_assert_eq!(entry.state, State::Ready);
-            entry.state = state;
-        }
-    }
-
-    /// Makes a taken entry ready again, in its place.
-    fn give_back(&mut self, sequence: u64) {
-        self.ready += 1;
-        if sequence + 1 == self.cursor {
-            self.cursor = sequence;
-            while self.cursor > 0 && self.returned.last() == Some(&(self.cursor - 1)) {
-                self.returned.pop_last();
-                self.cursor -= 1;
-            }
-        } else {
-            debug_assert!(sequence < self.cursor);
-            self.returned.insert(sequence);
-        }
-    }
-
-    #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
-    #[inline(always)]
-    fn remove(&mut self, sequence: u64) -> Option<Entry> {
-        let (chunk_index, slot) = self.locate(sequence)?;
-        let chunk = self.chunks.get_mut(chunk_index)?;
-        let entry = chunk.slots.get_mut(slot)?.take()?;
-        chunk.live -= 1;
-        self.live -= 1;
-        let emptied = chunk.live == 0;
-        if entry.state == State::Ready {
-            self.ready -= 1;
-            if sequence < self.cursor {
-                self.returned.remove(&sequence);
-            }
-        }
-        if emptied {
-            self.free(chunk_index);
-        }
-        Some(entry)
-    }
-
-    /// Gives back the memory of a chunk without entries, unless it still fills.
-    fn free(&mut self, chunk_index: usize) {
-        if self.live == 0 {
-            return self.reset();
-        }
-        let Some(chunk) = self.chunks.get_mut(chunk_index) else {
-            return;
-        };
-        if chunk.slots.len() < CHUNK_SLOTS {
-            return;
-        }
-        let mut slots = core::mem::take(&mut chunk.slots);
-        slots.clear();
-        self.spare = slots;
-        while self
-            .chunks
-            .front()
-            .is_some_and(|front| front.slots.is_empty())
-        {
-            self.chunks.pop_front();
-            self.base += CHUNK_SLOTS as u64;
-        }
-    }
-
-    /// Starts anew at the first slot, which is warm, with little memory.
-    fn reset(&mut self) {
-        debug_assert!(self.returned.is_empty() && self.ready == 0);
-        self.base = self.next;
-        self.cursor = self.next;
-        if self.chunks.len() == 1 && self.chunks[0].slots.capacity() <= CHUNK_GROWTH[1] {
-            self.chunks[0].slots.clear();
-        } else {
-            self.chunks = VecDeque::new();
-        }
-        if self.spare.capacity() > 0 {
-            self.spare = Vec::new();
-        }
-    }
-
-    fn for_each(&mut self, mut f: impl FnMut(u64, &mut Entry)) {
-        let mut first = self.base;
-        for chunk in &mut self.chunks {
-            for (sequence, slot) in (first..).zip(&mut chunk.slots) {
-                if let Some(entry) = slot {
-                    f(sequence, entry);
-                }
-            }
-            first += CHUNK_SLOTS as u64;
-        }
     }
 }
 
@@ -570,16 +343,13 @@ impl Lanes {
         let lanes = core::iter::once(&self.plain)
             .chain(self.higher.iter().flatten().map(|lane| &**lane))
             .chain(self.at_most_once.as_deref());
-        lanes
-            .map(|lane| {
-                lane.spare.capacity()
-                    + lane
-                        .chunks
-                        .iter()
-                        .map(|c| c.slots.capacity())
-                        .sum::<usize>()
-            })
-            .sum()
+        lanes.map(Lane::resident_slots).sum()
+    }
+
+    /// The lane of priority 0.
+    #[cfg(test)]
+    pub(super) fn plain(&self) -> &Lane {
+        &self.plain
     }
 }
 

@@ -2,6 +2,7 @@ mod consumers;
 mod expiry;
 mod leases;
 mod limits;
+mod memory;
 mod model;
 mod property;
 mod replay;
@@ -219,10 +220,10 @@ fn one_old_lease_does_not_hold_the_memory_of_all_that_came_after() {
         }
         assert_eq!(bed.rest().len(), 1000);
     }
-    assert!(bed.queue.lanes.resident_slots() <= 3 * ready::CHUNK_SLOTS);
+    assert!(bed.queue.lanes.resident_slots() <= 3 * lane::CHUNK_SLOTS);
     assert_eq!(bed.settle(&[old], Outcome::Return { failed: false }), 1);
     assert_eq!(bed.rest(), ["old"]);
-    assert!(bed.queue.lanes.resident_slots() <= ready::CHUNK_SLOTS / 8);
+    assert!(bed.queue.lanes.resident_slots() <= lane::CHUNK_SLOTS / 8);
 }
 
 #[test]
