@@ -16,7 +16,7 @@ use ternmq_core::tags::Tags;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl, Removed};
 
 use crate::broker::{Broker, Inner};
-use crate::cell::QueueCell;
+use crate::cell::{QueueCell, close};
 use crate::vhost::Vhost;
 use crate::work::Work;
 
@@ -99,11 +99,7 @@ impl Replay<'_> {
                     .map(drop)
             }),
             Record::QueueDeclared(vhost, id, decl) => self.queue(&vhost, id, &decl),
-            Record::QueueDeleted(vhost, id) => self.write(&vhost, |space| {
-                space.topology.delete_queue(id, &mut Removed::default());
-                space.cells.remove(&id);
-                Ok(())
-            }),
+            Record::QueueDeleted(vhost, id) => self.delete_queue(&vhost, id),
             Record::Bound(vhost, binding, options) => self.write(&vhost, |space| {
                 space
                     .topology
@@ -198,6 +194,21 @@ impl Replay<'_> {
             }
             Ok(())
         })
+    }
+
+    fn delete_queue(&self, vhost: &str, id: QueueId) -> Result<(), ReplayError> {
+        let mut cell = None;
+        self.write(vhost, |space| {
+            space.topology.delete_queue(id, &mut Removed::default());
+            cell = space.cells.remove(&id);
+            Ok(())
+        })?;
+        if let Some(cell) = cell {
+            let mut work = Work::default();
+            cell.update(&mut work, close);
+            self.inner.collect(&cell, &mut work);
+        }
+        Ok(())
     }
 
     /// Queues that are gone by a later record may be missing: their messages went with them.

@@ -47,15 +47,16 @@ impl Inner {
             }
         };
         let lsn = self.journal_move(source, dead, &message, &route, work);
+        let mut arrived = false;
         for target in route.targets() {
             let incoming = target.incoming(message.clone(), lsn);
             let admission = target
                 .cell
                 .update(work, |queue, effects| queue.enqueue(now, incoming, effects));
-            self.metrics
-                .dead_lettered(dead.reason, admission == Admission::Accepted);
+            arrived |= admission == Admission::Accepted;
             self.collect(&target.cell, work);
         }
+        self.metrics.dead_lettered(dead.reason, arrived);
     }
 
     /// One record for leaving the source and entering the targets. Returns the message's place in the journal.

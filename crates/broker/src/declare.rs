@@ -175,7 +175,10 @@ impl Client {
     pub fn bind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
         let (by, max) = (self.id, self.broker.limits.bindings_max);
         self.write(|space, records| {
-            below(space.topology.binding_count(), "bindings_max", max)?;
+            let full = below(space.topology.binding_count(), "bindings_max", max);
+            if full.is_err() && !space.topology.is_bound(binding)? {
+                full?;
+            }
             let new = space.topology.bind(binding, by)?;
             if space.is_durable(binding, by) {
                 records.add(|vhost, out| record::bound(vhost, binding, out));

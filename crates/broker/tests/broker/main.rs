@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod dead_letters;
 mod node;
+mod topology;
 mod verbs;

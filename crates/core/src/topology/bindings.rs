@@ -110,10 +110,7 @@ impl Topology {
     /// The default exchange on either side; source, then destination, not found; a match mode that is not known
     /// (headers exchanges); a destination queue that another connection owns.
     pub fn bind(&mut self, binding: &BindingDecl<'_>, by: ConnectionId) -> Result<bool, Refusal> {
-        let source = self
-            .source_of(binding)?
-            .map_err(|()| not_found(Kind::Exchange, binding.source.as_bytes()))?;
-        let end = self.end_of(binding)?;
+        let (source, end) = self.ends_of(binding)?;
         let mode = self.match_mode(source, binding)?;
         self.check_end(end, by)?;
         let identity = self.identity(source, end, binding);
@@ -126,6 +123,17 @@ impl Topology {
         }
         self.insert_binding(&identity, mode, binding.options.clone());
         Ok(true)
+    }
+
+    /// Whether there is that very binding, whatever its options.
+    ///
+    /// # Errors
+    /// The default exchange on either side; source, then destination, not found.
+    pub fn is_bound(&self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
+        let (source, end) = self.ends_of(binding)?;
+        Ok(self
+            .find_binding(&self.identity(source, end, binding))
+            .is_some())
     }
 
     /// Unbinds. Returns whether there was such a binding; an exchange that goes with its last binding goes.
@@ -215,6 +223,13 @@ impl Topology {
         self.bindings.remove(slot);
         self.changed();
         source
+    }
+
+    fn ends_of(&self, binding: &BindingDecl<'_>) -> Result<(u32, End), Refusal> {
+        let source = self
+            .source_of(binding)?
+            .map_err(|()| not_found(Kind::Exchange, binding.source.as_bytes()))?;
+        Ok((source, self.end_of(binding)?))
     }
 
     fn source_of(&self, binding: &BindingDecl<'_>) -> Result<Result<u32, ()>, Refusal> {
