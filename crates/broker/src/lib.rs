@@ -16,9 +16,11 @@
 //! | `CommitWatch::waiting` | connections that wait for the journal | one change |
 //! | shards of `Inner::vhosts`, `Inner::clients` | registries | one look-up |
 //!
-//! At most one is held at a time, with two exceptions: declaring makes a queue's cell while the vhost is locked, when
-//! nobody else can know that cell yet; and a retained message is appended to the journal (whose own lock is a leaf)
-//! before `Vhost::retained` is released, so that both end with the same one. What a step leaves to do (`work.rs`) is done after its lock is released.
+//! At most one is held at a time, with these exceptions: declaring makes a queue's cell while the vhost is locked, when
+//! nobody else can know that cell yet; a declaration, and a retained message, is appended to the journal (whose own lock
+//! is a leaf) before `Vhost::space` or `Vhost::retained` is released, so that the journal has changes in the order they
+//! took effect; and telling all connections something pushes into their mailboxes (leaves, too) while a shard is read.
+//! What a step leaves to do (`work.rs`) is done after its lock is released.
 //!
 //! # Every task and thread
 //! None. Connections and the timer that calls [`Broker::tick`] are tasks of `ternmq-net` and the binary.

@@ -1,5 +1,6 @@
 //! The publish verb: from a turn of messages to the queues they reach.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use ternmq_core::error::Refusal;
@@ -15,6 +16,11 @@ use crate::broker::Inner;
 use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::work::Work;
+
+thread_local! {
+    /// Where the records of a turn are laid out: one per thread, as a turn's records are as large as its messages.
+    static RECORDS: RefCell<Batch> = const { RefCell::new(Batch::new()) };
+}
 
 /// Where messages of one exchange and key go, as of one version of the topology.
 pub struct Route {
@@ -72,6 +78,9 @@ impl Target {
         }
     }
 }
+
+/// An empty turn keeps memory for so many messages.
+const TURN_KEPT_MAX: usize = 128;
 
 /// The publishes that one read brought, in order.
 #[derive(Default)]
@@ -138,6 +147,9 @@ impl Turn {
         self.messages.clear();
         self.runs.clear();
         self.durable = false;
+        if self.messages.capacity() > TURN_KEPT_MAX {
+            (self.messages, self.runs) = Default::default();
+        }
     }
 }
 
@@ -193,12 +205,16 @@ impl Inner {
         now: Timestamp,
     ) -> Lsn {
         rejected.clear();
-        work.batch.clear();
-        turn.write_records(&mut work.batch);
-        let count = work.batch.len() as u64;
-        match self.try_append(&work.batch) {
+        let (count, appended) = RECORDS.with_borrow_mut(|batch| {
+            turn.write_records(batch);
+            let appended = (batch.len() as u64, self.try_append(batch));
+            batch.clear();
+            appended
+        });
+        match appended {
             Ok(first) => {
                 self.enqueue_turn(turn, first, work, rejected, now);
+                work.release();
                 last_of(first, count)
             }
             Err(error) => {
@@ -294,5 +310,36 @@ impl Run<'_> {
             }
         });
         next_lsn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ternmq_core::message::NewMessage;
+
+    use super::*;
+    use crate::bed::{START, broker, client, queue, request};
+
+    #[test]
+    fn idle_connection_keeps_little_of_a_large_turn() {
+        let broker = broker();
+        let mut client = client(&broker);
+        let mut decl = queue("q", &[]);
+        decl.durable = true;
+        client.declare_queue(decl).unwrap();
+        let body = vec![0; 8_000];
+        let mut turn = Turn::new();
+        for _ in 0..1_000 {
+            let route = client.route(&request(b"", b"q")).unwrap();
+            let mut new = NewMessage::plain(b"", b"q", &body);
+            new.durable = true;
+            turn.push(new.build(client.scratch()), route);
+        }
+        let lsn = client.publish(&mut turn, START).lsn;
+        assert!(lsn.is_some() && turn.is_empty());
+        assert!(turn.messages.capacity() <= TURN_KEPT_MAX);
+        assert!(client.work.scratch.capacity() < body.len());
+        assert!(client.work.batch.byte_len() < body.len());
+        assert!(RECORDS.with_borrow(Batch::is_empty));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ternmq_core::queue::{Dead, Effects};
+use ternmq_core::queue::{Dead, EFFECTS_KEPT_MAX, Effects};
 use ternmq_core::routing::Routes;
 use ternmq_journal::Batch;
 
@@ -32,4 +32,27 @@ pub(crate) struct Work {
     pub(crate) scratch: Vec<u8>,
     /// Where a publish goes.
     pub(crate) routes: Routes,
+}
+
+/// Memory for laying out one message that is kept between turns, in bytes.
+const SCRATCH_KEPT_MAX: usize = 1024;
+/// Memory for one step's records, likewise.
+const RECORDS_KEPT_MAX: usize = 4 * 1024;
+
+impl Work {
+    /// Gives back what a large turn took: connections are many, and most of them idle.
+    pub(crate) fn release(&mut self) {
+        if self.scratch.capacity() > SCRATCH_KEPT_MAX {
+            self.scratch = Vec::new();
+        }
+        if self.batch.byte_len() > RECORDS_KEPT_MAX {
+            self.batch = Batch::new();
+        }
+        if self.notices.capacity() > EFFECTS_KEPT_MAX {
+            self.notices = Vec::new();
+        }
+        if self.dead.capacity() > EFFECTS_KEPT_MAX {
+            self.dead = VecDeque::new();
+        }
+    }
 }
