@@ -30,7 +30,7 @@ use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm};
 use amq_protocol::types::ShortString;
 use ternmq_broker::{Broker, Client};
 use ternmq_core::id::Timestamp;
-use ternmq_core::queue::{Outcome, SharedCredit};
+use ternmq_core::queue::{Credit, Outcome, SharedCredit};
 use ternmq_net::machine::Output;
 
 pub(crate) use consumers::Slot as ConsumerSlot;
@@ -243,13 +243,18 @@ impl Session {
     /// Gives back everything the channel holds: consumers end, what was not acknowledged returns to its place as
     /// failed, an unfinished publish is forgotten, an open transaction rolled back.
     pub(crate) fn release(&mut self, client: &mut Client, consumers: &mut usize, now: Timestamp) {
+        self.roll_back();
+        // What they hold is back in its place before the consumers make way, or who comes next would get later
+        // messages first. Until then they take nothing more.
+        for consumer in self.consumers.iter() {
+            client.set_credit(&consumer.broker, Credit::Limited(0));
+        }
+        self.return_all(Outcome::Return { failed: true });
+        self.settle(client, now);
         for consumer in self.consumers.drain() {
             *consumers -= 1;
             client.cancel(consumer.broker);
         }
-        self.roll_back();
-        self.return_all(Outcome::Return { failed: true });
-        self.settle(client, now);
         debug_assert_eq!(self.unacked.len(), 0, "everything is settled");
     }
 }

@@ -1,6 +1,6 @@
 //! Consuming and getting: consumers, credit, order, the end of a queue.
 
-use amq_protocol::protocol::{AMQPClass, basic, queue};
+use amq_protocol::protocol::{AMQPClass, basic, channel, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use ternmq_amqp::AmqpConfig;
 use ternmq_broker::Turn;
@@ -716,4 +716,38 @@ fn gets_are_answered_as_the_output_takes_their_messages() {
     }
     assert_eq!(turns, 8);
     assert_eq!(peer.ready(1, "q"), 0);
+}
+
+#[test]
+fn next_single_active_consumer_begins_with_what_the_last_one_gives_back() {
+    fn consume(peer: &mut Peer) {
+        peer.call(1, qos(3, false));
+        peer.consume("q", "t", false);
+    }
+    let single = queue::Declare {
+        queue: short("q"),
+        arguments: table(&[("x-single-active-consumer", AMQPValue::Boolean(true))]),
+        ..queue::Declare::default()
+    };
+    let node = Node::new();
+    let [mut publisher, mut closes, mut breaks, mut last] = [(); 4].map(|()| node.channel());
+    publisher.call(1, declare_with(single));
+    for peer in [&mut closes, &mut breaks, &mut last] {
+        consume(peer);
+    }
+    for body in 0..6 {
+        publisher.publish("q", &[body]);
+    }
+    assert_eq!(deliveries(&mut closes), 3);
+    closes.call(
+        1,
+        AMQPClass::Channel(channel::AMQPMethod::Close(channel::Close::default())),
+    );
+    assert_eq!(deliveries(&mut breaks), 3);
+    breaks.lose();
+    for body in 0..6 {
+        let (deliver, content) = last.expect_delivery(1);
+        assert_eq!((content.body, deliver.redelivered), (vec![body], body < 3));
+        last.send(1, ack(deliver.delivery_tag, false));
+    }
 }
