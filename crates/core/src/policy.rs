@@ -69,6 +69,9 @@ pub struct DeadLetterTarget {
 /// [`AtMostOnce::messages_max`]. Queues of sessions have it.
 pub const AT_MOST_ONCE_MAX: &str = "x-at-most-once-max-length";
 
+/// The argument whose value is [`AtMostOnce::bytes_max`], beside [`AT_MOST_ONCE_MAX`].
+pub const AT_MOST_ONCE_BYTES_MAX: &str = "x-at-most-once-max-length-bytes";
+
 /// What to do with at-most-once messages beyond those that a consumer can be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AtMostOnce {
@@ -78,15 +81,18 @@ pub struct AtMostOnce {
     pub keep_without_consumer: bool,
     /// Ready at-most-once messages above this number are dropped at the door.
     pub messages_max: u32,
+    /// They are dropped at the door while those that are ready have this many body bytes or more.
+    pub bytes_max: u64,
 }
 
 impl AtMostOnce {
     /// The rules of a session's queue.
-    pub fn session(messages_max: u64) -> Self {
+    pub fn session(messages_max: u64, bytes_max: u64) -> Self {
         Self {
             transient: true,
             keep_without_consumer: false,
             messages_max: u32::try_from(messages_max).unwrap_or(u32::MAX),
+            bytes_max,
         }
     }
 }
@@ -97,6 +103,7 @@ impl Default for AtMostOnce {
             transient: false,
             keep_without_consumer: true,
             messages_max: u32::MAX,
+            bytes_max: u64::MAX,
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct MqttConfig {
     pub in_flight_max: u16,
     /// QoS 0 messages that wait for a connected client; more are dropped.
     pub qos0_backlog_max: u32,
+    /// Bytes of payload in them; while there are so many, more are dropped.
+    pub qos0_backlog_bytes_max: u64,
     /// QoS 1 and 2 messages taken from an MQTT 5 client and not yet acknowledged to it; one more ends its connection.
     /// MQTT 3 knows no such limit, so it is not applied there.
     pub receive_max: u16,
@@ -59,6 +61,7 @@ impl Default for MqttConfig {
             keep_alive_s_max: 0,
             in_flight_max: 64,
             qos0_backlog_max: 50_000,
+            qos0_backlog_bytes_max: 64 * 1024 * 1024,
             receive_max: 4096,
             session_expiry_s_max: 86_400,
             subscriptions_max: 10_000,

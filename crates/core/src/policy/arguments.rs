@@ -5,8 +5,8 @@ use alloc::boxed::Box;
 use alloc::format;
 
 use super::{
-    AT_MOST_ONCE_MAX, AtMostOnce, DeadLetterStrategy, DeadLetterTarget, Overflow, QueueKind,
-    QueueSettings,
+    AT_MOST_ONCE_BYTES_MAX, AT_MOST_ONCE_MAX, AtMostOnce, DeadLetterStrategy, DeadLetterTarget,
+    Overflow, QueueKind, QueueSettings,
 };
 use crate::error::{ArgumentFault, Inequivalence, Kind, Refusal};
 use crate::topology::QueueDecl;
@@ -63,6 +63,7 @@ const ARGUMENTS: &[(&str, For, Check)] = &[
     ("x-queue-version", For::Classic, queue_version),
     ("x-single-active-consumer", For::Both, boolean),
     (AT_MOST_ONCE_MAX, For::Both, non_negative),
+    (AT_MOST_ONCE_BYTES_MAX, For::Both, non_negative),
     (QUEUE_TYPE, For::Both, queue_type),
     ("x-delivery-limit", For::Both, integer),
     ("x-quorum-initial-group-size", For::Quorum, positive),
@@ -165,8 +166,10 @@ fn read(decl: &QueueDecl, kind: QueueKind) -> QueueSettings {
             .and_then(Value::as_bool)
             .unwrap_or_default(),
         auto_delete: decl.auto_delete,
-        at_most_once: number(AT_MOST_ONCE_MAX)
-            .map_or_else(AtMostOnce::default, AtMostOnce::session),
+        at_most_once: number(AT_MOST_ONCE_MAX).map_or_else(AtMostOnce::default, |messages_max| {
+            let bytes_max = number(AT_MOST_ONCE_BYTES_MAX).unwrap_or(u64::MAX);
+            AtMostOnce::session(messages_max, bytes_max)
+        }),
         expose_counters: kind == QueueKind::Quorum || delivery_limit.is_some(),
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Lane {
     /// Ready entries below the cursor.
     returned: BTreeSet<u64>,
     pub(super) ready: u64,
+    /// Their bodies.
+    pub(super) ready_bytes: u64,
     live: u64,
 }
 
@@ -87,6 +89,7 @@ impl Lane {
         self.live += 1;
         if entry.state == State::Ready {
             self.ready += 1;
+            self.ready_bytes += u64::from(entry.body_bytes);
         } else {
             debug_assert_eq!(
                 self.ready, 0,
@@ -156,12 +159,17 @@ impl Lane {
         if let Some(entry) = self.entry_mut(sequence) {
             debug_assert_eq!(entry.state, State::Ready);
             entry.state = state;
+            let body_bytes = u64::from(entry.body_bytes);
+            self.ready_bytes -= body_bytes;
         }
     }
 
     /// Makes a taken entry ready again, in its place.
     pub(super) fn give_back(&mut self, sequence: u64) {
         self.ready += 1;
+        self.ready_bytes += self
+            .entry(sequence)
+            .map_or(0, |entry| u64::from(entry.body_bytes));
         if sequence + 1 == self.cursor && sequence >= self.base {
             self.cursor = sequence;
             while self.cursor > self.base && self.returned.last() == Some(&(self.cursor - 1)) {
@@ -187,6 +195,7 @@ impl Lane {
         let emptied = chunk.live == 0;
         if entry.state == State::Ready {
             self.ready -= 1;
+            self.ready_bytes -= u64::from(entry.body_bytes);
             if sequence < self.cursor {
                 self.returned.remove(&sequence);
             }
@@ -256,6 +265,7 @@ impl Lane {
         self.live -= 1;
         if entry.state == State::Ready {
             self.ready -= 1;
+            self.ready_bytes -= u64::from(entry.body_bytes);
             self.returned.remove(&sequence);
         }
         if self.live == 0 {

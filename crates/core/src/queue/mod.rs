@@ -231,6 +231,7 @@ impl Queue {
         let rule = self.settings.at_most_once;
         (rule.keep_without_consumer || !self.consumers.is_empty())
             && self.lanes.at_most_once_ready() < u64::from(rule.messages_max)
+            && self.lanes.at_most_once_bytes() < rule.bytes_max
     }
 
     /// Gives ready messages to consumers with room until one side runs out. At-most-once messages come after the

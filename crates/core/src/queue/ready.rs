@@ -275,6 +275,12 @@ impl Lanes {
         self.at_most_once.as_ref().map_or(0, |lane| lane.ready)
     }
 
+    pub(super) fn at_most_once_bytes(&self) -> u64 {
+        self.at_most_once
+            .as_ref()
+            .map_or(0, |lane| lane.ready_bytes)
+    }
+
     /// Takes the entry that [`Self::first_ready`] named.
     pub(super) fn take_first(&mut self, position: Position, state: State) {
         if let Some((lane, sequence)) = self.at_mut(position) {

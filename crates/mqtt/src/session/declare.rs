@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ternmq_broker::mailbox::Token;
 use ternmq_core::error::Refusal;
 use ternmq_core::id::Timestamp;
-use ternmq_core::policy::AT_MOST_ONCE_MAX;
+use ternmq_core::policy::{AT_MOST_ONCE_BYTES_MAX, AT_MOST_ONCE_MAX};
 use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::tags::Tags;
@@ -313,6 +313,8 @@ pub(super) fn own_binding<'a>(
 pub(super) fn queue_arguments(config: &MqttConfig) -> Headers {
     let mut arguments = Headers::new();
     arguments.push(AT_MOST_ONCE_MAX, Value::I64(config.qos0_backlog_max.into()));
+    let bytes_max = i64::try_from(config.qos0_backlog_bytes_max).unwrap_or(i64::MAX);
+    arguments.push(AT_MOST_ONCE_BYTES_MAX, Value::I64(bytes_max));
     if let Some(exchange) = &config.dead_letter_exchange {
         arguments.push("x-dead-letter-exchange", Value::text(exchange));
     }

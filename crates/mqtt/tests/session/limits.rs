@@ -63,3 +63,20 @@ fn qos_0_backlog_of_a_session_is_bounded() {
     let delivered = subscriber.recv().len();
     assert!((100..2000).contains(&delivered), "{delivered}");
 }
+
+#[test]
+fn qos_0_backlog_of_a_session_is_bounded_in_bytes() {
+    let world = World::with(MqttConfig {
+        qos0_backlog_bytes_max: 1_000_000,
+        ..MqttConfig::default()
+    });
+    let mut subscriber = world.v5("s");
+    subscriber.subscribe("t", 1);
+    let mut device = world.v5("a");
+    let payload = "x".repeat(50_000);
+    for _ in 0..1000 {
+        device.publish(&Post::new("t", &payload));
+    }
+    let delivered = subscriber.recv().len();
+    assert!((20..100).contains(&delivered), "{delivered}");
+}

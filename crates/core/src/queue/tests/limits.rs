@@ -205,6 +205,24 @@ fn at_most_once_messages_beyond_their_number_are_dropped_at_the_door() {
 }
 
 #[test]
+fn at_most_once_messages_are_dropped_at_the_door_while_those_that_wait_have_too_many_bytes() {
+    let rule = AtMostOnce {
+        bytes_max: 4,
+        ..AtMostOnce::default()
+    };
+    let mut bed = Bed::new(QueueSettings {
+        at_most_once: rule,
+        ..with_dead_letters()
+    });
+    bed.put_all(&["other"]);
+    assert_eq!(bed.put(&at_most_once("abc")), Admission::Accepted);
+    assert_eq!(bed.put(&at_most_once("def")), Admission::Accepted);
+    assert_eq!(bed.put(&at_most_once("g")), Admission::Dropped);
+    assert_eq!(bed.rest(), ["other", "abc", "def"]);
+    assert_eq!(bed.put(&at_most_once("h")), Admission::Accepted);
+}
+
+#[test]
 fn full_queue_drops_at_most_once_messages_first() {
     let mut bed = Bed::new(limited(2, Overflow::DropHead));
     bed.put_all(&["a"]);

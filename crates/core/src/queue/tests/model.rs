@@ -248,8 +248,11 @@ impl Model {
         }
     }
 
-    fn ready_bytes(&self) -> u64 {
-        self.ready(None).iter().map(|&e| self.entries[e].size).sum()
+    fn ready_bytes(&self, class: Option<usize>) -> u64 {
+        self.ready(class)
+            .iter()
+            .map(|&e| self.entries[e].size)
+            .sum()
     }
 
     fn is_over_limit(&self, more: u64, more_bytes: u64) -> bool {
@@ -259,7 +262,7 @@ impl Model {
             || self
                 .settings
                 .max_length_bytes
-                .is_some_and(|max| self.ready_bytes() + more_bytes > max)
+                .is_some_and(|max| self.ready_bytes(None) + more_bytes > max)
     }
 
     fn drop_overflow(&mut self) {
@@ -306,7 +309,8 @@ impl Model {
         let rule = self.settings.at_most_once;
         let keeps = !at_most_once
             || (rule.keep_without_consumer || !self.present().is_empty())
-                && self.ready(Some(1)).len() < rule.messages_max as usize;
+                && self.ready(Some(1)).len() < rule.messages_max as usize
+                && self.ready_bytes(Some(1)) < rule.bytes_max;
         if self.closed || !keeps {
             self.fx.dropped += 1;
             self.fx.settled.extend((lsn > 0).then_some(lsn));

@@ -75,6 +75,7 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
     let at_most_once = (
         any::<bool>(),
         prop_oneof![Just(0u32), Just(3), Just(u32::MAX)],
+        prop_oneof![Just(0u64), Just(20), Just(u64::MAX)],
     );
     let rest = (
         any::<bool>(),
@@ -103,6 +104,7 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
                 transient: false,
                 keep_without_consumer: at_most_once.0,
                 messages_max: at_most_once.1,
+                bytes_max: at_most_once.2,
             },
             ..QueueSettings::default()
         }
