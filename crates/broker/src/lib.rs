@@ -48,6 +48,8 @@ mod retained;
 mod route_cache;
 mod schedule;
 mod settle;
+#[cfg(test)]
+mod stress;
 mod timer;
 mod transaction;
 mod users;

@@ -85,6 +85,12 @@ impl Timers {
         self.sleeper.wake();
     }
 
+    /// How many deadlines of queues stand here.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.due.lock().len()
+    }
+
     fn next(&self) -> Option<Timestamp> {
         self.due
             .lock()
@@ -144,7 +150,7 @@ mod tests {
     use crate::bed::{START, broker, client, publish, queue};
 
     fn armed(broker: &Broker) -> usize {
-        broker.0.timers.due.lock().len()
+        broker.0.timers.len()
     }
 
     #[test]
