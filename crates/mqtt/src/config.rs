@@ -28,6 +28,11 @@ pub struct MqttConfig {
     pub qos0_backlog_max: u32,
     /// Bytes of payload in them; while there are so many, more are dropped.
     pub qos0_backlog_bytes_max: u64,
+    /// Messages that may wait in the queue of a session, or of a group that shares a subscription; the oldest are
+    /// dropped beyond it, QoS 0 first. Default: as many as memory holds, and then all publishers pause.
+    pub session_backlog_max: Option<u32>,
+    /// The same in bytes of payload.
+    pub session_backlog_bytes_max: Option<u64>,
     /// QoS 1 and 2 messages taken from an MQTT 5 client and not yet acknowledged to it; one more ends its connection.
     /// MQTT 3 knows no such limit, so it is not applied there.
     pub receive_max: u16,
@@ -62,6 +67,8 @@ impl Default for MqttConfig {
             in_flight_max: 64,
             qos0_backlog_max: 50_000,
             qos0_backlog_bytes_max: 64 * 1024 * 1024,
+            session_backlog_max: None,
+            session_backlog_bytes_max: None,
             receive_max: 4096,
             session_expiry_s_max: 86_400,
             subscriptions_max: 10_000,

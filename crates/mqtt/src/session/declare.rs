@@ -309,12 +309,22 @@ pub(super) fn own_binding<'a>(
     }
 }
 
-/// What all queues of sessions have: QoS 0 messages are kept for connected clients only, and not too many of them.
+/// What all queues of sessions have: QoS 0 messages are kept for connected clients only, and not too many of them;
+/// and of all messages as many as configured.
 pub(super) fn queue_arguments(config: &MqttConfig) -> Headers {
     let mut arguments = Headers::new();
     arguments.push(AT_MOST_ONCE_MAX, Value::I64(config.qos0_backlog_max.into()));
-    let bytes_max = i64::try_from(config.qos0_backlog_bytes_max).unwrap_or(i64::MAX);
-    arguments.push(AT_MOST_ONCE_BYTES_MAX, Value::I64(bytes_max));
+    let number = |number: u64| Value::I64(i64::try_from(number).unwrap_or(i64::MAX));
+    arguments.push(
+        AT_MOST_ONCE_BYTES_MAX,
+        number(config.qos0_backlog_bytes_max),
+    );
+    if let Some(max) = config.session_backlog_max {
+        arguments.push("x-max-length", number(max.into()));
+    }
+    if let Some(max) = config.session_backlog_bytes_max {
+        arguments.push("x-max-length-bytes", number(max));
+    }
     if let Some(exchange) = &config.dead_letter_exchange {
         arguments.push("x-dead-letter-exchange", Value::text(exchange));
     }

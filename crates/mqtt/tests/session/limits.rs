@@ -2,7 +2,7 @@
 
 use ternmq_mqtt::MqttConfig;
 
-use crate::harness::{Post, World, options};
+use crate::harness::{Hello, Post, World, options};
 
 #[test]
 fn packet_above_the_maximum_is_refused_before_its_body_arrives() {
@@ -79,4 +79,29 @@ fn qos_0_backlog_of_a_session_is_bounded_in_bytes() {
     }
     let delivered = subscriber.recv().len();
     assert!((20..100).contains(&delivered), "{delivered}");
+}
+
+#[test]
+fn backlog_of_a_session_loses_its_oldest_messages_beyond_the_configured_number_and_bytes() {
+    for (messages_max, bytes_max) in [(Some(3), None), (None, Some(15)), (Some(100), Some(15))] {
+        let world = World::with(MqttConfig {
+            session_backlog_max: messages_max,
+            session_backlog_bytes_max: bytes_max,
+            ..MqttConfig::default()
+        });
+        let hello = Hello::new("s").expiry(60).resume();
+        let mut subscriber = world.connect(&hello);
+        subscriber.subscribe("t", 1);
+        subscriber.drop_line();
+        let mut device = world.v5("a");
+        for n in 1..=9 {
+            device.publish(&Post::new("t", &format!("{n:05}")).qos1(n));
+        }
+        let expected = [
+            "PUBLISH t=00007 q1 id1",
+            "PUBLISH t=00008 q1 id2",
+            "PUBLISH t=00009 q1 id3",
+        ];
+        assert_eq!(world.connect(&hello).recv(), expected);
+    }
 }
