@@ -8,7 +8,7 @@ use crate::frame::{PacketId, Publish, QoS};
 use crate::properties::Properties;
 
 /// Not more than this is set aside for a payload before it arrives, in bytes.
-const RESERVE_BYTES_MAX: usize = 1024 * 1024;
+const RESERVE_BYTES_MAX: usize = 256 * 1024;
 
 /// The head of a PUBLISH, and as much of its payload as there is.
 pub(super) struct Assembly {
