@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, MEMORY_HIGH_BYTES};
+use crate::hold::Hold;
 use crate::mailbox::{CloseReason, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) next_queue: AtomicU64,
     pub(crate) timers: Timers,
     pub(crate) schedule: Schedule,
+    pub(crate) hold: Hold,
     pub(crate) commits: Arc<CommitWatch>,
     pub(crate) pressure: Pressure,
     pub(crate) metrics: Metrics,
@@ -112,6 +114,7 @@ impl Broker {
             next_queue: AtomicU64::new(1),
             timers: Timers::default(),
             schedule: Schedule::new(config.scheduled_max),
+            hold: Hold::default(),
             commits,
             pressure: Pressure::new(config.memory_high_bytes.unwrap_or(MEMORY_HIGH_BYTES)),
             metrics: Metrics::default(),
@@ -286,10 +289,7 @@ impl Inner {
         if let Some(moved) = work.rearm.take() {
             self.timers.rearm(moved, cell);
         }
-        let delta = std::mem::take(&mut work.resident_delta);
-        if delta != 0 && self.pressure.add(delta) {
-            self.tell_pressure();
-        }
+        self.account(std::mem::take(&mut work.resident_delta));
         let effects = &mut work.effects;
         if !effects.settled.is_empty() || !effects.returned.is_empty() {
             work.batch.clear();
@@ -316,6 +316,13 @@ impl Inner {
             }
         }
         effects.clear();
+    }
+
+    /// Accounts a change of the memory that messages hold.
+    pub(crate) fn account(&self, delta: i64) {
+        if delta != 0 && self.pressure.add(delta) {
+            self.tell_pressure();
+        }
     }
 
     fn tell_pressure(&self) {

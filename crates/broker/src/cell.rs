@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{Lsn, Position, QueueId, Timestamp};
-use ternmq_core::policy::DeadLetterTarget;
+use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget};
 use ternmq_core::queue::{
     ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Outcome, Queue,
 };
@@ -143,9 +143,12 @@ impl QueueCell {
         state.gather(work, before);
     }
 
-    /// Where the queue's dead messages go.
-    pub(crate) fn dead_letter_target(&self) -> Option<DeadLetterTarget> {
-        self.state.lock().queue.settings().dead_letter.clone()
+    /// Where the queue's dead messages go, and what happens if they are refused there.
+    pub(crate) fn dead_letter_target(&self) -> Option<(DeadLetterTarget, DeadLetterStrategy)> {
+        let state = self.state.lock();
+        let settings = state.queue.settings();
+        let target = settings.dead_letter.clone()?;
+        Some((target, settings.dead_letter_strategy))
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -206,7 +209,7 @@ pub(crate) fn close(queue: &mut Queue, effects: &mut Effects) {
     effects.settled.clear();
 }
 
-fn signed(bytes: usize) -> i64 {
+pub(crate) fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 

@@ -6,7 +6,7 @@ use ternmq_core::dead_letter::{closes_cycle, dead_letter};
 use ternmq_core::error::Refusal;
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::{DeathReason, Message};
-use ternmq_core::policy::DeadLetterTarget;
+use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget};
 use ternmq_core::queue::{Admission, Dead};
 use ternmq_core::record;
 use ternmq_core::routing::RouteRequest;
@@ -14,8 +14,20 @@ use ternmq_core::value::Headers;
 
 use crate::broker::Inner;
 use crate::cell::QueueCell;
+use crate::hold::HeldLetter;
 use crate::publish::Route;
 use crate::work::Work;
+
+/// What became of a dead letter at one of its targets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Arrival {
+    /// It was taken, or goes on from there.
+    Taken,
+    /// It waits until the target has room.
+    Held,
+    /// The target dropped it.
+    Lost,
+}
 
 impl Inner {
     /// Moves a dead message: it leaves its queue and enters the targets in one record, or is dropped if there is no
@@ -27,7 +39,7 @@ impl Inner {
         work: &mut Work,
         now: Timestamp,
     ) {
-        let Some(target) = source.dead_letter_target() else {
+        let Some((target, strategy)) = source.dead_letter_target() else {
             self.drop_dead(source, dead, work);
             return;
         };
@@ -47,16 +59,56 @@ impl Inner {
             }
         };
         let lsn = self.journal_move(source, dead, &message, &route, work);
-        let mut arrived = false;
+        let (mut taken, mut held) = (false, None);
         for target in route.targets() {
-            let incoming = target.incoming(message.clone(), lsn);
-            let admission = target
-                .cell
-                .update(work, |queue, effects| queue.enqueue(now, incoming, effects));
-            arrived |= admission == Admission::Accepted;
-            self.collect(&target.cell, work);
+            let letter = HeldLetter {
+                incoming: target.incoming(message.clone(), lsn),
+                since: now,
+                is_last: false,
+            };
+            match self.arrive(&target.cell, letter, strategy, work) {
+                Arrival::Taken => taken = true,
+                Arrival::Held => held = Some(target.cell.id),
+                Arrival::Lost => {}
+            }
         }
-        self.metrics.dead_lettered(dead.reason, arrived);
+        if let Some(target) = held.filter(|_| !taken) {
+            self.hold.mark_last(target);
+        }
+        self.metrics
+            .dead_lettered(dead.reason, taken || held.is_some());
+    }
+
+    /// Puts a dead letter into a queue, or holds it until the queue has room.
+    fn arrive(
+        &self,
+        cell: &Arc<QueueCell>,
+        letter: HeldLetter,
+        strategy: DeadLetterStrategy,
+        work: &mut Work,
+    ) -> Arrival {
+        let may_wait = strategy == DeadLetterStrategy::AtLeastOnce;
+        // Behind those that wait already.
+        if may_wait && self.hold.is_awaited(cell.id) && self.hold_letter(cell, letter.clone()) {
+            return Arrival::Held;
+        }
+        let incoming = letter.incoming.clone();
+        let admission = cell.update(work, |queue, effects| {
+            queue.enqueue(letter.since, incoming, effects)
+        });
+        let arrival = match admission {
+            Admission::Accepted => Arrival::Taken,
+            // It goes on to the queue's own dead-letter exchange.
+            Admission::Rejected if !work.effects.dead.is_empty() => Arrival::Taken,
+            Admission::Rejected if may_wait && self.hold_letter(cell, letter) => {
+                // The journal has it there.
+                work.effects.settled.clear();
+                Arrival::Held
+            }
+            Admission::Rejected | Admission::Dropped => Arrival::Lost,
+        };
+        self.collect(cell, work);
+        arrival
     }
 
     /// One record for leaving the source and entering the targets. Returns the message's place in the journal.

@@ -13,6 +13,7 @@
 //! | `Mailbox::inner` | one connection's notices | one push or drain |
 //! | `Timers::due`, `Timers::retained` | queues and vhosts by deadline | one change |
 //! | `Schedule::state` | delayed messages | one change |
+//! | `Hold::state` | dead letters whose target is full | one change |
 //! | `CommitWatch::waiting` | connections that wait for the journal | one change |
 //! | shards of `Inner::vhosts`, `Inner::clients` | registries | one look-up |
 //!
@@ -41,6 +42,7 @@ mod commit;
 mod dead_letter;
 mod declare;
 mod deliver;
+mod hold;
 mod metrics;
 mod pressure;
 mod publish;

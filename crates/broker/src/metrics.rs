@@ -19,7 +19,7 @@ impl Metrics {
         self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// A death; `arrived` tells whether a dead-letter target took the message.
+    /// A death; `arrived` tells whether a dead-letter target took the message, or it waits for one.
     pub(crate) fn dead_lettered(&self, reason: DeathReason, arrived: bool) {
         let index = match reason {
             DeathReason::Rejected => 0,
@@ -29,8 +29,13 @@ impl Metrics {
         };
         self.dead_lettered[index].fetch_add(1, Ordering::Relaxed);
         if !arrived {
-            self.dead_dropped.fetch_add(1, Ordering::Relaxed);
+            self.dead_dropped();
         }
+    }
+
+    /// A dead message was given up that no queue took.
+    pub(crate) fn dead_dropped(&self) {
+        self.dead_dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -43,6 +48,8 @@ pub struct Totals {
     pub dead_lettered: u64,
     /// Those of them that no queue took.
     pub dead_dropped: u64,
+    /// Dead messages that wait now until a full queue has room for them.
+    pub dead_held: u64,
 }
 
 impl Broker {
@@ -57,6 +64,7 @@ impl Broker {
                 .map(|c| c.load(Ordering::Relaxed))
                 .sum(),
             dead_dropped: metrics.dead_dropped.load(Ordering::Relaxed),
+            dead_held: self.0.hold.len() as u64,
         }
     }
 }

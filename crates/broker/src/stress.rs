@@ -26,7 +26,9 @@ const STEPS: usize = 12_000;
 const MESSAGES_MAX: usize = 200_000;
 
 /// Queues that are there from start to end.
-const LASTING: [&str; 6] = ["plain", "short", "timed", "limited", "single", "ranked"];
+const LASTING: [&str; 8] = [
+    "plain", "short", "timed", "limited", "single", "ranked", "choked", "few",
+];
 /// Queues that come and go.
 const FLEETING: [&str; 4] = ["unused", "expiring", "mine", "deleted"];
 
@@ -44,6 +46,21 @@ fn declaration(name: &str, client: &Client) -> QueueDecl {
         "timed" => dead(&[("x-message-ttl", Value::I32(3))]),
         "limited" => dead(&[("x-delivery-limit", Value::I32(1))]),
         "single" => dead(&[("x-single-active-consumer", Value::Bool(true))]),
+        "choked" => bed::queue(
+            name,
+            &[
+                ("x-max-length", Value::I32(2)),
+                ("x-dead-letter-exchange", Value::text("")),
+                ("x-dead-letter-routing-key", Value::text("few")),
+            ],
+        ),
+        "few" => bed::queue(
+            name,
+            &[
+                ("x-max-length", Value::I32(3)),
+                ("x-overflow", Value::text("reject-publish")),
+            ],
+        ),
         "ranked" => bed::queue(
             name,
             &[
@@ -78,6 +95,7 @@ struct Ledger {
     /// Messages that came to an end which somebody saw.
     ended: AtomicU64,
     purged: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Ledger {
@@ -182,8 +200,10 @@ impl<'a> Worker<'a> {
             turn.push(new.build(&mut Vec::new()), route);
         }
         let now = self.broker.now();
-        let published = self.client.publish(&mut turn, now);
-        assert!(published.rejected.is_empty());
+        let refused = self.client.publish(&mut turn, now).rejected.len();
+        self.ledger
+            .refused
+            .fetch_add(refused as u64, Ordering::SeqCst);
     }
 
     fn consume(&mut self) {
@@ -355,6 +375,7 @@ fn run(queues: &[&'static str]) -> (Broker, Ledger) {
             .collect(),
         ended: AtomicU64::default(),
         purged: AtomicU64::default(),
+        refused: AtomicU64::default(),
     };
     let mut owner = connect(&broker);
     for name in LASTING.iter().chain(&["dead"]) {
@@ -418,20 +439,29 @@ fn cells(broker: &Broker) -> Vec<Arc<QueueCell>> {
 fn every_message_comes_to_exactly_one_end_whatever_happens_at_once() {
     let (broker, ledger) = run(&LASTING);
     let mut client = connect(&broker);
-    for queue in LASTING.iter().chain(&["dead"]) {
-        while let Some(got) = client.get(queue, true).unwrap() {
-            ledger.end(&got.delivery, queue);
+    let mut now = broker.now();
+    loop {
+        for queue in LASTING.iter().chain(&["dead"]) {
+            while let Some(got) = client.get(queue, true).unwrap() {
+                ledger.end(&got.delivery, queue);
+            }
+            assert_eq!(client.check_queue(queue).unwrap().consumers, 0, "{queue}");
         }
-        assert_eq!(client.check_queue(queue).unwrap().consumers, 0, "{queue}");
+        // Dead letters that found their queue full come when it is not.
+        match broker.0.hold.next() {
+            None => break,
+            Some(at) => now = at.max(now),
+        }
+        broker.tick(now);
     }
     for cell in cells(&broker) {
         assert_eq!(cell.counts(), Counts::default(), "{}", cell.name);
     }
     let totals = broker.totals();
     assert!(totals.dropped > 0 && totals.dead_lettered > 0);
-    let seen = ledger.ended.into_inner() + ledger.purged.into_inner();
+    let told = ledger.purged.into_inner() + ledger.refused.into_inner();
     assert_eq!(
-        seen + totals.dropped + totals.dead_dropped,
+        ledger.ended.into_inner() + told + totals.dropped + totals.dead_dropped,
         ledger.next.into_inner() as u64
     );
     assert_eq!(broker.0.pressure.resident(), 0);

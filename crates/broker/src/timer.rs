@@ -111,7 +111,11 @@ impl Broker {
         let queues = self.0.timers.next();
         let retained = self.0.timers.retained.lock().keys().next().copied();
         let scheduled = self.0.schedule.next();
-        [queues, retained, scheduled].into_iter().flatten().min()
+        let held = self.0.hold.next();
+        [queues, retained, scheduled, held]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Registers who is woken when [`Broker::next_deadline`] moves earlier. There is one sleeper.
@@ -119,7 +123,8 @@ impl Broker {
         self.0.timers.sleeper.register(waker);
     }
 
-    /// Does what is due: expires messages and queues, publishes what was scheduled. If that is very much, only a part
+    /// Does what is due: expires messages and queues, publishes what was scheduled, tries dead letters again that
+    /// were refused. If that is very much, only a part
     /// of it, and [`Broker::next_deadline`] still lies in the past.
     pub fn tick(&self, now: Timestamp) {
         let mut work = Work::default();
@@ -138,6 +143,7 @@ impl Broker {
             }
         }
         self.0.publish_due(&mut work, now);
+        self.0.retry_held(&mut work, now);
     }
 }
 

@@ -37,7 +37,7 @@ impl QueueKind {
 /// What dead-lettering does when the target refuses the message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum DeadLetterStrategy {
-    /// The message stays with the source until the target has it.
+    /// The message waits until the target has room, for a bounded time and in a bounded number.
     #[default]
     AtLeastOnce,
     /// The message is dropped.
