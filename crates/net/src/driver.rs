@@ -27,8 +27,8 @@ use tracing::{debug, error};
 
 use crate::input::{Chunk, Input, Rest};
 use crate::limits::{
-    CLOSE_FLUSH_MS, CLOSE_LINGER_BYTES, CLOSE_LINGER_MS, READS_PER_TURN_MAX, TURNS_PER_POLL_MAX,
-    UNSENT_HIGH_BYTES, UNSENT_LOW_BYTES, WRITE_PIECES_MAX,
+    CLOSE_FLUSH_MS, CLOSE_LINGER_BYTES, CLOSE_LINGER_MS, PAUSED_PROBE_MS, READS_PER_TURN_MAX,
+    TURNS_PER_POLL_MAX, UNSENT_HIGH_BYTES, UNSENT_LOW_BYTES, WRITE_PIECES_MAX,
 };
 use crate::machine::{Flow, Machine};
 use crate::output::Output;
@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     /// The peer sends nothing more.
     ended: bool,
     timer: Timer,
+    /// When a peer that is not read from is looked at; `None` while it is read from.
+    probe_at: Option<Timestamp>,
     pending_bytes_max: usize,
     addr: SocketAddr,
     protocol: &'static str,
@@ -138,6 +140,7 @@ impl Connection {
             stopping: false,
             ended: false,
             timer: Timer::default(),
+            probe_at: None,
             pending_bytes_max,
             addr,
             protocol,
@@ -179,14 +182,16 @@ impl Connection {
             Stage::Draining => self.begin_shutdown(now),
             Stage::Cutting => return Step::Done,
         };
-        match self.read(now, cx) {
+        match self
+            .read(now, cx)
+            .and_then(|read| Ok(read | self.check_deadlines(now, cx)?))
+        {
             Ok(read) => busy |= read,
             Err(ended) => {
                 debug!(peer = %self.addr, protocol = self.protocol, error = %ended, "connection ended");
                 return self.end(now);
             }
         }
-        busy |= self.check_deadline(now, cx);
         let ready = busy
             || (self.more && !self.output.is_full())
             || self.mailbox().poll_notified(cx).is_ready();
@@ -310,15 +315,34 @@ impl Connection {
         self.choked
     }
 
-    fn check_deadline(&mut self, now: Timestamp, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.machine.as_ref().and_then(|machine| machine.deadline()) else {
-            return false;
+    /// Lets the machine act when its time has come, and returns whether it has. Else the task is woken then.
+    fn check_deadlines(&mut self, now: Timestamp, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        self.probe(now)?;
+        let of_machine = self.machine.as_ref().and_then(|machine| machine.deadline());
+        let Some(deadline) = of_machine.into_iter().chain(self.probe_at).min() else {
+            return Ok(false);
         };
         let due = self.timer.poll(deadline, now, cx).is_ready();
         if due {
             self.with_machine(|machine, output| machine.handle_deadline(now, output));
         }
-        due
+        Ok(due)
+    }
+
+    /// Looks now and then for a peer that is gone while nothing is read that would tell. One that only sends no more
+    /// is none: what it sent is still to be read.
+    fn probe(&mut self, now: Timestamp) -> Result<(), Ended> {
+        let reads = self.flow() == (Flow::Open { read: true }) && !self.choked;
+        let is_due = self.probe_at.is_none_or(|at| at <= now);
+        if reads {
+            self.probe_at = None;
+        } else if is_due {
+            self.probe_at = Some(now.plus_ms(PAUSED_PROBE_MS));
+            if let Some(lost) = self.stream.take_error()? {
+                return Err(Ended::Lost(lost));
+            }
+        }
+        Ok(())
     }
 
     /// Writes until everything is written or the socket takes no more. Returns whether anything was written.

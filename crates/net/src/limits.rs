@@ -29,6 +29,14 @@ pub const CLOSE_LINGER_MS: u64 = 1_000;
 /// How much is thrown away then, in bytes.
 pub const CLOSE_LINGER_BYTES: usize = 4 * 1024 * 1024;
 
+/// How often a connection that is not read from is looked at for a peer that is gone, in milliseconds.
+pub const PAUSED_PROBE_MS: u64 = 5_000;
+
+/// A silent peer is asked by the kernel whether it is still there after this time, and then at this interval.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
+/// See [`KEEPALIVE_IDLE`].
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Connections the kernel queues for a listener.
 pub const LISTEN_BACKLOG: i32 = 4096;
 

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use ternmq_broker::mailbox::Mailbox;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::driver::{Accepted, Connection};
-use crate::limits::{ACCEPT_PAUSE, LISTEN_BACKLOG};
+use crate::limits::{ACCEPT_PAUSE, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG};
 use crate::machine::{Acceptor, Peer};
-use crate::registry::Registry;
+use crate::registry::{NoPlace, Registry};
 
 /// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,11 @@ fn open(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it.
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive)?;
     socket.bind(&addr.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -89,7 +94,7 @@ pub(crate) async fn accept_loop(
                 }
                 spawn(connection);
             }
-            Err(NotAdmitted::Crowded) => {
+            Err(NotAdmitted::NoPlace(NoPlace::Crowded)) => {
                 if crowded.begins() {
                     let limit = registry.connections_max();
                     warn!(
@@ -140,8 +145,8 @@ impl Episode {
 
 #[derive(Debug, thiserror::Error)]
 enum NotAdmitted {
-    #[error("too many connections")]
-    Crowded,
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
     #[error(transparent)]
     Refused(#[from] crate::machine::Refused),
     #[error(transparent)]
@@ -157,9 +162,7 @@ fn admit(
     registry: &Arc<Registry>,
 ) -> Result<Connection, NotAdmitted> {
     let mailbox = Mailbox::new(acceptor.token_max());
-    let registered = registry
-        .register(Arc::clone(&mailbox))
-        .ok_or(NotAdmitted::Crowded)?;
+    let registered = registry.register(Arc::clone(&mailbox))?;
     stream.set_nodelay(true)?;
     let peer = Peer {
         addr,
@@ -182,4 +185,23 @@ fn admit(
 #[allow(clippy::disallowed_methods, reason = "connections are tasks of net")]
 fn spawn(connection: Connection) {
     drop(tokio::spawn(connection));
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn silent_peers_of_accepted_connections_are_asked_for() {
+        let listener = open(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (accepted, client) = tokio::join!(listener.accept(), TcpStream::connect(addr));
+        let (accepted, _) = accepted.unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        drop(client);
+    }
 }

@@ -65,8 +65,7 @@ impl Registry {
         }
     }
 
-    /// Moves on to a later stage and wakes every connection to see it. One that registers at this moment sees it at its
-    /// first turn.
+    /// Moves on to a later stage and wakes every connection to see it. None registers any more.
     pub(crate) fn enter(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::SeqCst);
         for mailbox in self.mailboxes.lock().values() {
@@ -86,22 +85,35 @@ impl Registry {
         }
     }
 
-    /// A place for one more connection; `None` when all are taken.
-    pub(crate) fn register(self: &Arc<Self>, mailbox: Arc<Mailbox>) -> Option<Registered> {
+    /// A place for one more connection.
+    pub(crate) fn register(self: &Arc<Self>, mailbox: Arc<Mailbox>) -> Result<Registered, NoPlace> {
         let mut mailboxes = self.mailboxes.lock();
+        // Looked at under the lock: whoever saw that no connection is left gets no new one.
+        if self.stage() != Stage::Serving {
+            return Err(NoPlace::Stopping);
+        }
         if mailboxes.len() >= self.connections_max {
-            return None;
+            return Err(NoPlace::Crowded);
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let before = mailboxes.insert(id, Arc::clone(&mailbox));
         debug_assert!(before.is_none(), "connection numbers are never used again");
         drop(mailboxes);
-        Some(Registered {
+        Ok(Registered {
             registry: Arc::clone(self),
             id,
             mailbox,
         })
     }
+}
+
+/// Why there is no place for one more connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum NoPlace {
+    #[error("too many connections")]
+    Crowded,
+    #[error("the server stops")]
+    Stopping,
 }
 
 /// A connection's place in the registry, given up by dropping it.
@@ -134,5 +146,24 @@ impl Drop for Registered {
         if is_empty {
             self.registry.empty.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ternmq_broker::clock::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn nobody_gets_a_place_once_a_shutdown_is_under_way() {
+        let registry = Arc::new(Registry::new(Arc::new(ManualClock::default()), 1));
+        let register = || registry.register(Mailbox::new(1));
+        let first = register().unwrap();
+        assert_eq!(register().err(), Some(NoPlace::Crowded));
+        drop(first);
+        registry.enter(Stage::Draining);
+        assert_eq!(register().err(), Some(NoPlace::Stopping));
+        assert_eq!(registry.connection_count(), 0);
     }
 }

@@ -26,6 +26,7 @@ pub struct Seen {
     pub input_bytes_max: AtomicUsize,
     pub output_bytes_max: AtomicUsize,
     pub full: AtomicUsize,
+    pub paused: AtomicUsize,
     pub mailboxes: parking_lot::Mutex<Vec<Arc<Mailbox>>>,
 }
 
@@ -111,7 +112,10 @@ impl Echo {
                 put_frame(out, b"bye");
                 self.flow = Flow::Close;
             }
-            b"pause" => self.flow = Flow::Open { read: false },
+            b"pause" => {
+                self.flow = Flow::Open { read: false };
+                self.seen.paused.fetch_add(1, Ordering::SeqCst);
+            }
             b"soon" => self.deadline = Some(now.plus_ms(5_000)),
             b"generate" => self.to_generate = 100_000,
             payload => put_frame(out, payload),

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::support::{EchoAcceptor, Lab, Seen};
+use super::support::{Client, EchoAcceptor, Lab, Seen, eventually};
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
+use socket2::SockRef;
 use ternmq_broker::clock::Clock;
+use ternmq_broker::mailbox::Notice;
 use ternmq_core::id::Timestamp;
-use ternmq_net::limits::CLOSE_FLUSH_MS;
+use ternmq_net::limits::{CLOSE_FLUSH_MS, PAUSED_PROBE_MS};
 use ternmq_net::server::{Server, ServerConfig};
 use ternmq_net::timers::Ticker;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
 const EPOCH_MS: u64 = 1_000_000;
@@ -103,6 +106,41 @@ async fn closing_a_peer_that_does_not_read_takes_bounded_time() {
     sleep(Duration::from_millis(CLOSE_FLUSH_MS + 100)).await;
     assert_eq!(lab.server.connection_count(), 0);
     assert_eq!(Seen::get(&lab.seen.disconnects), 1);
+}
+
+/// A client whose machine reads no more, in time that stands still until everybody waits.
+async fn paused() -> (Lab, Client) {
+    let lab = lab(None);
+    let mut client = lab.connect().await;
+    client.echo(b"hello").await;
+    client.send(b"pause").await;
+    client.send(b"later").await;
+    eventually("it is paused", || Seen::get(&lab.seen.paused) > 0).await;
+    (lab, client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_peer_is_noticed_though_nothing_is_read_from_it() {
+    let (lab, client) = paused().await;
+    // Reset instead of closed.
+    SockRef::from(&client.stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(client);
+    sleep(Duration::from_millis(2 * PAUSED_PROBE_MS)).await;
+    assert_eq!(Seen::get(&lab.seen.disconnects), 1);
+    assert_eq!(lab.server.connection_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_said_all_it_had_to_say_is_heard_after_the_pause() {
+    let (lab, mut client) = paused().await;
+    client.stream.shutdown().await.unwrap();
+    sleep(Duration::from_millis(10 * PAUSED_PROBE_MS)).await;
+    assert_eq!(lab.server.connection_count(), 1);
+    lab.seen.mailboxes.lock()[0].push(Notice::Unblocked);
+    assert_eq!(client.receive().await, b"later");
+    client.closed().await;
 }
 
 #[derive(Default)]
