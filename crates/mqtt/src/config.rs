@@ -48,7 +48,7 @@ pub struct MqttConfig {
     pub topic_alias_max: u16,
     /// Where messages go that die in sessions' queues: expired, or refused by an MQTT 5 client. Default: nowhere.
     pub dead_letter_exchange: Option<String>,
-    /// Retained messages sent for one SUBSCRIBE.
+    /// Retained messages sent for one SUBSCRIBE, and that wait for one client at most.
     pub retained_per_subscribe_max: u32,
     /// Whether a refused PUBLISH of QoS 1 or 2 in MQTT 5 ends the connection. If not, it is acknowledged with 0x87.
     pub disconnect_on_unauthorized: bool,

@@ -90,11 +90,16 @@ struct Online {
     has_work: bool,
     /// Memory pressure: publishers are not read from.
     is_blocked: bool,
+    /// The last read asked for much: others have their turn before the rest of it is handled.
+    is_resting: bool,
     has_published: bool,
     /// Another connection wants the session: when to go, at the latest.
     leaves_at: Option<Timestamp>,
     will: WillFate,
 }
+
+/// Handling what was read stops after so many retained messages were looked through, and goes on behind other tasks.
+const WORK_MAX: usize = 4096;
 
 /// Milliseconds that a connection goes on reading when its session is wanted by another. What had arrived before is
 /// known to the socket loop before a timer of the same or a later moment fires.
@@ -125,6 +130,7 @@ impl Connection {
             version,
             assembly,
             has_work,
+            is_resting,
             has_published,
             last_packet_at,
             ..
@@ -139,6 +145,7 @@ impl Connection {
             self.fail(&Fault::SessionTakenOver, out);
             return input.len();
         };
+        active.live.work = 0;
         let mut used = 0;
         let ended = loop {
             let step = packets::step(
@@ -155,13 +162,14 @@ impl Connection {
                 Ok(Step::Close(will)) => break Some(Ok(will)),
                 Err(fault) => break Some(Err(fault)),
             }
-            if used == input.len() {
+            if used == input.len() || active.live.work > WORK_MAX {
                 break None;
             }
         };
         active.flush(now, out.buf());
         *has_work = active.has_work();
         *has_published = active.live.has_published;
+        *is_resting = active.live.work > WORK_MAX;
         drop(session);
         if used > 0 {
             *last_packet_at = now;
@@ -313,6 +321,9 @@ impl Machine for Connection {
         if self.phase == Phase::Closing {
             return false;
         }
+        if let Some(online) = &mut self.online {
+            online.is_resting = false;
+        }
         let has_work = self.online.as_deref().is_some_and(|online| online.has_work);
         if !has_work && !self.mailbox.has_notices() {
             return false;
@@ -386,7 +397,13 @@ impl Machine for Connection {
         match self.phase {
             Phase::Closing => Flow::Close,
             Phase::Waiting { .. } => Flow::Open { read: false },
-            Phase::Greeting { .. } | Phase::Online => Flow::Open { read: self.reads() },
+            Phase::Greeting { .. } | Phase::Online => {
+                let is_resting = |online: &Online| online.is_resting;
+                let rests = self.online.as_deref().is_some_and(is_resting);
+                Flow::Open {
+                    read: self.reads() && !rests,
+                }
+            }
         }
     }
 }

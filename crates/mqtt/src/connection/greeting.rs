@@ -209,6 +209,7 @@ impl Connection {
             assembly: None,
             has_work: true,
             is_blocked,
+            is_resting: false,
             has_published: false,
             leaves_at: None,
             will: WillFate::Published,

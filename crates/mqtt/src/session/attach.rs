@@ -214,6 +214,7 @@ impl Live {
             properties: crate::properties::PropertyBuf::new(),
             native: Vec::new(),
             has_published: false,
+            work: 0,
         }
     }
 }

@@ -205,7 +205,8 @@ impl Active<'_> {
         Ok(created)
     }
 
-    /// Lets retained messages wait to be sent, as the subscription's options say (MQTT-3.3.1-9 to -11).
+    /// Lets retained messages wait to be sent, as the subscription's options say (MQTT-3.3.1-9 to -11). They take the
+    /// place of those that wait since an earlier SUBSCRIBE of the same filter, so asking again and again adds nothing.
     fn send_retained(
         &mut self,
         filter: TopicFilter<'_>,
@@ -221,11 +222,20 @@ impl Active<'_> {
         if !wanted || filter.share_name().is_some() {
             return;
         }
+        if !granted.is_new {
+            self.drop_retained(granted.tag);
+        }
+        let max = self.identity.node.config.retained_per_subscribe_max as usize;
+        let room = max.saturating_sub(self.kept.pending.len());
+        if room == 0 {
+            return;
+        }
         let mut messages = Vec::new();
         self.live
             .client
             .retained(filter.filter().as_bytes(), now, &mut messages);
-        messages.truncate(self.identity.node.config.retained_per_subscribe_max as usize);
+        self.live.work += messages.len();
+        messages.truncate(room);
         let publisher = Some(self.identity.publisher);
         messages.retain(|message| !options.no_local || message.publisher() != publisher);
         self.kept
@@ -237,6 +247,13 @@ impl Active<'_> {
                 retained: true,
                 redelivered: false,
             }));
+    }
+
+    /// Forgets the retained messages that wait for a subscription.
+    fn drop_retained(&mut self, tag: u32) {
+        let pending = &mut self.kept.pending;
+        self.live.work += pending.len();
+        pending.retain(|outgoing| !outgoing.retained || outgoing.tags.as_slice() != [tag]);
     }
 
     /// UNSUBSCRIBE.
@@ -274,9 +291,12 @@ impl Active<'_> {
         {
             return acknowledge_reason(&refusal);
         }
-        let removed = self.kept.subscriptions.remove(text);
-        if let Some(number) = removed.and_then(|subscription| subscription.source) {
-            self.leave_share(number, text);
+        if let Some(removed) = self.kept.subscriptions.remove(text) {
+            // MQTT-3.10.4-2 to -3: what is being delivered goes on, what only waits need not.
+            self.drop_retained(removed.tag);
+            if let Some(number) = removed.source {
+                self.leave_share(number, text);
+            }
         }
         ReasonCode::Success
     }

@@ -114,6 +114,8 @@ pub(crate) struct Live {
     pub(crate) native: Vec<u8>,
     /// Whether the client published, and so is stopped under memory pressure.
     pub(crate) has_published: bool,
+    /// Retained messages looked through for what this read asked.
+    pub(crate) work: usize,
 }
 
 /// What the client said about itself in CONNECT.

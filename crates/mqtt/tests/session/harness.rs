@@ -467,6 +467,18 @@ impl Device {
         self.line_mut().is_held = true;
     }
 
+    /// Bytes arrive at the machine, and nothing is done behind it yet.
+    pub(crate) fn hand_in(&mut self, bytes: &[u8]) {
+        let mut line = self.line_mut();
+        line.unconsumed.extend_from_slice(bytes);
+        line.hand_in();
+    }
+
+    /// Bytes that the machine left.
+    pub(crate) fn unconsumed(&self) -> usize {
+        self.line().unconsumed.len()
+    }
+
     /// Bytes arrive at the machine.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let mut line = self.line_mut();

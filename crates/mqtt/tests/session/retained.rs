@@ -209,3 +209,73 @@ fn too_many_topics_are_told_as_quota_and_present_ones_may_change() {
         ["SUBACK 1 [00]", "PUBLISH t=2 q0 retain"]
     );
 }
+
+#[test]
+fn asking_again_replaces_what_still_waits_and_unsubscribing_drops_it() {
+    let world = World::new();
+    let mut device = world.v5("a");
+    for n in 1..=5 {
+        device.publish(&Post::new(&format!("t/{n}"), "x").retain());
+        device.publish(&Post::new(&format!("u/{n}"), "x").retain().qos1(n));
+    }
+    let hello = Hello::new("s").with(Property::ReceiveMaximum(1.try_into().unwrap()));
+    let mut subscriber = world.connect(&hello);
+    // One of them is on its way, four wait for its acknowledgement.
+    assert_eq!(subscriber.subscribe("u/#", 1).len(), 2);
+    for _ in 0..3 {
+        assert_eq!(subscriber.subscribe("u/#", 1), ["SUBACK 1 [01]"]);
+    }
+    let mut received = 0;
+    for id in 1..10 {
+        subscriber.puback(id);
+        received += subscriber.recv().len();
+    }
+    assert_eq!(received, 5, "those of the last SUBSCRIBE alone");
+    assert_eq!(subscriber.subscribe("u/#", 1).len(), 2);
+    assert_eq!(subscriber.unsubscribe("u/#"), ["UNSUBACK 2 [00]"]);
+    subscriber.puback(7);
+    assert!(subscriber.recv().is_empty());
+}
+
+#[test]
+fn those_that_wait_for_a_client_are_bounded() {
+    let world = World::with(MqttConfig {
+        retained_per_subscribe_max: 10,
+        ..MqttConfig::default()
+    });
+    let mut device = world.v5("a");
+    for n in 1..=8 {
+        device.publish(&Post::new(&format!("t/{n}"), "x").retain().qos1(n));
+    }
+    let hello = Hello::new("s").with(Property::ReceiveMaximum(1.try_into().unwrap()));
+    let mut subscriber = world.connect(&hello);
+    let filters = ["t/#", "+/+", "#"].map(|filter| (filter, options(1)));
+    assert_eq!(subscriber.subscribe_with(&filters, None).len(), 2);
+    let mut received = 1;
+    for id in 1..30 {
+        subscriber.puback(id);
+        received += subscriber.recv().len();
+    }
+    assert_eq!(received, 10);
+}
+
+#[test]
+fn subscribes_that_find_many_are_handled_in_several_turns_and_in_order() {
+    let world = World::new();
+    let mut device = world.v5("a");
+    for n in 0..2000 {
+        device.publish(&Post::new(&format!("t/{n}"), "x").retain());
+    }
+    let mut subscriber = world.v5("s");
+    let subscribe = b"\x82\x09\x00\x01\x00\x00\x03t/#\x00";
+    let turn = subscribe.repeat(10);
+    subscriber.hand_in(&turn);
+    assert!(subscriber.unconsumed() > 0, "others have a turn");
+    let received = subscriber.recv();
+    let subacks = received
+        .iter()
+        .filter(|packet| packet.starts_with("SUBACK"));
+    assert_eq!(subacks.count(), 10);
+    assert!(received.len() >= 2010, "{}", received.len());
+    assert_eq!(subscriber.unconsumed(), 0);
+}
