@@ -16,7 +16,7 @@ use ternmq_core::tags::Tags;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl, Removed};
 
 use crate::broker::{Broker, Inner};
-use crate::cell::{QueueCell, close};
+use crate::cell::QueueCell;
 use crate::vhost::Vhost;
 use crate::work::Work;
 
@@ -205,7 +205,7 @@ impl Replay<'_> {
         })?;
         if let Some(cell) = cell {
             let mut work = Work::default();
-            cell.update(&mut work, close);
+            cell.update(&mut work, Queue::close);
             self.inner.collect(&cell, &mut work);
         }
         Ok(())

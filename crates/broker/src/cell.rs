@@ -175,7 +175,7 @@ impl State {
         } = work;
         if effects.delete.is_some() {
             // Closed in the same step, so that nobody comes to use it before it is gone.
-            close(&mut self.queue, effects);
+            self.queue.close(effects);
         }
         for key in effects.ready.drain(..) {
             if let Some(s) = self.subscriber(key) {
@@ -201,12 +201,6 @@ impl State {
             *rearm = Some(Rearm { from, to });
         }
     }
-}
-
-/// Closes a queue that is to be deleted; the deletion's record covers every message in it.
-pub(crate) fn close(queue: &mut Queue, effects: &mut Effects) {
-    queue.close(effects);
-    effects.settled.clear();
 }
 
 pub(crate) fn signed(bytes: usize) -> i64 {

@@ -13,10 +13,13 @@ use ternmq_core::topology::{
 use ternmq_journal::Batch;
 
 use crate::broker::Inner;
-use crate::cell::{QueueCell, QueueHandle, close};
+use crate::cell::{QueueCell, QueueHandle};
 use crate::client::Client;
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
+
+/// Messages purged in one step, at most: a queue is not locked for as long as all of it takes.
+const PURGE_STEP_MAX: u64 = 4096;
 
 /// A queue as its declaration found or made it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -152,7 +155,7 @@ impl Client {
             if only.empty && counts.ready > 0 {
                 return Err(Refusal::NotEmpty(name.into()));
             }
-            close(queue, effects);
+            queue.close(effects);
             Ok(counts.ready)
         });
         self.broker.collect(&cell, &mut self.work);
@@ -166,8 +169,17 @@ impl Client {
     pub fn purge_queue(&mut self, name: &str) -> Result<u64, Refusal> {
         let now = self.now();
         let cell = self.cell(name)?;
-        let purged = cell.update(&mut self.work, |queue, effects| queue.purge(now, effects));
-        self.broker.follow_up(&cell, &mut self.work, now);
+        // What comes in meanwhile may stay: then somebody who publishes as fast cannot keep this going.
+        let mut left = cell.counts().ready;
+        let mut purged = 0;
+        while left > 0 {
+            let step = left.min(PURGE_STEP_MAX);
+            purged += cell.update(&mut self.work, |queue, effects| {
+                queue.purge(now, step, effects)
+            });
+            self.broker.follow_up(&cell, &mut self.work, now);
+            left -= step;
+        }
         Ok(purged)
     }
 
@@ -342,7 +354,7 @@ impl Inner {
             Some(cell)
         });
         let Some(cell) = cell else { return };
-        cell.update(work, close);
+        cell.update(work, Queue::close);
         self.collect(&cell, work);
     }
 }

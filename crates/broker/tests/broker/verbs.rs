@@ -465,3 +465,14 @@ fn replayed_journal_gives_the_durable_half_of_the_live_state() {
     assert_eq!(retained.len(), 1);
     assert_eq!(again.log.durability(), node.log.durability());
 }
+
+#[test]
+fn purge_takes_all_however_many_and_counts_them() {
+    let node = Node::new(MemoryLog::new());
+    let mut client = node.client();
+    client.declare_queue(queue("q", &[])).unwrap();
+    let bodies = vec!["x"; 10_001];
+    publish(&mut client, START, "", "q", &bodies);
+    assert_eq!(client.purge_queue("q"), Ok(10_001));
+    assert_eq!(client.purge_queue("q"), Ok(0));
+}

@@ -1,8 +1,10 @@
 //! What goes into a queue, what comes out, and what its decisions ask of the shell.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::ConsumerKey;
+use super::ready::Lanes;
 use crate::id::{Lsn, Position};
 use crate::message::{DeathReason, Message};
 use crate::tags::Tags;
@@ -107,6 +109,18 @@ pub struct Returned {
     pub failures: u32,
 }
 
+/// The messages of a queue that was closed.
+#[derive(Default)]
+pub struct Remains(pub(super) Lanes);
+
+impl fmt::Debug for Remains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remains")
+            .field("bytes", &self.0.held_bytes())
+            .finish()
+    }
+}
+
 /// What the queue's decisions ask of the shell. Operations append; the shell clears when it has acted.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -114,7 +128,8 @@ pub struct Effects {
     pub ready: Vec<ConsumerKey>,
     /// Messages to dead-letter, in order.
     pub dead: Vec<Dead>,
-    /// Journalled entries that left for good: settled, refused, dropped, expired, purged. Not those in `dead`.
+    /// Journalled entries that left for good: settled, refused, dropped, expired, purged. Not those in `dead`, nor
+    /// those that ended with the queue.
     pub settled: Vec<Lsn>,
     /// Journalled entries whose counters changed as they came back.
     pub returned: Vec<Returned>,
@@ -124,8 +139,8 @@ pub struct Effects {
     pub delete: Option<DeleteReason>,
     /// Messages that were dropped at the door, or died without a dead-letter target.
     pub dropped: u64,
-    /// Body bytes of entries that left, by whatever way.
-    pub freed_bytes: u64,
+    /// What a queue that was closed held: let go with the effects, as that may take long.
+    pub remains: Remains,
 }
 
 impl Effects {
@@ -143,7 +158,7 @@ impl Effects {
         empty(&mut self.cancelled);
         self.delete = None;
         self.dropped = 0;
-        self.freed_bytes = 0;
+        self.remains = Remains::default();
     }
 
     /// Whether nothing is asked.
@@ -155,7 +170,6 @@ impl Effects {
             && self.cancelled.is_empty()
             && self.delete.is_none()
             && self.dropped == 0
-            && self.freed_bytes == 0
     }
 
     pub(super) fn settle(&mut self, lsn: Lsn) {

@@ -76,7 +76,6 @@ impl Queue {
                 };
                 debug_assert_eq!(entry.state, State::Assigned(key));
                 body_bytes = entry.body_bytes;
-                fx.freed_bytes += u64::from(body_bytes);
                 fx.settle(entry.lsn);
                 if entry.indexed {
                     self.expiry.forget_one(&self.lanes);
@@ -129,7 +128,6 @@ impl Queue {
         self.take_from_ready(position, State::Leased(ConsumerKey::NOBODY));
         let delivery = if auto_ack {
             let entry = self.lanes.remove(position)?;
-            fx.freed_bytes += u64::from(entry.body_bytes);
             fx.settle(entry.lsn);
             self.unindex(&entry);
             last_delivery(entry, position)
@@ -197,7 +195,6 @@ impl Queue {
     /// Ends a lease for good. Returns who held it, as the others below.
     fn acknowledge(&mut self, position: Position, fx: &mut Effects) -> Option<ConsumerKey> {
         let (entry, holder) = self.lanes.remove_leased(position)?;
-        fx.freed_bytes += u64::from(entry.body_bytes);
         fx.settle(entry.lsn);
         self.unindex(&entry);
         Some(holder)

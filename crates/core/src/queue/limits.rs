@@ -66,7 +66,6 @@ impl Queue {
             self.ready -= 1;
             self.ready_bytes -= u64::from(entry.body_bytes);
         }
-        fx.freed_bytes += u64::from(entry.body_bytes);
         self.unindex(&entry);
         if self.settings.dead_letter.is_some() {
             fx.dead.push(Dead {

@@ -35,7 +35,8 @@ pub use consumers::{
 };
 pub use credit::{Credit, SharedCredit};
 pub use effects::{
-    Admission, Dead, DeleteReason, Delivery, EFFECTS_KEPT_MAX, Effects, Incoming, Outcome, Returned,
+    Admission, Dead, DeleteReason, Delivery, EFFECTS_KEPT_MAX, Effects, Incoming, Outcome, Remains,
+    Returned,
 };
 pub use expiry::EXPIRE_BATCH_MAX;
 pub use leases::Budget;
@@ -314,11 +315,14 @@ impl Queue {
         self.assign(now, fx);
     }
 
-    /// Removes all ready messages and returns how many. What consumers were assigned is theirs, and messages whose
-    /// time is over die of that.
-    pub fn purge(&mut self, now: Timestamp, fx: &mut Effects) -> u64 {
+    /// Removes ready messages, up to a number, and returns how many. What consumers were assigned is theirs, and
+    /// messages whose time is over die of that; those count against the number only.
+    pub fn purge(&mut self, now: Timestamp, messages_max: u64, fx: &mut Effects) -> u64 {
         let mut purged = 0;
-        while let Some(position) = self.lanes.least_ready() {
+        for _ in 0..messages_max {
+            let Some(position) = self.lanes.least_ready() else {
+                break;
+            };
             if self
                 .lanes
                 .entry(position)
@@ -332,7 +336,6 @@ impl Queue {
             };
             self.ready -= 1;
             self.ready_bytes -= u64::from(entry.body_bytes);
-            fx.freed_bytes += u64::from(entry.body_bytes);
             fx.settle(entry.lsn);
             self.unindex(&entry);
             purged += 1;
@@ -366,17 +369,13 @@ impl Queue {
         self.closed
     }
 
-    /// Ends the queue: its consumers are cancelled, its messages gone, dead-lettered nowhere. Whatever comes later
-    /// finds it empty and deaf.
+    /// Ends the queue: its consumers are cancelled, its messages gone, dead-lettered nowhere and settled by the end of
+    /// the queue. Whatever comes later finds it empty and deaf.
     pub fn close(&mut self, fx: &mut Effects) {
         self.closed = true;
         fx.cancelled.extend(self.consumers.keys());
         self.consumers.close();
-        self.lanes.for_each(|_, entry| {
-            fx.freed_bytes += u64::from(entry.body_bytes);
-            fx.settle(entry.lsn);
-        });
-        self.lanes = Lanes::default();
+        fx.remains = Remains(core::mem::take(&mut self.lanes));
         self.expiry = Expiry::default();
         self.replay = None;
         (self.ready, self.ready_bytes, self.assigned, self.leased) = (0, 0, 0, 0);

@@ -163,22 +163,3 @@ fn positions_that_name_nothing_are_passed_over() {
     assert_eq!(ended, 1);
     assert_eq!(bed.rest(), ["b"]);
 }
-
-#[test]
-fn freed_bytes_are_told_whatever_way_a_message_leaves() {
-    let mut bed = Bed::new(QueueSettings::default());
-    let ways: [fn(&mut Bed, Delivery); 2] = [
-        |bed, got| assert_eq!(bed.settle(&[got], Outcome::Ack), 1),
-        |bed, got| assert_eq!(bed.settle(&[got], Outcome::Reject { failed: false }), 1),
-    ];
-    for way in ways {
-        bed.put(&Spec {
-            bytes: 10,
-            ..Spec::default()
-        });
-        let got = bed.get().unwrap();
-        bed.fx.clear();
-        way(&mut bed, got);
-        assert_eq!(bed.fx.freed_bytes, 10);
-    }
-}

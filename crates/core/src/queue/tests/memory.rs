@@ -50,7 +50,7 @@ fn effects_of_a_burst_leave_no_memory_behind() {
     for _ in 0..MANY {
         bed.put(&body("x"));
     }
-    bed.queue.purge(Timestamp(0), &mut bed.fx);
+    bed.queue.purge(Timestamp(0), MANY, &mut bed.fx);
     assert!(bed.fx.settled.capacity() as u64 >= MANY);
     bed.fx.clear();
     assert!(bed.fx.is_empty() && bed.fx.settled.capacity() <= EFFECTS_KEPT_MAX);

@@ -61,7 +61,6 @@ pub(super) struct MEffects {
     pub(super) cancelled: Vec<usize>,
     pub(super) delete: Option<DeleteReason>,
     pub(super) dropped: u64,
-    pub(super) freed: u64,
 }
 
 #[derive(Default)]
@@ -190,7 +189,6 @@ impl Model {
     fn leave(&mut self, entry: usize) {
         let e = &mut self.entries[entry];
         e.state = MState::Gone;
-        self.fx.freed += e.size;
         if e.lsn > 0 {
             self.fx.settled.push(e.lsn);
         }
@@ -200,7 +198,6 @@ impl Model {
         let e = &mut self.entries[entry];
         if self.settings.dead_letter.is_some() {
             e.state = MState::Gone;
-            self.fx.freed += e.size;
             self.fx.dead.push((entry, reason, e.attempts));
         } else {
             self.fx.dropped += 1;
@@ -631,12 +628,8 @@ impl Model {
         for consumer in 0..self.consumers.len() {
             self.give_back(consumer, self.used(consumer));
         }
-        let mut left: Vec<_> = (0..self.entries.len())
-            .filter(|&e| self.entries[e].state != MState::Gone)
-            .collect();
-        left.sort_by_key(|&e| (self.entries[e].lane, e));
-        for entry in left {
-            self.leave(entry);
+        for entry in &mut self.entries {
+            entry.state = MState::Gone;
         }
         for consumer in &mut self.consumers {
             consumer.gone = true;

@@ -318,7 +318,7 @@ impl Pair {
             Command::Settle(which, outcome) => self.settle(which, *outcome),
             Command::Purge => {
                 assert_eq!(
-                    self.queue.purge(now, &mut self.fx),
+                    self.queue.purge(now, u64::MAX, &mut self.fx),
                     self.model.purge(self.now)
                 );
             }
@@ -481,7 +481,6 @@ impl Pair {
             cancelled: self.fx.cancelled.iter().map(number_of_key).collect(),
             delete: self.fx.delete,
             dropped: self.fx.dropped,
-            freed: self.fx.freed_bytes,
         };
         for dead in &self.fx.dead {
             assert_eq!(dead.lsn.0, self.model.entries[number_of(&dead.message)].lsn);
