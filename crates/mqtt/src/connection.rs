@@ -284,7 +284,7 @@ impl Connection {
                 session.mark_removed();
                 sessions.remove(&session);
             }
-            Fate::Kept(until) => sessions.expire_at(until, session.epoch(), hold.cell()),
+            Fate::Kept(until) => sessions.expire_at(until, &mut session, hold.cell()),
         }
     }
 

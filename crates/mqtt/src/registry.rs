@@ -95,10 +95,9 @@ struct Share {
     members: usize,
 }
 
-/// When the session of a closed connection ends.
+/// When to look whether a session has ended.
 struct Expiry {
     at: Timestamp,
-    epoch: u64,
     cell: Weak<SessionCell>,
 }
 
@@ -118,7 +117,7 @@ impl PartialOrd for Expiry {
 
 impl Ord for Expiry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.epoch).cmp(&(other.at, other.epoch))
+        self.at.cmp(&other.at)
     }
 }
 
@@ -152,27 +151,34 @@ impl VhostSessions {
         self.cells.remove(client_id);
     }
 
-    /// The session of that connection ends at `at`, unless another connection takes it before.
-    pub(crate) fn expire_at(&self, at: Timestamp, epoch: u64, cell: &Arc<SessionCell>) {
-        self.expiries.lock().push(Reverse(Expiry {
-            at,
-            epoch,
-            cell: Arc::downgrade(cell),
-        }));
+    /// The session, which lost its connection, ends at `at` unless another connection takes it before. A session that
+    /// is to be looked at earlier anyway is not entered again: however often its client comes and goes, it has one entry.
+    pub(crate) fn expire_at(&self, at: Timestamp, session: &mut Session, cell: &Arc<SessionCell>) {
+        if session.looked_at_by(at) {
+            self.expiries.lock().push(Reverse(Expiry {
+                at,
+                cell: Arc::downgrade(cell),
+            }));
+        }
     }
 
     /// Ends the sessions whose time is over. Called at each connect, so no task of its own is needed: what expired
     /// sessions hold until then is their entry here; their queues expire by themselves.
     pub(crate) fn sweep(&self, client: &mut Client, now: Timestamp) {
-        while let Some(expiry) = self.pop_due(now) {
-            let Some(cell) = expiry.cell.upgrade() else {
+        while let Some(Expiry { at, cell }) = self.pop_due(now) {
+            let Some(cell) = cell.upgrade() else {
                 continue;
             };
             let mut session = cell.lock();
-            if session.epoch() == expiry.epoch && session.is_expired(now) {
+            if session.is_removed() || !session.is_looked_at(at) {
+                continue;
+            }
+            if session.is_expired(now) {
                 session.end(client, now);
                 session.mark_removed();
                 self.remove(&session);
+            } else if let Some(at) = session.expires_at() {
+                self.expire_at(at, &mut session, &cell);
             }
         }
     }
@@ -287,3 +293,6 @@ impl Hold {
         &self.cell
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,8 @@ pub(crate) struct Session {
     newcomers: Vec<Arc<Mailbox>>,
     /// The connection that owns it, or owned it last.
     epoch: u64,
+    /// When the registry looks whether it has ended.
+    looked_at: Option<Timestamp>,
     /// No longer in the registry: whoever comes upon it looks the client identifier up again.
     removed: bool,
 }
@@ -146,6 +148,7 @@ impl Session {
             live: None,
             newcomers: Vec::new(),
             epoch: 0,
+            looked_at: None,
             removed: false,
         }
     }
@@ -165,6 +168,25 @@ impl Session {
 
     pub(crate) fn mark_removed(&mut self) {
         self.removed = true;
+    }
+
+    /// When it ends, if nobody is connected.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        self.kept.expires_at.filter(|_| self.live.is_none())
+    }
+
+    /// It has to be looked at by then. Returns whether that is new: then it has to be entered in the registry.
+    pub(crate) fn looked_at_by(&mut self, at: Timestamp) -> bool {
+        let is_new = self.looked_at.is_none_or(|entered| entered > at);
+        if is_new {
+            self.looked_at = Some(at);
+        }
+        is_new
+    }
+
+    /// Whether that is when it was to be looked at; then it is to be no more.
+    pub(crate) fn is_looked_at(&mut self, at: Timestamp) -> bool {
+        self.looked_at.take_if(|entered| *entered == at).is_some()
     }
 
     /// Whether nobody is connected and its time is over.
