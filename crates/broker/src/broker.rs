@@ -113,7 +113,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             next_queue: AtomicU64::new(1),
             timers: Timers::default(),
-            schedule: Schedule::new(config.scheduled_max),
+            schedule: Schedule::new(config.scheduled_max, config.scheduled_bytes_max),
             hold: Hold::default(),
             commits,
             pressure: Pressure::new(config.memory_high_bytes.unwrap_or(MEMORY_HIGH_BYTES)),

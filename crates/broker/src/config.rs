@@ -29,6 +29,8 @@ pub struct BrokerConfig {
     pub retained_bytes_max: usize,
     /// Messages that wait for their time (delayed wills). Default: 1,000,000.
     pub scheduled_max: usize,
+    /// Their bytes. Default: 256 MiB.
+    pub scheduled_bytes_max: usize,
 }
 
 impl Default for BrokerConfig {
@@ -44,6 +46,7 @@ impl Default for BrokerConfig {
             retained_messages_max: 1_000_000,
             retained_bytes_max: 256 << 20,
             scheduled_max: 1_000_000,
+            scheduled_bytes_max: 256 << 20,
         }
     }
 }

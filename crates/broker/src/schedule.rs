@@ -34,6 +34,7 @@ struct Scheduled {
 /// All of them, by time and by id.
 pub(crate) struct Schedule {
     messages_max: usize,
+    bytes_max: usize,
     state: Mutex<State>,
 }
 
@@ -42,20 +43,23 @@ struct State {
     last_id: u64,
     by_id: HashMap<ScheduleId, Scheduled, FixedState>,
     by_time: BTreeSet<(Timestamp, ScheduleId)>,
+    bytes: usize,
 }
 
 impl State {
     fn take(&mut self, id: ScheduleId) -> Option<Scheduled> {
         let scheduled = self.by_id.remove(&id)?;
         self.by_time.remove(&(scheduled.at, id));
+        self.bytes -= scheduled.message.resident_bytes();
         Some(scheduled)
     }
 }
 
 impl Schedule {
-    pub(crate) fn new(messages_max: usize) -> Self {
+    pub(crate) fn new(messages_max: usize, bytes_max: usize) -> Self {
         Self {
             messages_max,
+            bytes_max,
             state: Mutex::default(),
         }
     }
@@ -72,6 +76,14 @@ impl Schedule {
                 max: self.messages_max as u64,
             });
         }
+        let bytes = state.bytes + scheduled.message.resident_bytes();
+        if bytes > self.bytes_max {
+            return Err(Refusal::LimitReached {
+                limit: "scheduled_bytes_max",
+                max: self.bytes_max as u64,
+            });
+        }
+        state.bytes = bytes;
         state.last_id += 1;
         let id = ScheduleId(state.last_id);
         state.by_time.insert((scheduled.at, id));

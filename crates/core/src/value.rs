@@ -106,6 +106,12 @@ impl Headers {
         self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
     }
 
+    /// The value of that name, if these are sorted: see [`Headers::sort_unique`].
+    pub(crate) fn get_sorted(&self, name: &str) -> Option<&Value> {
+        let at = self.0.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
+        Some(&self.0[at].1)
+    }
+
     /// Appends, whether or not the name is there already.
     pub fn push(&mut self, name: impl Into<Box<str>>, value: Value) {
         self.0.push((name.into(), value));

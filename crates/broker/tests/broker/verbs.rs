@@ -291,6 +291,31 @@ fn scheduled_message_is_routed_when_it_is_due() {
 }
 
 #[test]
+fn scheduled_messages_are_limited_in_number_and_in_bytes() {
+    let limited = |scheduled_max, scheduled_bytes_max| BrokerConfig {
+        scheduled_max,
+        scheduled_bytes_max,
+        ..BrokerConfig::default()
+    };
+    let at = START.plus_ms(50);
+    let later = message("", "q", &"x".repeat(1_000), true, START);
+    let two = 2 * later.resident_bytes();
+    for (config, limit) in [
+        (limited(2, usize::MAX), "scheduled_max"),
+        (limited(usize::MAX, two), "scheduled_bytes_max"),
+    ] {
+        let node = Node::with(&config, MemoryLog::new());
+        let mut client = node.client();
+        let first = client.schedule(at, later.clone(), false).unwrap();
+        client.schedule(at, later.clone(), false).unwrap();
+        let refused = client.schedule(at, later.clone(), false);
+        assert!(matches!(refused, Err(Refusal::LimitReached { limit: l, .. }) if l == limit));
+        assert!(node.broker.cancel_scheduled(first));
+        assert!(client.schedule(at, later.clone(), false).is_ok());
+    }
+}
+
+#[test]
 fn expired_retained_messages_are_forgotten_by_the_timer() {
     let node = Node::new(MemoryLog::new());
     let mut client = node.client();

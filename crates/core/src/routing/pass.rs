@@ -210,10 +210,11 @@ impl<'a> Pass<'a> {
         if first == NONE {
             return false;
         }
-        let headers = self
-            .headers
-            .take()
-            .unwrap_or_else(|| (self.request.headers)());
+        let headers = self.headers.take().unwrap_or_else(|| {
+            let mut headers = (self.request.headers)();
+            headers.sort_unique();
+            headers
+        });
         let mut matched = false;
         let mut slot = first;
         while let Some(binding) = topology.bindings.get(slot) {
