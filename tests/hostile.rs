@@ -509,6 +509,28 @@ fn peer_that_does_not_read_is_bounded() {
     assert_calm(&mut broker);
 }
 
+/// What a client said before it left is heard, however soon it connects again: its former connection is read by another
+/// task than the new one.
+#[test]
+fn client_that_leaves_and_comes_back_at_once_loses_nothing() {
+    const TIMES: u8 = 200;
+    let mut broker = Ternmq::start(&[]);
+    let mut watcher = Raw::mqtt(broker.mqtt, 4, "watcher");
+    watcher.send(&mqtt_subscribe(4, "said", 0));
+    assert_eq!(watcher.packet().0, 0x90);
+    for time in 0..TIMES {
+        let mut hasty = Raw::mqtt(broker.mqtt, 4, "hasty");
+        let goodbye = packet(0xE0, b"");
+        hasty.send(&[mqtt_publish(4, "said", &[time]), goodbye].concat());
+    }
+    for time in 0..TIMES {
+        let (kind, content) = watcher.packet();
+        assert_eq!((kind, content.last()), (0x30, Some(&time)));
+    }
+    assert_serves(&broker);
+    assert_calm(&mut broker);
+}
+
 /// xorshift64: the same noise on every run.
 struct Noise(u64);
 
