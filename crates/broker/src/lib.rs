@@ -66,7 +66,7 @@ pub use config::{BrokerConfig, UserConfig};
 pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
 pub use metrics::Totals;
-pub use publish::{Published, Route, Turn};
+pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;
 pub use schedule::ScheduleId;
 pub use ternmq_journal::{Log, LogError, MemoryLog};

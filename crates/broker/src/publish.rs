@@ -79,6 +79,9 @@ impl Target {
     }
 }
 
+/// A turn whose messages go to so many queues altogether is heavy, see [`Turn::is_heavy`].
+pub const TURN_COPIES_MAX: usize = 16 * 1024;
+
 /// An empty turn keeps memory for so many messages.
 const TURN_KEPT_MAX: usize = 128;
 
@@ -89,6 +92,8 @@ pub struct Turn {
     /// Consecutive messages of one route: the route, and the index behind the last one.
     runs: Vec<(Arc<Route>, usize)>,
     durable: bool,
+    /// Queues that the messages go to, each counted per message.
+    copies: usize,
 }
 
 impl Turn {
@@ -100,6 +105,7 @@ impl Turn {
     /// Adds a message and returns its index in the turn.
     pub fn push(&mut self, message: Message, route: Arc<Route>) -> usize {
         self.durable |= route.durable && message.durable();
+        self.copies += route.targets.len();
         self.messages.push(message);
         let end = self.messages.len();
         match self.runs.last_mut() {
@@ -117,6 +123,12 @@ impl Turn {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
+    }
+
+    /// Whether publishing it takes so long that whoever collects it does that first, and lets other connections have
+    /// their turn before it reads on: a few bytes that are published to very many queues are much work.
+    pub fn is_heavy(&self) -> bool {
+        self.copies >= TURN_COPIES_MAX
     }
 
     /// Adds the records of its durable messages to a batch, in order.
@@ -147,6 +159,7 @@ impl Turn {
         self.messages.clear();
         self.runs.clear();
         self.durable = false;
+        self.copies = 0;
         if self.messages.capacity() > TURN_KEPT_MAX {
             (self.messages, self.runs) = Default::default();
         }

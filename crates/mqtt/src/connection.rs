@@ -98,9 +98,6 @@ struct Online {
     will: WillFate,
 }
 
-/// Handling what was read stops after so many retained messages were looked through, and goes on behind other tasks.
-const WORK_MAX: usize = 4096;
-
 /// Milliseconds that a connection goes on reading when its session is wanted by another. What had arrived before is
 /// known to the socket loop before a timer of the same or a later moment fires.
 const LEAVE_MS: u64 = 5;
@@ -162,14 +159,14 @@ impl Connection {
                 Ok(Step::Close(will)) => break Some(Ok(will)),
                 Err(fault) => break Some(Err(fault)),
             }
-            if used == input.len() || active.live.work > WORK_MAX {
+            if used == input.len() || active.live.is_heavy() {
                 break None;
             }
         };
+        *is_resting = active.live.is_heavy();
         active.flush(now, out.buf());
         *has_work = active.has_work();
         *has_published = active.live.has_published;
-        *is_resting = active.live.work > WORK_MAX;
         drop(session);
         if used > 0 {
             *last_packet_at = now;

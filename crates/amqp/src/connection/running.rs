@@ -80,8 +80,8 @@ pub(super) struct Running {
     ready: VecDeque<Token>,
     partial: Option<Partial>,
     pressure: Pressure,
-    /// What was got has filled the output: nothing is read until it has room.
-    full: bool,
+    /// What was asked is much work, or has filled the output: nothing is read until the next turn with room.
+    is_resting: bool,
     scratch: Scratch,
     confirms: Vec<Confirm>,
 }
@@ -145,7 +145,7 @@ impl Running {
             ready: VecDeque::new(),
             partial: None,
             pressure: Pressure::default(),
-            full: false,
+            is_resting: false,
             scratch: Scratch::default(),
             confirms: Vec::new(),
         }
@@ -162,14 +162,15 @@ impl Running {
 
     /// Whether anything is to be read.
     pub(super) fn reads(&self) -> bool {
-        !self.pressure.paused && !self.full
+        !self.pressure.paused && !self.is_resting
     }
 
     /// Takes every frame there is, then publishes and settles what they said.
     pub(super) fn read(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> Read {
         let mut taken = 0;
         let end = loop {
-            if self.full {
+            self.is_resting |= self.shared.publishes.is_heavy();
+            if self.is_resting {
                 break None;
             }
             match self.read_one(&input[taken..], now, out) {
@@ -350,7 +351,7 @@ impl Running {
                 .map_err(End::Fault)
         };
         // A few bytes ask for a large answer, and a read may bring thousands of them.
-        self.full = id == BASIC_GET && out.is_full();
+        self.is_resting = id == BASIC_GET && out.is_full();
         handled.map_err(|end| match end {
             End::Fault(fault) => End::Fault(fault.in_method(id)),
             other => other,

@@ -76,6 +76,11 @@ impl Publishes {
         self.runs.is_empty()
     }
 
+    /// See [`Turn::is_heavy`].
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.turn.is_heavy()
+    }
+
     fn note(&mut self, channel: u16, number: u64, routed: bool) {
         if let Some(run) = self.runs.last_mut()
             && run.channel == channel

@@ -3,7 +3,7 @@
 use amq_protocol::protocol::{AMQPClass, basic, confirm, exchange, queue};
 use amq_protocol::types::{AMQPValue, FieldArray, FieldTable};
 use ternmq_amqp::AmqpConfig;
-use ternmq_broker::MemoryLog;
+use ternmq_broker::{MemoryLog, TURN_COPIES_MAX};
 
 use crate::harness::*;
 
@@ -427,4 +427,29 @@ fn headers_exchange_reads_the_headers() {
         ));
         assert_eq!(peer.ready(1, "q"), expected);
     }
+}
+
+#[test]
+fn publishes_to_very_many_queues_let_others_have_their_turn() {
+    const QUEUES: usize = 64;
+    let node = Node::new();
+    let mut peer = node.channel();
+    for n in 0..QUEUES {
+        let name = format!("q{n}");
+        peer.declare(&name);
+        let bind = queue::AMQPMethod::Bind(queue::Bind {
+            queue: short(&name),
+            exchange: short("amq.fanout"),
+            ..queue::Bind::default()
+        });
+        peer.call(1, AMQPClass::Queue(bind));
+    }
+    let at_once = TURN_COPIES_MAX / QUEUES;
+    let mut watcher = node.channel();
+    let mut ready = || usize::try_from(watcher.ready(1, "q0")).unwrap();
+    peer.send_bytes(&publish_bytes(1, "amq.fanout", "", b"x").repeat(at_once + 10));
+    assert_eq!(ready(), at_once, "the rest waits for the next turn");
+    assert!(peer.reads());
+    peer.send_bytes(b"");
+    assert_eq!(ready(), at_once + 10);
 }

@@ -189,7 +189,15 @@ impl Session {
     }
 }
 
+/// Handling what was read stops after so many retained messages were looked through, and goes on behind other tasks.
+const WORK_MAX: usize = 4096;
+
 impl Live {
+    /// Whether what was read so far is so much work that other tasks come first.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.work > WORK_MAX || self.turn.is_heavy()
+    }
+
     fn new(
         client: Client,
         mailbox: Arc<Mailbox>,

@@ -141,12 +141,12 @@ impl Running {
             }
             session.settle(&mut self.shared.client, now);
         }
-        self.full
+        self.is_resting
     }
 
-    /// Reading goes on, if it waits for room in the output and there is some.
+    /// Reading goes on after a rest, if the output has room.
     pub(in crate::connection) fn resume(&mut self, out: &Output) {
-        self.full = self.full && out.is_full();
+        self.is_resting = self.is_resting && out.is_full();
     }
 
     /// Gives back everything the connection holds.
