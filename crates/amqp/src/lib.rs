@@ -30,8 +30,8 @@
 //! - Whoever violates the handshake or sends tables that do not parse is told why (502, 503, 530), where RabbitMQ drops
 //!   the connection or answers 541. A body longer than its header announced is 505; RabbitMQ takes it.
 //! - Exchange names and routing keys are UTF-8 in publishes too, else 501; RabbitMQ looks at other methods only.
-//! - While memory is short, a publisher without heartbeats that goes away is noticed when it is read again, as in
-//!   RabbitMQ; with heartbeats within their time.
+//! - While memory is short, a paused publisher that goes away is noticed within seconds: the driver looks at sockets it
+//!   does not read from.
 
 pub mod codec;
 pub mod config;

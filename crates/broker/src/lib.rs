@@ -26,7 +26,7 @@
 //! # Every task and thread
 //! None. Connections and the timer that calls [`Broker::tick`] are tasks of `ternmq-net` and the binary.
 //!
-//! Where to start: `publish.rs` fits on a screen and meets everything else.
+//! Where to start: `Inner::publish` in `publish.rs` fits on a screen and meets everything else.
 
 pub mod clock;
 pub mod config;

@@ -50,8 +50,6 @@ pub struct MqttConfig {
     pub dead_letter_exchange: Option<String>,
     /// Retained messages sent for one SUBSCRIBE, and that wait for one client at most.
     pub retained_per_subscribe_max: u32,
-    /// Whether a refused PUBLISH of QoS 1 or 2 in MQTT 5 ends the connection. If not, it is acknowledged with 0x87.
-    pub disconnect_on_unauthorized: bool,
 }
 
 impl Default for MqttConfig {
@@ -75,7 +73,6 @@ impl Default for MqttConfig {
             topic_levels_max: 200,
             topic_alias_max: 16,
             retained_per_subscribe_max: 1_000_000,
-            disconnect_on_unauthorized: true,
             dead_letter_exchange: None,
         }
     }

@@ -18,6 +18,7 @@
 //!   off: all of them are always there.
 //! - Response information (§3.1.2.11.6) and server references: never sent.
 //! - Reason strings and user properties in acknowledgements: never sent, so request problem information has no effect.
+//! - Permissions on topics and exchanges are not checked; access to a vhost is.
 //! - `$SYS` topics: publishes to them go nowhere, and nobody publishes there yet.
 //! - Payload format is passed on and not checked (MQTT-3.3.2-4 lets a server choose).
 

@@ -5,7 +5,6 @@
 //! ```
 
 use bytes::Bytes;
-use ternmq_core::error::Refusal;
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::{Body, Message};
 use ternmq_core::routing::RouteRequest;
@@ -131,10 +130,7 @@ impl Active<'_> {
             publisher: Some(identity.publisher),
             from_client: true,
         };
-        let route = match client.route(&request) {
-            Ok(route) => route,
-            Err(refusal) => return refused(refusal, config.disconnect_on_unauthorized),
-        };
+        let route = client.route(&request)?;
         let nobody = route.is_empty();
         let reason = answer_reason(nobody);
         if nobody && !publish.retain {
@@ -342,16 +338,6 @@ const fn answer_reason(nobody: bool) -> ReasonCode {
         ReasonCode::NoMatchingSubscribers
     } else {
         ReasonCode::Success
-    }
-}
-
-/// A publish that the broker refuses: acknowledged with the reason, or the end of the connection.
-fn refused(refusal: Refusal, disconnect_on_unauthorized: bool) -> Result<Taken, Fault> {
-    match refusal {
-        Refusal::AccessRefused { .. } if !disconnect_on_unauthorized => {
-            Ok(Taken::Refused(acknowledge_reason(&refusal)))
-        }
-        refusal => Err(refusal.into()),
     }
 }
 
