@@ -212,6 +212,7 @@ pub(crate) fn from_refusal(refusal: &Refusal, scene: Scene<'_>) -> Fault {
         Refusal::UnknownExchangeType(name) => {
             precondition_failed(format!("invalid exchange type '{name}'"))
         }
+        Refusal::DiskFull => precondition_failed("the disk is full"),
         Refusal::ShuttingDown => shutdown(),
         refusal => from_denial(refusal, scene),
     }

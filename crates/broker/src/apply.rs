@@ -17,6 +17,7 @@ use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl,
 
 use crate::broker::{Broker, Inner};
 use crate::cell::QueueCell;
+use crate::documents::DocumentChange;
 use crate::vhost::Vhost;
 use crate::work::Work;
 
@@ -114,6 +115,12 @@ impl Replay<'_> {
                     .map(drop)
             }),
             Record::Retained(vhost, topic, message) => self.retain(&vhost, &topic, message),
+            Record::Document(vhost, key, value) => {
+                let (key, value) = (Box::from(&*key), value.map(|value| Box::from(&*value)));
+                let vhost = self.vhost(&vhost)?;
+                vhost.documents.lock().apply(DocumentChange { key, value });
+                Ok(())
+            }
             of_messages => {
                 self.apply_to_messages(of_messages);
                 Ok(())
@@ -125,7 +132,7 @@ impl Replay<'_> {
     fn apply_to_messages(&self, record: Record) {
         match record {
             Record::Published(message, targets) => {
-                self.enqueue(&message, targets);
+                self.enqueue(&message, targets, message.received_at());
             }
             Record::Settled(queue, lsns) => {
                 self.change(queue, |queue| {
@@ -146,13 +153,14 @@ impl Replay<'_> {
                 left,
                 message,
                 targets,
+                at,
             } => {
                 if let Some(lsn) = left {
                     self.change(source, |queue| {
                         queue.remove_by_lsn(lsn);
                     });
                 }
-                self.enqueue(&message, targets);
+                self.enqueue(&message, targets, at);
             }
             _ => debug_assert!(false, "records of the topology are applied before"),
         }
@@ -170,10 +178,10 @@ impl Replay<'_> {
             bytes_max: usize::MAX,
         };
         let vhost = self.vhost(vhost)?;
-        let mut retained = vhost.retained.lock();
+        let retained = &mut vhost.retained.lock().store;
         retained.set_limits(UNLIMITED);
         let result = if let Some(message) = message {
-            retained.set(topic, message)
+            retained.set(topic, message, self.lsn)
         } else {
             retained.clear(topic);
             Ok(())
@@ -212,7 +220,7 @@ impl Replay<'_> {
     }
 
     /// Queues that are gone by a later record may be missing: their messages went with them.
-    fn enqueue(&self, message: &Message, targets: Vec<TargetRecord>) {
+    fn enqueue(&self, message: &Message, targets: Vec<TargetRecord>, at: Timestamp) {
         for (queue, tags) in targets {
             let incoming = Incoming {
                 message: message.clone(),
@@ -221,7 +229,7 @@ impl Replay<'_> {
                 at_most_once: false,
             };
             self.change(queue, |queue| {
-                queue.restore(message.received_at(), incoming, 0, 0);
+                queue.restore(at, incoming, 0, 0);
             });
         }
     }

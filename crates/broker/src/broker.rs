@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, MEMORY_HIGH_BYTES};
+use crate::gate::Gate;
 use crate::hold::Hold;
 use crate::mailbox::{CloseReason, Mailbox, Notice};
 use crate::metrics::Metrics;
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) commits: Arc<CommitWatch>,
     pub(crate) pressure: Pressure,
     pub(crate) metrics: Metrics,
+    pub(crate) gate: Gate,
 }
 
 /// How much there may be of what clients can make.
@@ -118,6 +120,7 @@ impl Broker {
             commits,
             pressure: Pressure::new(config.memory_high_bytes.unwrap_or(MEMORY_HIGH_BYTES)),
             metrics: Metrics::default(),
+            gate: Gate::default(),
         }))
     }
 
@@ -187,6 +190,7 @@ impl Broker {
             route_cache: RouteCache::default(),
             work: Work::default(),
             rejected: Vec::new(),
+            declared: Lsn::NONE,
             closed: false,
         })
     }
@@ -256,10 +260,19 @@ impl Inner {
         self.log.append(batch).map(|index| Lsn(index.0))
     }
 
-    /// Appends records that nobody is promised. A log that takes none any more says so to those who publish.
-    pub(crate) fn append(&self, batch: &Batch) {
-        if let Err(error) = self.try_append(batch) {
-            tracing::warn!(%error, records = batch.len(), "journal refused records");
+    /// Appends records that must not be refused because room is short: what settles, moves and deletes makes room.
+    pub(crate) fn append_essential(&self, batch: &Batch) -> Result<Lsn, ternmq_journal::LogError> {
+        self.try_append(batch)
+    }
+
+    /// Appends records of what has happened already, and returns where the first one lies.
+    pub(crate) fn append(&self, batch: &Batch) -> Lsn {
+        match self.append_essential(batch) {
+            Ok(first) => first,
+            Err(error) => {
+                tracing::warn!(%error, records = batch.len(), "journal refused records");
+                Lsn::NONE
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ternmq_core::id::{ConnectionId, Timestamp};
+use ternmq_core::id::{ConnectionId, Lsn, Timestamp};
 
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
@@ -24,6 +24,8 @@ pub struct Client {
     pub(crate) work: Work,
     /// Indexes of the last turn's refused messages.
     pub(crate) rejected: Vec<usize>,
+    /// See [`Client::declared`].
+    pub(crate) declared: Lsn,
     pub(crate) closed: bool,
 }
 
@@ -53,12 +55,19 @@ impl Client {
         &mut self.work.scratch
     }
 
+    /// The record that has to be committed before the last declaration, binding or deletion of this connection may be
+    /// answered. It covers what that found done already, by whomever.
+    pub fn declared(&self) -> Lsn {
+        self.declared
+    }
+
     /// Ends the connection's hold: its exclusive queues go. Deliveries that are still unsettled were settled by the
     /// adapter before, and its consumers cancelled. Does nothing the second time.
     pub fn close(&mut self) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
+        let _inside = self.broker.gate.enter();
         for id in self.vhost.read(|space| space.topology.owned_by(self.id)) {
             self.broker.delete_queue(&self.vhost, id, &mut self.work);
         }

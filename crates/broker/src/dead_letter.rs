@@ -58,7 +58,7 @@ impl Inner {
                 return;
             }
         };
-        let lsn = self.journal_move(source, dead, &message, &route, work);
+        let lsn = self.journal_move(source, dead, &message, &route, (work, now));
         let (mut taken, mut held) = (false, None);
         for target in route.targets() {
             let letter = HeldLetter {
@@ -118,7 +118,7 @@ impl Inner {
         dead: &Dead,
         message: &Message,
         route: &Route,
-        work: &mut Work,
+        (work, now): (&mut Work, Timestamp),
     ) -> Lsn {
         let into_durable =
             message.durable() && route.targets().iter().any(crate::publish::Target::durable);
@@ -132,15 +132,9 @@ impl Inner {
             .filter(|t| message.durable() && t.durable());
         let targets = targets.map(|t| (t.cell.id, t.tags.as_slice()));
         work.batch
-            .record(|out| record::moved(source.id, dead.lsn, message, targets, out));
-        match self.try_append(&work.batch) {
-            Ok(lsn) if into_durable => lsn,
-            Ok(_) => Lsn::NONE,
-            Err(error) => {
-                tracing::warn!(%error, queue = %source.name, "journal refused a dead letter");
-                Lsn::NONE
-            }
-        }
+            .record(|out| record::moved((source.id, dead.lsn), now, message, targets, out));
+        let lsn = self.append(&work.batch);
+        if into_durable { lsn } else { Lsn::NONE }
     }
 
     fn drop_dead(&self, source: &QueueCell, dead: &Dead, work: &mut Work) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ternmq_core::error::{Kind, Refusal};
-use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
+use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::policy::QueueSettings;
 use ternmq_core::queue::Queue;
 use ternmq_core::record;
@@ -103,6 +103,7 @@ impl Client {
     }
 
     fn declare(&mut self, decl: &QueueDecl) -> Result<QueueInfo, Refusal> {
+        let _inside = self.broker.gate.enter();
         let now = self.now();
         loop {
             let (cell, created) = self.find_or_make_queue(decl, now)?;
@@ -133,6 +134,7 @@ impl Client {
 
     /// Checks that a queue is there and that this connection may use it. Counts as use of the queue.
     pub fn check_queue(&mut self, name: &str) -> Result<QueueInfo, Refusal> {
+        let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(name)?;
         cell.update(&mut self.work, |queue, _| queue.touch(now));
@@ -142,6 +144,7 @@ impl Client {
 
     /// Deletes a queue. Returns how many ready messages went with it.
     pub fn delete_queue(&mut self, name: &str, only: DeleteIf) -> Result<u64, Refusal> {
+        let _inside = self.broker.gate.enter();
         let cell = self.cell(name)?;
         // The conditions are checked in the step that closes it: nobody comes in between.
         let messages = cell.update(&mut self.work, |queue, effects| {
@@ -173,6 +176,7 @@ impl Client {
         let mut left = cell.counts().ready;
         let mut purged = 0;
         while left > 0 {
+            let _inside = self.broker.gate.enter();
             let step = left.min(PURGE_STEP_MAX);
             purged += cell.update(&mut self.work, |queue, effects| {
                 queue.purge(now, step, effects)
@@ -232,12 +236,15 @@ impl Client {
             vhost,
             work,
             broker,
+            declared,
             ..
         } = self;
+        let _inside = broker.gate.enter();
         vhost.write(|space| {
             let mut records = Records::of(&vhost.name, &mut work.batch);
             let result = change(space, &mut records)?;
-            broker.append(records.batch);
+            space.append(records.batch, broker);
+            *declared = space.last_record();
             Ok(result)
         })
     }
@@ -267,6 +274,19 @@ impl<'a> Records<'a> {
 }
 
 impl Space {
+    /// Appends the records of a change that was made.
+    fn append(&mut self, batch: &Batch, broker: &Inner) {
+        let first = broker.append(batch);
+        if first.is_some() {
+            self.position = Lsn(first.0 + batch.len() as u64);
+        }
+    }
+
+    /// The record of the last change.
+    fn last_record(&self) -> Lsn {
+        Lsn(self.position.0.saturating_sub(1))
+    }
+
     fn declare_queue(
         &mut self,
         (decl, by, id): (QueueDecl, ConnectionId, QueueId),
@@ -350,7 +370,7 @@ impl Inner {
                 records.add(|vhost, out| record::queue_deleted(vhost, id, out));
             }
             records.removed(&removed);
-            self.append(records.batch);
+            space.append(records.batch, self);
             Some(cell)
         });
         let Some(cell) = cell else { return };
@@ -363,6 +383,7 @@ impl Client {
     /// Changes settings of a queue that this connection works with, where the value changes while the queue lives.
     /// What is declared stays as it is.
     pub fn adjust_queue(&mut self, queue: &QueueHandle, adjust: impl FnOnce(&mut QueueSettings)) {
+        let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = &queue.0;
         cell.update(&mut self.work, |queue, effects| {

@@ -44,6 +44,7 @@ impl Client {
         spec: ConsumerSpec,
         token: Token,
     ) -> Result<Consumer, Refusal> {
+        let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(queue)?;
         let key = cell.subscribe(&mut self.work, now, spec, (self.mailbox.clone(), token))?;
@@ -57,6 +58,7 @@ impl Client {
     /// Ends a consumer. What it was assigned and did not drain goes back untouched; what it drained and did not
     /// settle stays leased.
     pub fn cancel(&mut self, consumer: Consumer) {
+        let _inside = self.broker.gate.enter();
         let now = self.now();
         let Consumer {
             queue: QueueHandle(cell),
@@ -74,6 +76,7 @@ impl Client {
         out: &mut Vec<Delivery>,
         now: Timestamp,
     ) -> bool {
+        let _inside = self.broker.gate.enter();
         let cell = &consumer.queue.0;
         let more = cell.update(&mut self.work, |queue, effects| {
             queue.drain(now, consumer.key, budget, out, effects)
@@ -84,6 +87,7 @@ impl Client {
 
     /// Changes a consumer's credit; what it holds stays counted.
     pub fn set_credit(&mut self, consumer: &Consumer, credit: Credit) {
+        let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = &consumer.queue.0;
         cell.update(&mut self.work, |queue, effects| {
@@ -94,6 +98,7 @@ impl Client {
 
     /// Tells a consumer's queue that its shared credit came back.
     pub fn replenish(&mut self, consumer: &Consumer) {
+        let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = &consumer.queue.0;
         cell.update(&mut self.work, |queue, effects| {
@@ -107,6 +112,7 @@ impl Client {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Locked`].
     pub fn get(&mut self, queue: &str, auto_ack: bool) -> Result<Option<Got>, Refusal> {
+        let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(queue)?;
         let (got, is_closed) = cell.update(&mut self.work, |queue, effects| {

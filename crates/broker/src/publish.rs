@@ -10,11 +10,13 @@ use ternmq_core::queue::{Admission, Incoming};
 use ternmq_core::record;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::tags::Tags;
-use ternmq_journal::Batch;
+use ternmq_journal::{Batch, LogError};
 
 use crate::broker::Inner;
 use crate::cell::QueueCell;
 use crate::client::Client;
+use crate::documents::DocumentChange;
+use crate::vhost::Vhost;
 use crate::work::Work;
 
 thread_local! {
@@ -94,6 +96,8 @@ pub struct Turn {
     durable: bool,
     /// Queues that the messages go to, each counted per message.
     copies: usize,
+    /// What changes together with the turn.
+    documents: Vec<DocumentChange>,
 }
 
 impl Turn {
@@ -115,14 +119,19 @@ impl Turn {
         end - 1
     }
 
+    /// A document that changes if the turn is taken, and only then: both are one batch in the journal.
+    pub fn push_document(&mut self, change: DocumentChange) {
+        self.documents.push(change);
+    }
+
     /// How many publishes.
     pub fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is nothing to do: neither publishes nor documents.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages.is_empty() && self.documents.is_empty()
     }
 
     /// Whether publishing it takes so long that whoever collects it does that first, and lets other connections have
@@ -158,6 +167,7 @@ impl Turn {
     fn clear(&mut self) {
         self.messages.clear();
         self.runs.clear();
+        self.documents.clear();
         self.durable = false;
         self.copies = 0;
         if self.messages.capacity() > TURN_KEPT_MAX {
@@ -198,9 +208,10 @@ impl Client {
     /// Publishes a turn and clears it: one journal append, then each queue is locked once per run of messages
     /// that go the same way.
     pub fn publish(&mut self, turn: &mut Turn, now: Timestamp) -> Published<'_> {
-        let lsn = self
-            .broker
-            .publish(turn, &mut self.work, &mut self.rejected, now);
+        let _inside = self.broker.gate.enter();
+        let vhost = Some(&*self.vhost);
+        let to = (&mut self.work, &mut self.rejected);
+        let lsn = self.broker.publish(turn, vhost, to, now);
         Published {
             lsn,
             rejected: &self.rejected,
@@ -213,14 +224,15 @@ impl Inner {
     pub(crate) fn publish(
         &self,
         turn: &mut Turn,
-        work: &mut Work,
-        rejected: &mut Vec<usize>,
+        vhost: Option<&Vhost>,
+        (work, rejected): (&mut Work, &mut Vec<usize>),
         now: Timestamp,
     ) -> Lsn {
         rejected.clear();
         let (count, appended) = RECORDS.with_borrow_mut(|batch| {
             turn.write_records(batch);
-            let appended = (batch.len() as u64, self.try_append(batch));
+            let first = self.append_turn(turn, vhost, batch);
+            let appended = (batch.len() as u64, first);
             batch.clear();
             appended
         });
@@ -236,6 +248,22 @@ impl Inner {
                 turn.clear();
                 Lsn::NONE
             }
+        }
+    }
+
+    /// Appends a turn's records, which are in the batch, and what changes with it.
+    pub(crate) fn append_turn(
+        &self,
+        turn: &mut Turn,
+        vhost: Option<&Vhost>,
+        batch: &mut Batch,
+    ) -> Result<Lsn, LogError> {
+        match vhost {
+            Some(vhost) if !turn.documents.is_empty() => {
+                let documents = turn.documents.clone();
+                self.append_with_documents(batch, vhost, documents)
+            }
+            _ => self.try_append(batch),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ternmq_core::error::Refusal;
-use ternmq_core::id::Timestamp;
+use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::Message;
 use ternmq_core::record;
 
@@ -13,18 +13,20 @@ use crate::vhost::Vhost;
 use crate::work::Work;
 
 impl Client {
-    /// Retains a message for a slashed topic, or forgets the topic's message.
+    /// Retains a message for a slashed topic, or forgets the topic's message. Returns the record to wait for before
+    /// anybody is promised that.
     ///
     /// # Errors
-    /// [`Refusal::LimitReached`] for a new topic.
-    pub fn retain(&mut self, topic: &[u8], message: Option<Message>) -> Result<(), Refusal> {
+    /// [`Refusal::LimitReached`] for a new topic, [`Refusal::DiskFull`].
+    pub fn retain(&mut self, topic: &[u8], message: Option<Message>) -> Result<Lsn, Refusal> {
+        let _inside = self.broker.gate.enter();
         self.broker
             .retain(&self.vhost, topic, message, &mut self.work)
     }
 
     /// Appends the retained messages whose topics match a slashed filter and that have not expired.
     pub fn retained(&mut self, filter: &[u8], now: Timestamp, out: &mut Vec<Message>) {
-        self.vhost.retained.lock().matching(filter, now, out);
+        self.vhost.retained.lock().store.matching(filter, now, out);
     }
 }
 
@@ -35,28 +37,40 @@ impl Inner {
         topic: &[u8],
         message: Option<Message>,
         work: &mut Work,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Lsn, Refusal> {
         work.batch.clear();
         work.batch
             .record(|out| record::retained(&vhost.name, topic, message.as_ref(), out));
         let mut retained = vhost.retained.lock();
-        match message {
-            Some(message) => retained.set(topic, message)?,
-            None => drop(retained.clear(topic)),
+        if let Some(message) = &message {
+            retained.store.check(topic, message)?;
         }
         // Under the lock: of two changes of one topic, the journal has to end with the one that stands.
-        self.append(&work.batch);
-        if let Some(at) = retained.next_expiry() {
+        let appended = if message.is_some() {
+            self.try_append(&work.batch)
+        } else {
+            self.append_essential(&work.batch)
+        };
+        let lsn = appended.map_err(|error| {
+            tracing::debug!(%error, "journal refused a retained message");
+            Refusal::DiskFull
+        })?;
+        retained.position = Lsn(lsn.0 + 1);
+        match message {
+            Some(message) => retained.store.set(topic, message, lsn)?,
+            None => drop(retained.store.clear(topic)),
+        }
+        if let Some(at) = retained.store.next_expiry() {
             self.timers.arm_retained(at, vhost);
         }
-        Ok(())
+        Ok(lsn)
     }
 
     /// Forgets what has expired.
     pub(crate) fn expire_retained(&self, vhost: &Arc<Vhost>, now: Timestamp) {
         let mut retained = vhost.retained.lock();
-        retained.expire(now);
-        let next = retained.next_expiry();
+        retained.store.expire(now);
+        let next = retained.store.next_expiry();
         drop(retained);
         if let Some(at) = next {
             self.timers.arm_retained(at, vhost);

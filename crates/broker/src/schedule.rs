@@ -129,6 +129,7 @@ impl Broker {
 
     /// Publishes a scheduled message now. Returns whether it was still waiting.
     pub fn fire_scheduled(&self, id: ScheduleId) -> bool {
+        let _inside = self.0.gate.enter();
         let scheduled = self.0.schedule.state.lock().take(id);
         let Some(scheduled) = scheduled else {
             return false;
@@ -185,7 +186,7 @@ impl Inner {
             Ok(route) => {
                 let mut turn = Turn::new();
                 turn.push(message, route);
-                self.publish(&mut turn, work, &mut Vec::new(), now);
+                self.publish(&mut turn, None, (work, &mut Vec::new()), now);
             }
             Err(refusal) => tracing::debug!(%refusal, "scheduled message dropped"),
         }

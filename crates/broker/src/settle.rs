@@ -16,6 +16,7 @@ impl Client {
         outcome: Outcome,
         now: Timestamp,
     ) {
+        let _inside = self.broker.gate.enter();
         let cell = &queue.0;
         cell.update(&mut self.work, |queue, effects| {
             queue.settle(now, positions, outcome, effects)

@@ -127,6 +127,7 @@ impl Broker {
     /// were refused. If that is very much, only a part
     /// of it, and [`Broker::next_deadline`] still lies in the past.
     pub fn tick(&self, now: Timestamp) {
+        let _inside = self.0.gate.enter();
         let mut work = Work::default();
         for _ in 0..QUEUES_PER_TICK_MAX {
             let Some(cell) = self.0.timers.pop(now) else {

@@ -22,8 +22,8 @@ pub struct Settlement<'a> {
 
 impl Client {
     /// Publishes a turn, clears it, and settles deliveries: as [`Client::publish`] and [`Client::settle`], but with one
-    /// journal append, so that after a crash all of it happened or nothing. It carries the turn's durable messages and
-    /// every message that leaves its queue for good. What goes back to its place, and what dies into a dead-letter
+    /// journal append, so that after a crash all of it happened or nothing. It carries the turn's durable messages, the
+    /// documents that change with it and every message that leaves its queue for good. What goes back to its place, and what dies into a dead-letter
     /// queue, has records of its own behind it: without them such a message is still where it was, and nothing is lost.
     ///
     /// [`Published::lsn`] covers those too.
@@ -38,10 +38,12 @@ impl Client {
     ) -> Result<Published<'_>, LogError> {
         let Self {
             broker,
+            vhost,
             work,
             rejected,
             ..
         } = self;
+        let _inside = broker.gate.enter();
         rejected.clear();
         work.batch.clear();
         turn.write_records(&mut work.batch);
@@ -57,8 +59,8 @@ impl Client {
             }
             ending.push(lsns);
         }
+        let first = broker.append_turn(turn, Some(&**vhost), &mut work.batch)?;
         let count = work.batch.len() as u64;
-        let first = broker.try_append(&work.batch)?;
         let mut lsn = last_of(first, count);
         broker.enqueue_turn(turn, first, work, rejected, now);
         for (settlement, lsns) in settlements.iter().zip(ending) {

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
-use ternmq_core::id::QueueId;
+use ternmq_core::id::{Lsn, QueueId};
 use ternmq_core::retained::RetainedStore;
 use ternmq_core::routing::RouteTarget;
 use ternmq_core::topology::Topology;
 
 use crate::cell::QueueCell;
+use crate::documents::Documents;
 use crate::publish::{Route, Target};
 
 /// One namespace. Its topology is read on a route cache miss and written by declarations.
@@ -19,13 +20,23 @@ pub(crate) struct Vhost {
     /// Same as the topology's version, readable without its lock: a cached route of another version is stale.
     version: AtomicU64,
     space: RwLock<Space>,
-    pub(crate) retained: Mutex<RetainedStore>,
+    pub(crate) retained: Mutex<Retained>,
+    pub(crate) documents: Mutex<Documents>,
+}
+
+/// The retained messages, and how far the journal's records of them are in.
+pub(crate) struct Retained {
+    pub(crate) store: RetainedStore,
+    /// Records of retained messages below this one are in.
+    pub(crate) position: Lsn,
 }
 
 /// What is declared, and the cells of the declared queues.
 pub(crate) struct Space {
     pub(crate) topology: Topology,
     pub(crate) cells: HashMap<QueueId, Arc<QueueCell>>,
+    /// Records of the topology below this one are in.
+    pub(crate) position: Lsn,
 }
 
 impl Vhost {
@@ -37,8 +48,13 @@ impl Vhost {
             space: RwLock::new(Space {
                 topology,
                 cells: HashMap::new(),
+                position: Lsn::NONE,
             }),
-            retained: Mutex::new(retained),
+            retained: Mutex::new(Retained {
+                store: retained,
+                position: Lsn::NONE,
+            }),
+            documents: Mutex::default(),
         }
     }
 

@@ -144,6 +144,9 @@ pub enum Refusal {
         /// Its name.
         name: Box<str>,
     },
+    /// The disk has no room for what would have to be kept.
+    #[error("the disk is full")]
+    DiskFull,
     /// The broker is stopping.
     #[error("the broker is shutting down")]
     ShuttingDown,

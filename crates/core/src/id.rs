@@ -33,6 +33,10 @@ id! {
     Lsn(u64)
 }
 id! {
+    /// A list of queues that records name together; never reused.
+    RouteSetId(u64)
+}
+id! {
     /// A message's place in one queue: what a lease is settled by. Opaque outside the queue.
     Position(u64)
 }

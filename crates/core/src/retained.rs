@@ -11,7 +11,7 @@ use core::hash::BuildHasher;
 use foldhash::fast::RandomState;
 
 use crate::error::Refusal;
-use crate::id::Timestamp;
+use crate::id::{Lsn, Timestamp};
 use crate::message::Message;
 use crate::routing::key::{self, KeySyntax};
 use crate::topology::index::{Index, Link, Linked, NONE, Slab};
@@ -59,6 +59,8 @@ struct Node {
     parent: u32,
     level: Box<[u8]>,
     message: Option<Message>,
+    /// The record that retained it.
+    lsn: Lsn,
     expires_at: Option<Timestamp>,
     first_child: u32,
     /// Neighbours among the parent's children.
@@ -104,18 +106,14 @@ impl RetainedStore {
         self.limits = limits;
     }
 
-    /// Retains a message in place of the topic's last one. It expires by its own time to live, counted from when
+    /// Retains a message in place of the topic's last one; `lsn` is its record in the journal. It expires by its own time to live, counted from when
     /// the node took it.
     ///
     /// # Errors
     /// [`Refusal::LimitReached`] if a limit is reached, what has expired by then left out, and the topic is new or the
     /// message larger than the one it replaces.
-    pub fn set(&mut self, topic: &[u8], message: Message) -> Result<(), Refusal> {
-        while let Err(refusal) = self.check_limits(topic, &message) {
-            if self.expire(message.received_at()) == 0 {
-                return Err(refusal);
-            }
-        }
+    pub fn set(&mut self, topic: &[u8], message: Message, lsn: Lsn) -> Result<(), Refusal> {
+        self.check(topic, &message)?;
         let node = self.insert_path(topic);
         self.take_message(node);
         self.messages += 1;
@@ -125,6 +123,7 @@ impl RetainedStore {
             .map(|ttl| message.received_at().plus_ms(ttl));
         self.deadlines.extend(expires_at.map(|at| (at, node)));
         self.nodes[node].message = Some(message);
+        self.nodes[node].lsn = lsn;
         self.nodes[node].expires_at = expires_at;
         Ok(())
     }
@@ -163,14 +162,27 @@ impl RetainedStore {
         });
     }
 
-    /// Calls `found` with every topic and its message, those that start with `$` and those that have expired
-    /// included: for checkpoints and listings.
-    pub fn for_each(&self, mut found: impl FnMut(&[u8], &Message)) {
+    /// Calls `found` with every topic, its message and that one's record, those that start with `$` and those that have
+    /// expired included: for checkpoints and listings.
+    pub fn for_each(&self, mut found: impl FnMut(&[u8], &Message, Lsn)) {
         self.walk(None, |topic, node| {
             if let Some(message) = &node.message {
-                found(topic, message);
+                found(topic, message, node.lsn);
             }
         });
+    }
+
+    /// Whether a message of that size could be retained for the topic now: [`Self::set`] would not refuse it.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn check(&mut self, topic: &[u8], message: &Message) -> Result<(), Refusal> {
+        while let Err(refusal) = self.check_limits(topic, message) {
+            if self.expire(message.received_at()) == 0 {
+                return Err(refusal);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets what has expired, up to [`RETAINED_EXPIRE_MAX`] messages, and returns how many those were.
@@ -363,6 +375,7 @@ impl Node {
             parent,
             level: level.into(),
             message: None,
+            lsn: Lsn::NONE,
             expires_at: None,
             first_child: NONE,
             siblings: Link::default(),

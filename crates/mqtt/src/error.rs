@@ -99,7 +99,7 @@ impl Fault {
 fn disconnect_reason(refusal: &Refusal) -> ReasonCode {
     match refusal {
         Refusal::AccessRefused { .. } => ReasonCode::NotAuthorized,
-        Refusal::LimitReached { .. } => ReasonCode::QuotaExceeded,
+        Refusal::LimitReached { .. } | Refusal::DiskFull => ReasonCode::QuotaExceeded,
         Refusal::ShuttingDown => ReasonCode::ServerShuttingDown,
         _ => ReasonCode::ImplementationSpecificError,
     }
@@ -109,7 +109,7 @@ fn disconnect_reason(refusal: &Refusal) -> ReasonCode {
 pub(crate) fn acknowledge_reason(refusal: &Refusal) -> ReasonCode {
     match refusal {
         Refusal::AccessRefused { .. } => ReasonCode::NotAuthorized,
-        Refusal::LimitReached { .. } => ReasonCode::QuotaExceeded,
+        Refusal::LimitReached { .. } | Refusal::DiskFull => ReasonCode::QuotaExceeded,
         Refusal::ShuttingDown => ReasonCode::UnspecifiedError,
         _ => ReasonCode::ImplementationSpecificError,
     }

@@ -20,8 +20,11 @@
 //!  7 published          message targets(list of queue id, list of tags)
 //!  8 settled            queue, ranges(list of first lsn minus the end of the range before, length)
 //!  9 returned           queue, list of (lsn, attempts, failures), absolute counters
-//! 10 moved              queue, option(lsn left behind), message, targets
+//! 10 moved              queue, option(lsn left behind), message, targets, time of the move
 //! 11 retained           vhost topic option(message)
+//! 12 document           vhost key option(value)
+//! 13 route set          id targets
+//! 14 published by set   message, id of a route set that was recorded before
 //!
 //! message = flags(1 byte: durable 1, slashed 2, priority 4, ttl 8, publisher 16, extras 32) format(1 byte)
 //!           received_at exchange key native body priority? ttl_ms? publisher? extras?
@@ -46,7 +49,7 @@ use bytes::Bytes;
 
 pub use read::{Formats, RecordError, decode};
 
-use crate::id::{Lsn, QueueId};
+use crate::id::{Lsn, QueueId, RouteSetId, Timestamp};
 use crate::message::Message;
 use crate::queue::Returned;
 use crate::routing::key::KeySyntax;
@@ -71,6 +74,9 @@ pub(crate) mod kind {
     pub(crate) const RETURNED: u8 = 9;
     pub(crate) const MOVED: u8 = 10;
     pub(crate) const RETAINED: u8 = 11;
+    pub(crate) const DOCUMENT: u8 = 12;
+    pub(crate) const ROUTE_SET: u8 = 13;
+    pub(crate) const PUBLISHED_BY_SET: u8 = 14;
 }
 
 /// A binding as a record names it.
@@ -124,9 +130,17 @@ pub enum Record {
         message: Message,
         /// The queues it entered.
         targets: Vec<TargetRecord>,
+        /// When it entered them.
+        at: Timestamp,
     },
     /// A topic's retained message changed, or went.
     Retained(Box<str>, Bytes, Option<Message>),
+    /// A durable note of a protocol adapter changed, or went.
+    Document(Box<str>, Bytes, Option<Bytes>),
+    /// Many queues that messages go to together, under an id by which later records name them.
+    RouteSet(RouteSetId, Vec<TargetRecord>),
+    /// A message entered the queues of a route set; its identity is the place of this record.
+    PublishedBySet(Message, RouteSetId),
 }
 
 fn begin(kind: u8, out: &mut Vec<u8>) {
@@ -281,10 +295,28 @@ pub fn returned(queue: QueueId, messages: &[Returned], out: &mut Vec<u8>) {
     }
 }
 
-/// A message left one queue and entered others, both or neither.
+/// The queues of a route, for messages that name them by the set's id.
+pub fn route_set<'a>(
+    id: RouteSetId,
+    to: impl Iterator<Item = (QueueId, &'a [u32])> + Clone,
+    out: &mut Vec<u8>,
+) {
+    begin(kind::ROUTE_SET, out);
+    number(id.0, out);
+    targets(to, out);
+}
+
+/// A message entered the durable queues of a route set.
+pub fn published_by_set(message: &Message, set: RouteSetId, out: &mut Vec<u8>) {
+    begin(kind::PUBLISHED_BY_SET, out);
+    message::write(message, out);
+    number(set.0, out);
+}
+
+/// A message left one queue and entered others at `at`, both or neither.
 pub fn moved<'a>(
-    source: QueueId,
-    left: Lsn,
+    (source, left): (QueueId, Lsn),
+    at: Timestamp,
     message: &Message,
     to: impl Iterator<Item = (QueueId, &'a [u32])> + Clone,
     out: &mut Vec<u8>,
@@ -296,6 +328,7 @@ pub fn moved<'a>(
     });
     message::write(message, out);
     targets(to, out);
+    number(at.0, out);
 }
 
 /// A topic's retained message changed, or went.
@@ -304,4 +337,12 @@ pub fn retained(vhost: &str, topic: &[u8], message: Option<&Message>, out: &mut 
     bytes(vhost.as_bytes(), out);
     bytes(topic, out);
     option(message, out, message::write);
+}
+
+/// An adapter's durable note changed, or went.
+pub fn document(vhost: &str, key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+    begin(kind::DOCUMENT, out);
+    bytes(vhost.as_bytes(), out);
+    bytes(key, out);
+    option(value, out, bytes);
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{BindingRecord, Record, TargetRecord, VERSION, kind, message, value};
-use crate::id::{Lsn, PublisherId, QueueId};
+use crate::id::{Lsn, PublisherId, QueueId, RouteSetId, Timestamp};
 use crate::message::{FormatId, PropertyFormat};
 use crate::queue::Returned;
 use crate::routing::key::KeySyntax;
@@ -63,12 +63,18 @@ pub fn decode(bytes: &[u8], formats: &dyn Formats) -> Result<Record, RecordError
             left: r.option(|r| Ok(Lsn(r.number()?)))?,
             message: message::read(&mut r, formats)?,
             targets: r.targets()?,
+            at: Timestamp(r.number()?),
         },
         kind::RETAINED => Record::Retained(
             r.text()?,
             r.owned()?,
             r.option(|r| message::read(r, formats))?,
         ),
+        kind::DOCUMENT => Record::Document(r.text()?, r.owned()?, r.option(Reader::owned)?),
+        kind::ROUTE_SET => Record::RouteSet(RouteSetId(r.number()?), r.targets()?),
+        kind::PUBLISHED_BY_SET => {
+            Record::PublishedBySet(message::read(&mut r, formats)?, RouteSetId(r.number()?))
+        }
         _ => return Err(RecordError::Malformed),
     };
     if r.0.is_empty() {

@@ -100,8 +100,8 @@ fn message_with_everything_comes_back_the_same() {
     let message = dead_message();
     let mut out = Vec::new();
     moved(
-        QueueId(1),
-        Lsn(44),
+        (QueueId(1), Lsn(44)),
+        Timestamp(700),
         &message,
         [(QueueId(2), &[][..])].into_iter(),
         &mut out,
@@ -111,18 +111,24 @@ fn message_with_everything_comes_back_the_same() {
         left,
         message: back,
         targets,
+        at,
     } = read(&out)
     else {
         unreachable!()
     };
     assert_eq!(
-        (source, left, targets),
-        (QueueId(1), Some(Lsn(44)), vec![(QueueId(2), vec![])])
+        (source, left, targets, at),
+        (
+            QueueId(1),
+            Some(Lsn(44)),
+            vec![(QueueId(2), vec![])],
+            Timestamp(700)
+        )
     );
     let mut again = Vec::new();
     moved(
-        QueueId(1),
-        Lsn(44),
+        (QueueId(1), Lsn(44)),
+        Timestamp(700),
         &back,
         [(QueueId(2), &[][..])].into_iter(),
         &mut again,
@@ -133,6 +139,41 @@ fn message_with_everything_comes_back_the_same() {
         (back.priority(), back.ttl_ms(), back.native()),
         (Some(7), Some(1000), &b"native"[..])
     );
+}
+
+#[test]
+fn documents_come_back_the_same_and_so_does_their_end() {
+    for value in [Some(&b"value"[..]), Some(b""), None] {
+        let mut out = Vec::new();
+        document("/", b"key", value, &mut out);
+        let Record::Document(vhost, key, back) = read(&out) else {
+            unreachable!()
+        };
+        assert_eq!((&*vhost, &*key, back.as_deref()), ("/", &b"key"[..], value));
+    }
+}
+
+#[test]
+fn message_of_a_route_set_names_the_set_and_not_its_queues() {
+    let queues: Vec<(QueueId, Vec<u32>)> = (0..1_000).map(|n| (QueueId(n), vec![7])).collect();
+    let mut out = Vec::new();
+    let targets = queues.iter().map(|(queue, tags)| (*queue, &**tags));
+    route_set(RouteSetId(9), targets, &mut out);
+    let Record::RouteSet(RouteSetId(9), back) = read(&out) else {
+        unreachable!()
+    };
+    assert_eq!(back, queues);
+    let message = dead_message();
+    out.clear();
+    published_by_set(&message, RouteSetId(9), &mut out);
+    let alone = out.len();
+    let Record::PublishedBySet(back, RouteSetId(9)) = read(&out) else {
+        unreachable!()
+    };
+    assert_eq!(back.body(), message.body());
+    out.clear();
+    published(&message, core::iter::empty(), &mut out);
+    assert_eq!(alone, out.len());
 }
 
 #[test]
@@ -275,7 +316,7 @@ proptest! {
     #[test]
     fn damaged_records_never_panic(mut flips in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..4), cut in any::<usize>()) {
         let mut out = Vec::new();
-        moved(QueueId(1), Lsn(44), &dead_message(), [(QueueId(2), &[3_u32][..])].into_iter(), &mut out);
+        moved((QueueId(1), Lsn(44)), Timestamp(700), &dead_message(), [(QueueId(2), &[3_u32][..])].into_iter(), &mut out);
         for (at, byte) in flips.drain(..) {
             let at = at % out.len();
             out[at] = byte;

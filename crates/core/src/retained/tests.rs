@@ -24,7 +24,7 @@ fn store(topics: &[&str]) -> RetainedStore {
     let mut store = RetainedStore::new(RetainedLimits::default());
     for topic in topics {
         store
-            .set(topic.as_bytes(), message(topic, topic, None))
+            .set(topic.as_bytes(), message(topic, topic, None), Lsn(1))
             .unwrap();
     }
     store
@@ -53,7 +53,9 @@ fn body(store: &RetainedStore, topic: &str) -> Option<String> {
 #[test]
 fn the_last_message_of_a_topic_is_kept_until_it_is_cleared() {
     let mut store = store(&["a/b"]);
-    store.set(b"a/b", message("a/b", "second", None)).unwrap();
+    store
+        .set(b"a/b", message("a/b", "second", None), Lsn(1))
+        .unwrap();
     let mut found = Vec::new();
     store.matching(b"a/+", NOW, &mut found);
     assert_eq!(found.len(), 1);
@@ -90,9 +92,11 @@ fn filters_match_topics_as_subscriptions_do() {
 #[test]
 fn everything_is_visited_for_a_checkpoint() {
     let mut store = store(&["a/b", "$SYS/x", ""]);
-    store.set(b"old", message("old", "", Some(0))).unwrap();
+    store
+        .set(b"old", message("old", "", Some(0)), Lsn(1))
+        .unwrap();
     let mut all = Vec::new();
-    store.for_each(|topic, _| all.push(String::from_utf8_lossy(topic).into_owned()));
+    store.for_each(|topic, _, _| all.push(String::from_utf8_lossy(topic).into_owned()));
     all.sort();
     assert_eq!(all, ["", "$SYS/x", "a/b", "old"]);
 }
@@ -100,8 +104,12 @@ fn everything_is_visited_for_a_checkpoint() {
 #[test]
 fn expired_message_is_not_found_and_goes_when_asked() {
     let mut store = store(&["stays"]);
-    store.set(b"a/x", message("a/x", "", Some(10))).unwrap();
-    store.set(b"a/y", message("a/y", "", Some(30))).unwrap();
+    store
+        .set(b"a/x", message("a/x", "", Some(10)), Lsn(1))
+        .unwrap();
+    store
+        .set(b"a/y", message("a/y", "", Some(30)), Lsn(1))
+        .unwrap();
     assert_eq!(store.next_expiry(), Some(NOW.plus_ms(10)));
     assert_eq!(
         matching(&store, "#", NOW.plus_ms(9)),
@@ -116,7 +124,9 @@ fn expired_message_is_not_found_and_goes_when_asked() {
         (2, Some(NOW.plus_ms(30)))
     );
     // An overwritten message's deadline is gone with it.
-    store.set(b"a/y", message("a/y", "new", None)).unwrap();
+    store
+        .set(b"a/y", message("a/y", "new", None), Lsn(1))
+        .unwrap();
     assert_eq!(store.expire(NOW.plus_ms(1_000)), 0);
     assert_eq!(store.next_expiry(), None);
 }
@@ -128,8 +138,12 @@ fn new_topics_are_refused_at_the_count_limit_and_overwriting_is_not() {
         messages_max: 3,
         ..RetainedLimits::default()
     });
-    assert!(store.set(b"c/d/e", message("c/d/e", "", None)).is_ok());
-    let refused = store.set(b"f", message("f", "", None)).unwrap_err();
+    assert!(
+        store
+            .set(b"c/d/e", message("c/d/e", "", None), Lsn(1))
+            .is_ok()
+    );
+    let refused = store.set(b"f", message("f", "", None), Lsn(1)).unwrap_err();
     assert_eq!(
         refused,
         Refusal::LimitReached {
@@ -139,13 +153,13 @@ fn new_topics_are_refused_at_the_count_limit_and_overwriting_is_not() {
     );
     assert!(
         store
-            .set(b"a", message("a", "longer than before", None))
+            .set(b"a", message("a", "longer than before", None), Lsn(1))
             .is_ok()
     );
     // A level on the way to a topic is not a topic.
-    assert!(store.set(b"c/d", message("c/d", "", None)).is_err());
+    assert!(store.set(b"c/d", message("c/d", "", None), Lsn(1)).is_err());
     store.clear(b"b").unwrap();
-    assert!(store.set(b"f", message("f", "", None)).is_ok());
+    assert!(store.set(b"f", message("f", "", None), Lsn(1)).is_ok());
 }
 
 #[test]
@@ -155,10 +169,16 @@ fn what_has_expired_makes_room_for_a_new_topic() {
         messages_max: 1,
         ..RetainedLimits::default()
     });
-    store.set(b"old", message("old", "", Some(0))).unwrap();
-    store.set(b"new", message("new", "", None)).unwrap();
+    store
+        .set(b"old", message("old", "", Some(0)), Lsn(1))
+        .unwrap();
+    store.set(b"new", message("new", "", None), Lsn(1)).unwrap();
     assert_eq!(matching(&store, "#", NOW), ["new"]);
-    assert!(store.set(b"newer", message("newer", "", None)).is_err());
+    assert!(
+        store
+            .set(b"newer", message("newer", "", None), Lsn(1))
+            .is_err()
+    );
 }
 
 #[test]
@@ -169,9 +189,11 @@ fn new_topics_and_larger_messages_are_refused_at_the_byte_limit() {
         bytes_max: 2 * one,
         ..RetainedLimits::default()
     });
-    assert!(store.set(b"b", message("b", "b", None)).is_ok());
+    assert!(store.set(b"b", message("b", "b", None), Lsn(1)).is_ok());
     assert_eq!(store.bytes(), 2 * one);
-    let refused = store.set(b"c", message("c", "c", None)).unwrap_err();
+    let refused = store
+        .set(b"c", message("c", "c", None), Lsn(1))
+        .unwrap_err();
     assert!(matches!(
         refused,
         Refusal::LimitReached {
@@ -179,18 +201,18 @@ fn new_topics_and_larger_messages_are_refused_at_the_byte_limit() {
             ..
         }
     ));
-    assert!(store.set(b"a", message("a", "xy", None)).is_err());
+    assert!(store.set(b"a", message("a", "xy", None), Lsn(1)).is_err());
     assert_eq!(
         body(&store, "a").as_deref(),
         Some("a"),
         "the last one stays"
     );
-    assert!(store.set(b"a", message("a", "y", None)).is_ok());
+    assert!(store.set(b"a", message("a", "y", None), Lsn(1)).is_ok());
     store.set_limits(RetainedLimits {
         bytes_max: one,
         ..RetainedLimits::default()
     });
-    assert!(store.set(b"a", message("a", "z", None)).is_ok());
+    assert!(store.set(b"a", message("a", "z", None), Lsn(1)).is_ok());
     store.clear(b"a").unwrap();
     store.clear(b"b").unwrap();
     assert_eq!(store.bytes(), 0);
@@ -202,7 +224,7 @@ fn expired_messages_are_forgotten_in_parts_and_make_room_all_the_same() {
     for n in 0..=RETAINED_EXPIRE_MAX {
         let topic = n.to_string();
         store
-            .set(topic.as_bytes(), message(&topic, "", Some(0)))
+            .set(topic.as_bytes(), message(&topic, "", Some(0)), Lsn(1))
             .unwrap();
     }
     assert_eq!(store.expire(NOW), RETAINED_EXPIRE_MAX);
@@ -211,7 +233,7 @@ fn expired_messages_are_forgotten_in_parts_and_make_room_all_the_same() {
         messages_max: 1,
         ..RetainedLimits::default()
     });
-    store.set(b"new", message("new", "", None)).unwrap();
+    store.set(b"new", message("new", "", None), Lsn(1)).unwrap();
     assert_eq!(store.len(), 1);
 }
 
@@ -275,7 +297,7 @@ proptest! {
         for (n, (topic, set)) in steps.into_iter().enumerate() {
             let text = format!("{n}");
             if let Some(ttl) = set {
-                store.set(topic.as_bytes(), message(&topic, &text, ttl)).unwrap();
+                store.set(topic.as_bytes(), message(&topic, &text, ttl), Lsn(1)).unwrap();
                 model.insert(topic, (text, ttl));
             } else {
                 let old = store.clear(topic.as_bytes());
