@@ -3,13 +3,16 @@
 //! Replay repeats facts: it routes nothing, compares no clocks and decides nothing. Applying a record twice is applying
 //! it once, so a log may be replayed over a state that already holds its beginning.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ternmq_core::error::Refusal;
-use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
+use ternmq_core::id::{ConnectionId, Lsn, QueueId, RouteSetId, Timestamp};
 use ternmq_core::message::Message;
 use ternmq_core::queue::{Incoming, Queue};
+use ternmq_core::record::state::VhostPositions;
 use ternmq_core::record::{self, BindingRecord, Formats, Record, RecordError, TargetRecord};
 use ternmq_core::retained::RetainedLimits;
 use ternmq_core::tags::Tags;
@@ -18,7 +21,7 @@ use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl,
 use crate::broker::{Broker, Inner};
 use crate::cell::QueueCell;
 use crate::documents::DocumentChange;
-use crate::vhost::Vhost;
+use crate::vhost::{Space, Vhost};
 use crate::work::Work;
 
 /// Nobody in particular: declarations that are replayed belong to no connection.
@@ -53,6 +56,39 @@ pub enum ReplayError {
     },
 }
 
+/// What replay remembers from record to record.
+#[derive(Default)]
+pub(crate) struct Replaying {
+    /// Records before this one are in the checkpoint; only the lists of targets among them matter.
+    apply_from: Lsn,
+    positions: HashMap<Box<str>, VhostPositions>,
+    route_sets: HashMap<RouteSetId, Arc<[TargetRecord]>>,
+    cells: HashMap<QueueId, Arc<QueueCell>>,
+    work: Work,
+}
+
+impl Replaying {
+    /// Replay behind a checkpoint.
+    pub(crate) fn behind(apply_from: Lsn) -> Self {
+        Self {
+            apply_from,
+            ..Self::default()
+        }
+    }
+
+    /// How far the checkpoint has a vhost.
+    pub(crate) fn set_positions(&mut self, positions: VhostPositions) {
+        self.positions.insert(positions.vhost.clone(), positions);
+    }
+
+    /// Whether the checkpoint has it already.
+    fn is_in(&self, vhost: &str, lsn: Lsn, position: impl FnOnce(&VhostPositions) -> Lsn) -> bool {
+        self.positions
+            .get(vhost)
+            .is_some_and(|positions| lsn < position(positions))
+    }
+}
+
 impl Broker {
     /// Applies the record that lies at `lsn`. Records come in their order, before anybody connects.
     pub fn replay(
@@ -63,15 +99,18 @@ impl Broker {
     ) -> Result<(), ReplayError> {
         let record = record::decode(record, formats)
             .map_err(|error| ReplayError::Unreadable { lsn, error })?;
+        let mut replaying = self.0.replaying.lock();
         Replay {
             inner: &self.0,
             lsn,
+            state: &mut replaying,
         }
         .apply(record)
     }
 
     /// Ends replay: limits and deadlines apply again.
     pub fn finish_replay(&self, now: Timestamp) {
+        *self.0.replaying.lock() = Replaying::default();
         let mut work = Work::default();
         for cell in self.0.all_cells() {
             cell.update(&mut work, |queue, effects| {
@@ -82,13 +121,41 @@ impl Broker {
     }
 }
 
-struct Replay<'a> {
-    inner: &'a Inner,
-    lsn: Lsn,
+/// One record on its way into the state.
+pub(crate) struct Replay<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) lsn: Lsn,
+    pub(crate) state: &'a mut Replaying,
 }
 
 impl Replay<'_> {
-    fn apply(&self, record: Record) -> Result<(), ReplayError> {
+    pub(crate) fn apply(&mut self, record: Record) -> Result<(), ReplayError> {
+        let lsn = self.lsn;
+        let of_vhost = match &record {
+            Record::RouteSet(..) => None,
+            _ if lsn < self.state.apply_from => return Ok(()),
+            Record::ExchangeDeclared(vhost, _)
+            | Record::ExchangeDeleted(vhost, _)
+            | Record::QueueDeclared(vhost, ..)
+            | Record::QueueDeleted(vhost, _)
+            | Record::Bound(vhost, ..)
+            | Record::Unbound(vhost, _) => Some(self.state.is_in(vhost, lsn, |p| p.topology)),
+            Record::Retained(vhost, ..) => Some(self.state.is_in(vhost, lsn, |p| p.retained)),
+            Record::Document(vhost, ..) => Some(self.state.is_in(vhost, lsn, |p| p.documents)),
+            _ => None,
+        };
+        match of_vhost {
+            Some(true) => Ok(()),
+            Some(false) => self.apply_to_vhost(record),
+            None => {
+                self.apply_to_messages(record);
+                Ok(())
+            }
+        }
+    }
+
+    /// Declarations, retained messages and documents, whatever position they have.
+    pub(crate) fn apply_to_vhost(&mut self, record: Record) -> Result<(), ReplayError> {
         match record {
             Record::ExchangeDeclared(vhost, decl) => self.write(&vhost, |space| {
                 space.topology.declare_exchange(decl).map(drop)
@@ -121,18 +188,29 @@ impl Replay<'_> {
                 vhost.documents.lock().apply(DocumentChange { key, value });
                 Ok(())
             }
-            of_messages => {
-                self.apply_to_messages(of_messages);
+            _ => {
+                debug_assert!(false, "other records belong to no vhost");
                 Ok(())
             }
         }
     }
 
     /// Records of messages cannot contradict anything: what they name and is gone went by a later record.
-    fn apply_to_messages(&self, record: Record) {
+    fn apply_to_messages(&mut self, record: Record) {
         match record {
             Record::Published(message, targets) => {
-                self.enqueue(&message, targets, message.received_at());
+                self.enqueue(&message, &targets, message.received_at());
+            }
+            Record::RouteSet(id, targets) => {
+                self.state.route_sets.insert(id, targets.into());
+            }
+            Record::PublishedBySet(message, id) => {
+                let Some(targets) = self.state.route_sets.get(&id).cloned() else {
+                    // Its list would have been written again before, had anybody needed it.
+                    tracing::error!(lsn = %self.lsn, set = %id, "record names an unknown list of queues");
+                    return;
+                };
+                self.enqueue(&message, &targets, message.received_at());
             }
             Record::Settled(queue, lsns) => {
                 self.change(queue, |queue| {
@@ -160,14 +238,15 @@ impl Replay<'_> {
                         queue.remove_by_lsn(lsn);
                     });
                 }
-                self.enqueue(&message, targets, at);
+                self.enqueue(&message, &targets, at);
             }
+            Record::Started(_) => {}
             _ => debug_assert!(false, "records of the topology are applied before"),
         }
     }
 
     /// What was retained stays retained, whatever the limits are now.
-    fn retain(
+    pub(crate) fn retain(
         &self,
         vhost: &str,
         topic: &[u8],
@@ -204,42 +283,49 @@ impl Replay<'_> {
         })
     }
 
-    fn delete_queue(&self, vhost: &str, id: QueueId) -> Result<(), ReplayError> {
+    fn delete_queue(&mut self, vhost: &str, id: QueueId) -> Result<(), ReplayError> {
         let mut cell = None;
         self.write(vhost, |space| {
             space.topology.delete_queue(id, &mut Removed::default());
             cell = space.cells.remove(&id);
             Ok(())
         })?;
+        self.state.cells.remove(&id);
         if let Some(cell) = cell {
-            let mut work = Work::default();
-            cell.update(&mut work, Queue::close);
-            self.inner.collect(&cell, &mut work);
+            let work = &mut self.state.work;
+            cell.update(work, Queue::close);
+            self.inner.collect(&cell, work);
         }
         Ok(())
     }
 
     /// Queues that are gone by a later record may be missing: their messages went with them.
-    fn enqueue(&self, message: &Message, targets: Vec<TargetRecord>, at: Timestamp) {
+    fn enqueue(&mut self, message: &Message, targets: &[TargetRecord], at: Timestamp) {
+        let lsn = self.lsn;
         for (queue, tags) in targets {
             let incoming = Incoming {
                 message: message.clone(),
-                lsn: self.lsn,
-                tags: Tags::from_vec(tags),
+                lsn,
+                tags: Tags::from_vec(tags.clone()),
                 at_most_once: false,
             };
-            self.change(queue, |queue| {
+            self.change(*queue, |queue| {
                 queue.restore(at, incoming, 0, 0);
             });
         }
     }
 
-    fn change(&self, id: QueueId, step: impl FnOnce(&mut Queue)) {
-        let mut work = Work::default();
-        if let Some(cell) = self.inner.find_cell(id) {
-            cell.update(&mut work, |queue, _| step(queue));
-            self.inner.collect(&cell, &mut work);
-        }
+    fn change(&mut self, id: QueueId, step: impl FnOnce(&mut Queue)) {
+        let Replaying { cells, work, .. } = &mut *self.state;
+        let cell = match cells.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => match self.inner.find_cell(id) {
+                Some(cell) => place.insert(cell),
+                None => return,
+            },
+        };
+        cell.update(work, |queue, _| step(queue));
+        self.inner.collect(cell, work);
     }
 
     fn vhost(&self, name: &str) -> Result<Arc<Vhost>, ReplayError> {
@@ -254,7 +340,7 @@ impl Replay<'_> {
     fn write(
         &self,
         vhost: &str,
-        change: impl FnOnce(&mut crate::vhost::Space) -> Result<(), Refusal>,
+        change: impl FnOnce(&mut Space) -> Result<(), Refusal>,
     ) -> Result<(), ReplayError> {
         self.vhost(vhost)?
             .write(change)
@@ -285,7 +371,7 @@ fn decl(b: &BindingRecord, options: BindingOptions) -> BindingDecl<'_> {
 }
 
 impl Inner {
-    fn all_cells(&self) -> Vec<Arc<QueueCell>> {
+    pub(crate) fn all_cells(&self) -> Vec<Arc<QueueCell>> {
         let vhosts: Vec<Arc<Vhost>> = self.vhosts.iter().map(|v| v.clone()).collect();
         vhosts
             .iter()
@@ -293,14 +379,14 @@ impl Inner {
             .collect()
     }
 
-    fn find_cell(&self, id: QueueId) -> Option<Arc<QueueCell>> {
+    pub(crate) fn find_cell(&self, id: QueueId) -> Option<Arc<QueueCell>> {
         let vhosts: Vec<Arc<Vhost>> = self.vhosts.iter().map(|v| v.clone()).collect();
         vhosts
             .iter()
             .find_map(|v| v.read(|space| space.cells.get(&id).cloned()))
     }
 
-    fn queue_ids_begin_behind(&self, id: QueueId) {
+    pub(crate) fn queue_ids_begin_behind(&self, id: QueueId) {
         self.next_queue.fetch_max(id.0 + 1, Ordering::Relaxed);
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::queue::DeleteReason;
 use ternmq_core::record;
 use ternmq_core::retained::{RetainedLimits, RetainedStore};
 use ternmq_journal::{Batch, Log};
 
+use crate::apply::Replaying;
 use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::clock::Clock;
@@ -22,6 +24,7 @@ use crate::mailbox::{CloseReason, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::route_cache::RouteCache;
+use crate::route_sets::RouteSets;
 use crate::schedule::Schedule;
 use crate::timer::Timers;
 use crate::users::{LoginRefusal, User, Users};
@@ -49,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) pressure: Pressure,
     pub(crate) metrics: Metrics,
     pub(crate) gate: Gate,
+    pub(crate) route_sets: RouteSets,
+    pub(crate) replaying: Mutex<Replaying>,
 }
 
 /// How much there may be of what clients can make.
@@ -121,6 +126,8 @@ impl Broker {
             pressure: Pressure::new(config.memory_high_bytes.unwrap_or(MEMORY_HIGH_BYTES)),
             metrics: Metrics::default(),
             gate: Gate::default(),
+            route_sets: RouteSets::new(Lsn(1)),
+            replaying: Mutex::default(),
         }))
     }
 

@@ -50,6 +50,7 @@ mod pressure;
 mod publish;
 mod retained;
 mod route_cache;
+mod route_sets;
 mod schedule;
 mod settle;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use ternmq_core::error::Refusal;
-use ternmq_core::id::{Lsn, Timestamp};
+use ternmq_core::id::{Lsn, QueueId, Timestamp};
 use ternmq_core::message::Message;
 use ternmq_core::queue::{Admission, Incoming};
 use ternmq_core::record;
@@ -16,6 +16,7 @@ use crate::broker::Inner;
 use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::documents::DocumentChange;
+use crate::route_sets::{INLINE_TARGETS_MAX, RouteSet, RouteSets};
 use crate::vhost::Vhost;
 use crate::work::Work;
 
@@ -29,6 +30,8 @@ pub struct Route {
     version: u64,
     targets: Box<[Target]>,
     durable: bool,
+    /// How records name the durable ones, if there are many.
+    set: Option<Box<RouteSet>>,
 }
 
 /// One queue on a route.
@@ -40,11 +43,12 @@ pub(crate) struct Target {
 
 impl Route {
     pub(crate) fn new(version: u64, targets: Box<[Target]>) -> Self {
-        let durable = targets.iter().any(Target::durable);
+        let durable = targets.iter().filter(|target| target.durable()).count();
         Self {
             version,
             targets,
-            durable,
+            durable: durable > 0,
+            set: (durable > INLINE_TARGETS_MAX).then(Box::default),
         }
     }
 
@@ -54,6 +58,11 @@ impl Route {
 
     pub(crate) fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    fn durable_targets(&self) -> impl Iterator<Item = (QueueId, &[u32])> + Clone {
+        let durable = self.targets.iter().filter(|target| target.durable());
+        durable.map(|target| (target.cell.id, target.tags.as_slice()))
     }
 
     /// Whether it leads nowhere.
@@ -140,28 +149,44 @@ impl Turn {
         self.copies >= TURN_COPIES_MAX
     }
 
-    /// Adds the records of its durable messages to a batch, in order.
-    pub(crate) fn write_records(&self, batch: &mut Batch) {
+    /// Adds the records of its durable messages to a batch, in order, behind those of route sets that they need.
+    pub(crate) fn write_records(&self, batch: &mut Batch, sets: &RouteSets) -> Written {
+        let epoch = sets.epoch();
+        let mut leading = 0;
         if !self.durable {
-            return;
+            return Written { leading, epoch };
+        }
+        for (route, _) in &self.runs {
+            if let Some(set) = route.set.as_ref().filter(|set| !set.is_written(epoch)) {
+                let id = set.id(sets);
+                batch.record(|out| record::route_set(id, route.durable_targets(), out));
+                leading += 1;
+            }
         }
         let mut start = 0;
         for (route, end) in &self.runs {
-            for message in self.messages[start..*end]
-                .iter()
-                .filter(|m| route.durable && m.durable())
-            {
-                let targets = route.targets.iter().filter(|t| t.durable());
-                batch.record(|out| {
-                    record::published(
-                        message,
-                        targets.map(|t| (t.cell.id, t.tags.as_slice())),
-                        out,
-                    );
+            let messages = self.messages[start..*end].iter();
+            for message in messages.filter(|m| route.durable && m.durable()) {
+                batch.record(|out| match &route.set {
+                    None => record::published(message, route.durable_targets(), out),
+                    Some(set) => record::published_by_set(message, set.id(sets), out),
                 });
             }
             start = *end;
         }
+        Written { leading, epoch }
+    }
+
+    /// Its records, from `first` on, were appended. Returns where the first message's record lies.
+    pub(crate) fn appended(&self, written: Written, first: Lsn) -> Lsn {
+        if written.leading > 0 {
+            for (route, _) in &self.runs {
+                if let Some(set) = &route.set {
+                    set.set_written(written.epoch);
+                }
+            }
+        }
+        Lsn(first.0 + written.leading)
     }
 
     fn clear(&mut self) {
@@ -229,16 +254,17 @@ impl Inner {
         now: Timestamp,
     ) -> Lsn {
         rejected.clear();
-        let (count, appended) = RECORDS.with_borrow_mut(|batch| {
-            turn.write_records(batch);
+        let (count, written, appended) = RECORDS.with_borrow_mut(|batch| {
+            let written = turn.write_records(batch, &self.route_sets);
             let first = self.append_turn(turn, vhost, batch);
-            let appended = (batch.len() as u64, first);
+            let appended = (batch.len() as u64, written, first);
             batch.clear();
             appended
         });
         match appended {
             Ok(first) => {
-                self.enqueue_turn(turn, first, work, rejected, now);
+                let first_message = turn.appended(written, first);
+                self.enqueue_turn(turn, first_message, work, rejected, now);
                 work.release();
                 last_of(first, count)
             }
@@ -305,6 +331,14 @@ impl Inner {
         rejected.sort_unstable();
         rejected.dedup();
     }
+}
+
+/// What [`Turn::write_records`] wrote.
+#[derive(Clone, Copy)]
+pub(crate) struct Written {
+    /// Records of route sets, before those of messages.
+    leading: u64,
+    epoch: u64,
 }
 
 /// The last of `count` records that lie from `first` on; [`Lsn::NONE`] if there are none.

@@ -46,7 +46,7 @@ impl Client {
         let _inside = broker.gate.enter();
         rejected.clear();
         work.batch.clear();
-        turn.write_records(&mut work.batch);
+        let written = turn.write_records(&mut work.batch, &broker.route_sets);
         let mut ending = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let cell = &settlement.queue.0;
@@ -62,7 +62,8 @@ impl Client {
         let first = broker.append_turn(turn, Some(&**vhost), &mut work.batch)?;
         let count = work.batch.len() as u64;
         let mut lsn = last_of(first, count);
-        broker.enqueue_turn(turn, first, work, rejected, now);
+        let first_message = turn.appended(written, first);
+        broker.enqueue_turn(turn, first_message, work, rejected, now);
         for (settlement, lsns) in settlements.iter().zip(ending) {
             let cell = &settlement.queue.0;
             cell.update(work, |queue, effects| {

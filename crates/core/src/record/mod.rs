@@ -25,6 +25,7 @@
 //! 12 document           vhost key option(value)
 //! 13 route set          id targets
 //! 14 published by set   message, id of a route set that was recorded before
+//! 15 started            time: a node began to serve clients with what is recorded before
 //!
 //! message = flags(1 byte: durable 1, slashed 2, priority 4, ttl 8, publisher 16, extras 32) format(1 byte)
 //!           received_at exchange key native body priority? ttl_ms? publisher? extras?
@@ -37,6 +38,7 @@
 
 mod message;
 mod read;
+pub mod state;
 mod value;
 
 #[cfg(test)]
@@ -77,6 +79,7 @@ pub(crate) mod kind {
     pub(crate) const DOCUMENT: u8 = 12;
     pub(crate) const ROUTE_SET: u8 = 13;
     pub(crate) const PUBLISHED_BY_SET: u8 = 14;
+    pub(crate) const STARTED: u8 = 15;
 }
 
 /// A binding as a record names it.
@@ -141,6 +144,8 @@ pub enum Record {
     RouteSet(RouteSetId, Vec<TargetRecord>),
     /// A message entered the queues of a route set; its identity is the place of this record.
     PublishedBySet(Message, RouteSetId),
+    /// A node began to serve clients: from here on messages may have been delivered without a record of it.
+    Started(Timestamp),
 }
 
 fn begin(kind: u8, out: &mut Vec<u8>) {
@@ -345,4 +350,10 @@ pub fn document(vhost: &str, key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>
     bytes(vhost.as_bytes(), out);
     bytes(key, out);
     option(value, out, bytes);
+}
+
+/// A node began to serve clients.
+pub fn started(at: Timestamp, out: &mut Vec<u8>) {
+    begin(kind::STARTED, out);
+    number(at.0, out);
 }

@@ -75,6 +75,7 @@ pub fn decode(bytes: &[u8], formats: &dyn Formats) -> Result<Record, RecordError
         kind::PUBLISHED_BY_SET => {
             Record::PublishedBySet(message::read(&mut r, formats)?, RouteSetId(r.number()?))
         }
+        kind::STARTED => Record::Started(Timestamp(r.number()?)),
         _ => return Err(RecordError::Malformed),
     };
     if r.0.is_empty() {
@@ -87,6 +88,14 @@ pub fn decode(bytes: &[u8], formats: &dyn Formats) -> Result<Record, RecordError
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn take(&mut self, count: usize) -> Result<&'a [u8], RecordError> {
         let (taken, rest) = self
             .0
