@@ -9,6 +9,11 @@
 //!
 //! [broker]                       # every field of BrokerConfig
 //!
+//! [storage]
+//! data_dir = "data"              # and every field of StorageConfig
+//!
+//! [memory]                       # every field of MemoryConfig
+//!
 //! [limits]
 //! connections_max = 50000
 //! shutdown_grace_ms = 10000
@@ -27,7 +32,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ternmq_amqp::config::AmqpConfig;
-use ternmq_broker::BrokerConfig;
+use ternmq_broker::{BrokerConfig, MemoryConfig, StorageConfig};
 use ternmq_mqtt::config::MqttConfig;
 use ternmq_net::limits::{SHUTDOWN_GRACE, connections_max_default};
 
@@ -35,6 +40,7 @@ use crate::cli::Cli;
 
 const AMQP_LISTEN: &str = "0.0.0.0:5672";
 const MQTT_LISTEN: &str = "0.0.0.0:1883";
+const DATA_DIR: &str = "data";
 
 /// Most listeners of one protocol.
 const LISTENERS_MAX: usize = 64;
@@ -45,9 +51,11 @@ pub(crate) struct Config {
     pub(crate) amqp: Protocol<AmqpConfig>,
     pub(crate) mqtt: Protocol<MqttConfig>,
     pub(crate) broker: BrokerConfig,
+    pub(crate) storage: StorageConfig,
+    pub(crate) memory: MemoryConfig,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
-    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) data_dir: PathBuf,
     pub(crate) ready_file: Option<PathBuf>,
 }
 
@@ -115,6 +123,8 @@ struct File {
     amqp: toml::Table,
     mqtt: toml::Table,
     broker: BrokerConfig,
+    storage: toml::Table,
+    memory: MemoryConfig,
     limits: Limits,
     log: Log,
 }
@@ -138,13 +148,16 @@ impl Config {
             bail!("nothing to listen on: amqp.listen and mqtt.listen are both empty");
         }
         check_limits(&file.limits)?;
+        let (data_dir, storage) = storage(file.storage, cli.data_dir)?;
         Ok(Self {
             amqp,
             mqtt,
             broker: file.broker,
+            storage,
+            memory: file.memory,
             limits: file.limits,
             log: file.log,
-            data_dir: cli.data_dir,
+            data_dir,
             ready_file: cli.ready_file,
         })
     }
@@ -164,6 +177,24 @@ fn check_limits(limits: &Limits) -> anyhow::Result<()> {
         bail!("limits.shutdown_grace_ms must be at most {GRACE_MAX_MS}");
     }
     Ok(())
+}
+
+/// Where data is kept: as a flag says, else the file, else the state directory of the service that this is, else here.
+fn storage(
+    mut section: toml::Table,
+    flag: Option<PathBuf>,
+) -> anyhow::Result<(PathBuf, StorageConfig)> {
+    let in_file = section.remove("data_dir").map(toml::Value::try_into);
+    let in_file: Option<PathBuf> = in_file.transpose().context("storage.data_dir")?;
+    let data_dir = flag
+        .or(in_file)
+        .or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from))
+        .unwrap_or_else(|| DATA_DIR.into());
+    let settings: StorageConfig = section.try_into().context("section [storage]")?;
+    if settings.disk_free_min_bytes > settings.disk_free_low_bytes {
+        bail!("storage.disk_free_min_bytes must not be above storage.disk_free_low_bytes");
+    }
+    Ok((data_dir, settings))
 }
 
 fn protocol<T: DeserializeOwned>(

@@ -8,6 +8,7 @@ mod logging;
 mod protocols;
 mod ready_file;
 mod run;
+mod storage;
 mod system;
 
 use std::io::Write;

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use ternmq_broker::Broker;
 use ternmq_broker::clock::{Clock, SystemClock};
-use ternmq_journal::MemoryLog;
 use ternmq_net::server::{Server, ServerConfig};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::cli::Cli;
 use crate::config::Config;
-use crate::{logging, protocols, ready_file, system};
+use crate::{logging, protocols, ready_file, storage, system};
 
 /// Publishers pause when messages hold this share of the machine's memory, unless the configuration says otherwise.
 const MEMORY_HIGH_PERCENT: u64 = 40;
@@ -51,7 +49,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         connections_max: config.limits.connections_max,
     };
     let mut server = Server::new(&server_config, Arc::clone(&clock));
-    let broker = Broker::new(&config.broker, clock, Arc::new(MemoryLog::new()));
+    let broker = storage::open(&config, clock)?;
     server.tick(Arc::new(broker.clone()));
     let listening = protocols::listen(&config, &broker, &mut server)?;
 
@@ -60,12 +58,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         pid = std::process::id(),
         "ternmq"
     );
-    if let Some(data_dir) = &config.data_dir {
-        warn!(data_dir = %data_dir.display(), "this version writes no data: the data directory is not used");
-    }
     info!(
         memory_high_bytes = config.broker.memory_high_bytes,
-        "data is kept in memory only: it is gone when the process ends"
+        data_dir = %config.data_dir.display(),
+        durability = broker.durability(),
+        "storage"
     );
     for (protocol, addr) in &listening {
         info!(protocol, %addr, "listening");
@@ -90,6 +87,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             std::process::exit(EXIT_AT_ONCE);
         }
     }
+    broker.close();
     Ok(())
 }
 

@@ -193,19 +193,21 @@ fn ready_file_names_listeners_that_accept_and_speak() {
 
 #[test]
 fn log_says_what_listens_where_and_where_data_is() {
-    let mut broker = Ternmq::start(&["--data-dir", "/nowhere/data"]);
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("new/data");
+    let mut broker = Ternmq::start(&["--data-dir", data.to_str().unwrap()]);
     let (amqp, mqtt) = (broker.amqp, broker.mqtt);
     let log = broker.log().join("\n");
     for text in [
         format!("protocol=\"amqp\" addr={amqp}"),
         format!("protocol=\"mqtt\" addr={mqtt}"),
-        "memory only".into(),
-        "/nowhere/data".into(),
+        "durability=\"fsync".into(),
+        data.display().to_string(),
         format!("version=\"{}\"", env!("CARGO_PKG_VERSION")),
     ] {
         assert!(log.contains(&text), "{text} in {log}");
     }
-    assert!(!std::path::Path::new("/nowhere").exists());
+    assert!(data.join("manifest.a").exists());
 }
 
 #[test]

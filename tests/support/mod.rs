@@ -71,6 +71,9 @@ impl Ternmq {
     fn start_from(mut command: Command, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ready_file = directory.path().join("ready.json");
+        if !arguments.contains(&"--data-dir") {
+            command.arg("--data-dir").arg(directory.path().join("data"));
+        }
         let mut child = command
             .args([
                 "--amqp",

@@ -10,7 +10,7 @@ use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::queue::DeleteReason;
 use ternmq_core::record;
 use ternmq_core::retained::{RetainedLimits, RetainedStore};
-use ternmq_journal::{Batch, Log};
+use ternmq_journal::{Batch, Log, LogError};
 
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
@@ -26,6 +26,7 @@ use crate::pressure::Pressure;
 use crate::route_cache::RouteCache;
 use crate::route_sets::RouteSets;
 use crate::schedule::Schedule;
+use crate::store::Store;
 use crate::timer::Timers;
 use crate::users::{LoginRefusal, User, Users};
 use crate::vhost::Vhost;
@@ -54,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) route_sets: RouteSets,
     pub(crate) replaying: Mutex<Replaying>,
+    /// None if nothing is kept on disk.
+    pub(crate) store: Option<Store>,
 }
 
 /// How much there may be of what clients can make.
@@ -90,8 +93,17 @@ pub enum ConnectRefusal {
 }
 
 impl Broker {
-    /// A broker without queues. `log` takes its records.
+    /// A broker without queues. `log` takes its records, and nobody reads them back: see [`Broker::open`].
     pub fn new(config: &BrokerConfig, clock: Arc<dyn Clock>, log: Arc<dyn Log>) -> Self {
+        Self::with_store(config, clock, log, None)
+    }
+
+    pub(crate) fn with_store(
+        config: &BrokerConfig,
+        clock: Arc<dyn Clock>,
+        log: Arc<dyn Log>,
+        store: Option<Store>,
+    ) -> Self {
         let commits = Arc::new(CommitWatch::default());
         log.watch(commits.clone());
         let retained = RetainedLimits {
@@ -128,6 +140,7 @@ impl Broker {
             gate: Gate::default(),
             route_sets: RouteSets::new(Lsn(1)),
             replaying: Mutex::default(),
+            store,
         }))
     }
 
@@ -260,7 +273,7 @@ impl Inner {
     }
 
     /// Appends records. [`Lsn::NONE`] if there were none; an error is the log's refusal.
-    pub(crate) fn try_append(&self, batch: &Batch) -> Result<Lsn, ternmq_journal::LogError> {
+    pub(crate) fn try_append(&self, batch: &Batch) -> Result<Lsn, LogError> {
         if batch.is_empty() {
             return Ok(Lsn::NONE);
         }
@@ -268,7 +281,7 @@ impl Inner {
     }
 
     /// Appends records that must not be refused because room is short: what settles, moves and deletes makes room.
-    pub(crate) fn append_essential(&self, batch: &Batch) -> Result<Lsn, ternmq_journal::LogError> {
+    pub(crate) fn append_essential(&self, batch: &Batch) -> Result<Lsn, LogError> {
         self.try_append(batch)
     }
 
@@ -276,11 +289,24 @@ impl Inner {
     pub(crate) fn append(&self, batch: &Batch) -> Lsn {
         match self.append_essential(batch) {
             Ok(first) => first,
+            // Nobody is connected any more, and nothing was promised.
+            Err(LogError::Closed) => Lsn::NONE,
             Err(error) => {
-                tracing::warn!(%error, records = batch.len(), "journal refused records");
+                // What happened would be forgotten: rather end, as after any failure of the disk.
+                tracing::error!(%error, records = batch.len(), "the journal refused what had happened already");
+                if let Some(store) = &self.store {
+                    (store.halt)(&error);
+                }
                 Lsn::NONE
             }
         }
+    }
+
+    /// Appends one record of what has happened already.
+    pub(crate) fn append_one(&self, write: impl FnOnce(&mut Vec<u8>)) -> Lsn {
+        let mut batch = Batch::new();
+        batch.record(write);
+        self.append(&batch)
     }
 
     /// Does what a step left to be done, once its lock is released: notices, timers, records, dead letters, the end

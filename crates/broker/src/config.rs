@@ -51,6 +51,61 @@ impl Default for BrokerConfig {
     }
 }
 
+/// What a confirmed message survives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The loss of power: it is on the disk, synced, before it is confirmed.
+    #[default]
+    Fsync,
+    /// The end of the process, but not of the machine: the operating system has it.
+    Os,
+}
+
+/// How a node keeps its data.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// What a confirmed message survives. Default: `fsync`.
+    pub durability: Durability,
+    /// Bytes of one file of the journal. Default: 128 MiB.
+    pub segment_bytes: u64,
+    /// Bytes written to the journal after which a checkpoint is due; a start reads about as much. Default: 128 MiB.
+    pub checkpoint_bytes: u64,
+    /// Publishers are asked to pause while the disk has less free than this, in bytes. Default: 512 MiB.
+    pub disk_free_low_bytes: u64,
+    /// Durable messages are refused while the disk has less free than this, in bytes. Default: 128 MiB.
+    pub disk_free_min_bytes: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            segment_bytes: 128 << 20,
+            checkpoint_bytes: 128 << 20,
+            disk_free_low_bytes: 512 << 20,
+            disk_free_min_bytes: 128 << 20,
+        }
+    }
+}
+
+/// How much memory messages may take.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// Waiting messages leave memory when all together take more than this, in bytes. Default: 64 MiB.
+    pub resident_bodies: u64,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self {
+            resident_bodies: 64 << 20,
+        }
+    }
+}
+
 /// Somebody who may log in.
 #[derive(Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
