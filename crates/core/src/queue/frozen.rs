@@ -127,8 +127,8 @@ impl Lane {
         if chunk.loading {
             return Reached::Slot(slot);
         }
-        let cold_end = chunk.cold.as_ref().map_or(0, |cold| cold.end());
-        let start = slot.max(cold_end);
+        // A chunk's cold entries are in one range.
+        let start = chunk.cold.as_ref().map_or(slot, |cold| cold.end());
         let filled = chunk.filled();
         let may_stay = |slot: &usize| match chunk.slot(*slot) {
             Some(Some(entry)) => entry.lsn > rule.committed,

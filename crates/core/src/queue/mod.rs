@@ -287,7 +287,7 @@ impl Queue {
         for class in [Class::Kept, Class::AtMostOnce] {
             while self.consumers.has_open(class) {
                 let Some(position) = self.first_unexpired(now, class, fx) else {
-                    if self.lanes.cold.chunks > 0 && self.stalls(class, fx) {
+                    if self.lanes.cold.chunks > 0 && self.stalls(now, class, fx) {
                         return;
                     }
                     break;

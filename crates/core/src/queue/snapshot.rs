@@ -206,7 +206,8 @@ impl Cold {
         total.lsn_max = total.lsn_max.max(self.lsn_max);
         total.own_deadline = total.own_deadline.min(self.own_deadline);
         total.enqueued_min = total.enqueued_min.min(self.enqueued_min);
-        if transient > 0 || self.skips_transient() {
+        let on_disk = transient > 0 && self.pages().next().is_some();
+        if on_disk || self.skips_transient() {
             total.rare.get_or_insert_default().skips_transient = true;
         }
     }

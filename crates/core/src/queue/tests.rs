@@ -6,6 +6,7 @@ mod memory;
 mod model;
 mod property;
 mod replay;
+mod shelf;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

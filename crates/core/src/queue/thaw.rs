@@ -84,12 +84,20 @@ impl Queue {
         lane.is_some_and(|lane| lane.cold > 0 && lane.cold_ahead().next().is_some())
     }
 
+    fn is_head_due(&self, now: Timestamp) -> bool {
+        let queue_ttl_ms = self.settings.message_ttl_ms;
+        let lane = self.lanes.kept_lane(self.lanes.highest_ready());
+        let first = lane.and_then(|lane| lane.cold_chunks(lane.cursor).next());
+        first.is_some_and(|(_, _, cold)| cold.deadline(queue_ttl_ms) <= now)
+    }
+
     /// Whether consumers of that class have to wait for what is cold, which is wanted then.
-    pub(super) fn stalls(&mut self, class: Class, fx: &mut Effects) -> bool {
+    pub(super) fn stalls(&mut self, now: Timestamp, class: Class, fx: &mut Effects) -> bool {
         if class == Class::AtMostOnce || !self.is_head_cold() {
             return false;
         }
-        if !self.consumers.could_pick(class) {
+        // What is next dies if it is due, even where nobody can take what comes after it.
+        if !self.consumers.could_pick(class) && !self.is_head_due(now) {
             return false;
         }
         self.stalled = Stalled::Assigning;
