@@ -308,7 +308,9 @@ impl Packer {
                 })
             }
             part => {
-                part.into_iter().for_each(|part| cold.push_part(part));
+                if let Some(part) = part {
+                    cold.push_part(part);
+                }
                 Writer::new()
             }
         };

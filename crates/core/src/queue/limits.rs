@@ -41,14 +41,16 @@ impl Queue {
             }
             let Some(position) = self.lanes.least_ready() else {
                 if self.ready > 0 {
-                    self.stalled = Stalled::Dropping;
+                    if !self.stalled.is_dropping() {
+                        self.stalled = Stalled::Dropping;
+                    }
                     fx.wants_cold = true;
                 }
                 return;
             };
             self.die(position, DeathReason::MaxLength, fx);
         }
-        if self.stalled == Stalled::Dropping {
+        if self.stalled.is_dropping() {
             self.stalled = Stalled::No;
         }
     }

@@ -282,7 +282,10 @@ impl Queue {
             Stalled::No => {}
             // Looked at anew.
             Stalled::Assigning => self.stalled = Stalled::No,
-            Stalled::Dropping => return,
+            Stalled::Dropping | Stalled::DroppingFirst => {
+                self.stalled = Stalled::DroppingFirst;
+                return;
+            }
         }
         for class in [Class::Kept, Class::AtMostOnce] {
             while self.consumers.has_open(class) {

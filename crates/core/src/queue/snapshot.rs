@@ -136,10 +136,10 @@ impl Lane {
                     entry,
                 );
             }
-            write_chunk(packer.finish(), out);
+            write_chunk(&packer.finish(), out);
         }
         for chunk in &self.chunks {
-            write_chunk(chunk.packed(), out);
+            write_chunk(&chunk.packed(), out);
         }
     }
 }
@@ -213,7 +213,7 @@ impl Cold {
     }
 }
 
-fn write_chunk(cold: Cold, out: &mut Vec<u8>) {
+fn write_chunk(cold: &Cold, out: &mut Vec<u8>) {
     if cold.live == 0 {
         return;
     }

@@ -26,8 +26,16 @@ pub(super) enum Stalled {
     No,
     /// Consumers with room; overflow waits for them.
     Assigning,
-    /// Overflow; consumers wait for it.
+    /// Overflow.
     Dropping,
+    /// Overflow, and consumers with room wait for it.
+    DroppingFirst,
+}
+
+impl Stalled {
+    pub(super) fn is_dropping(self) -> bool {
+        matches!(self, Self::Dropping | Self::DroppingFirst)
+    }
 }
 
 /// How much may still be read.
@@ -142,7 +150,7 @@ impl Queue {
             body_bytes: body_bytes_max,
         };
         let mut wanted = Vec::new();
-        if self.stalled == Stalled::Dropping
+        if self.stalled.is_dropping()
             && let Some(LaneId::Priority(priority)) = self.lanes.least_lane()
         {
             self.read_lane(priority, &mut room, &mut wanted);
@@ -302,14 +310,19 @@ impl Queue {
 
     /// Does what waited for a chunk.
     fn go_on(&mut self, now: Timestamp, fx: &mut Effects) {
-        if self.stalled == Stalled::Dropping {
-            self.drop_overflow(fx);
-            self.assign(now, fx);
-        } else {
-            self.assign(now, fx);
-            self.drop_overflow(fx);
+        match self.stalled {
+            Stalled::No => {}
+            Stalled::Dropping => self.drop_overflow(fx),
+            Stalled::DroppingFirst => {
+                self.drop_overflow(fx);
+                self.assign(now, fx);
+            }
+            Stalled::Assigning => {
+                self.assign(now, fx);
+                self.drop_overflow(fx);
+            }
         }
-        if self.expires_cold || self.stalled == Stalled::Dropping {
+        if self.expires_cold || self.stalled.is_dropping() {
             fx.wants_cold = true;
         }
     }
@@ -483,7 +496,7 @@ pub(super) fn sound(cold: &Cold, mut entries: Vec<ColdEntry>, fx: &mut Effects) 
         if is_sound {
             next = slot + 1;
         }
-        is_sound && !(cold.skips_transient() && !entry.lsn.is_some())
+        is_sound && (entry.lsn.is_some() || !cold.skips_transient())
     });
     fx.unreadable += u64::from(cold.live).saturating_sub(entries.len() as u64);
     entries
