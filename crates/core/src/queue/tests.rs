@@ -1,9 +1,11 @@
+mod cold;
 mod consumers;
 mod expiry;
 mod leases;
 mod limits;
 mod memory;
 mod model;
+mod part;
 mod property;
 mod replay;
 mod shelf;

@@ -797,6 +797,37 @@ proptest! {
         }
     }
 
+    /// Begins with what fills several chunks, most of it on disk.
+    #[test]
+    fn queue_with_much_on_disk_and_model_say_the_same(
+        mut settings in settings(),
+        times in 60usize..200,
+        ttl_ms in option(20u64..60),
+        keep in 0u64..60,
+        commands in prop::collection::vec(cold_command(), 1..60),
+    ) {
+        settings.max_length = settings.max_length.map(|max| 10 * max);
+        settings.max_length_bytes = None;
+        settings.message_ttl_ms = settings.message_ttl_ms.map(|ttl| ttl + 20);
+        let mut pair = Pair::new(settings);
+        for n in 0..times {
+            let ttl_ms = ttl_ms.filter(|_| n % 3 == 0).map(|ttl| ttl + n as u64 % 7);
+            let priority = Some(u8::try_from(n % 2).unwrap());
+            pair.enqueue(n % 5, priority, ttl_ms, false, n % 4 != 0);
+            if n % 16 == 0 {
+                pair.run(&Command::Advance(1));
+                pair.queue.freeze(keep, Lsn(u64::MAX));
+            }
+        }
+        pair.shelf.write_all(&mut pair.queue);
+        pair.loaded = true;
+        pair.check();
+        for command in &commands {
+            pair.run(command);
+            pair.check();
+        }
+    }
+
     #[test]
     fn queue_and_model_say_the_same(
         settings in settings(),
