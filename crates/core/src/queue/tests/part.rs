@@ -99,7 +99,7 @@ fn plain_entries_take_few_bytes() {
         .map(|n| {
             plain(
                 n,
-                1 << 40 | u64::from(n) * 200,
+                (1 << 40) + u64::from(n) * 200,
                 1_700_000_000_000 + u64::from(n),
             )
         })
