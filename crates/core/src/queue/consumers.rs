@@ -371,6 +371,7 @@ impl Consumers {
     }
 
     /// Whether [`Self::pick`] would find somebody now; closes those whose shared credit is used up elsewhere.
+    #[cold]
     pub(super) fn could_pick(&mut self, class: Class) -> bool {
         let Some(key) = self.pick(class) else {
             return false;

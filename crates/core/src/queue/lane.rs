@@ -45,7 +45,7 @@ pub(super) struct Chunk {
     /// Behind the last slot when freed, or when all is cold.
     pub(super) first: u16,
     /// Entries in `slots`.
-    pub(super) live: u16,
+    pub(super) live: u32,
     /// Its cold entries are being read.
     pub(super) loading: bool,
 }

@@ -176,13 +176,14 @@ impl Queue {
         } else {
             Class::Kept
         };
-        if self.lanes.cold.chunks > 0 && self.consumers.could_pick(Class::Kept) {
-            // There is room, but what waits is cold: this one waits behind it.
-            let admission = self.enqueue_waiting(now, incoming, class, fx);
-            self.assign(now, fx);
-            return admission;
-        }
-        match self.consumers.pick(class) {
+        // There may be room, but what waits is cold: then this one waits behind it.
+        let stalled = self.lanes.cold.chunks > 0 && self.consumers.could_pick(Class::Kept);
+        let picked = if stalled {
+            None
+        } else {
+            self.consumers.pick(class)
+        };
+        match picked {
             Some(key) => {
                 let entry = self.entry(now, incoming, State::Assigned(key));
                 let body_bytes = entry.body_bytes;
@@ -193,7 +194,13 @@ impl Queue {
                 }
                 Admission::Accepted
             }
-            None => self.enqueue_waiting(now, incoming, class, fx),
+            None => {
+                let admission = self.enqueue_waiting(now, incoming, class, fx);
+                if stalled {
+                    self.assign(now, fx);
+                }
+                admission
+            }
         }
     }
 

@@ -100,6 +100,7 @@ impl Queue {
     }
 
     /// Whether consumers of that class have to wait for what is cold, which is wanted then.
+    #[cold]
     pub(super) fn stalls(&mut self, now: Timestamp, class: Class, fx: &mut Effects) -> bool {
         if class == Class::AtMostOnce || !self.is_head_cold() {
             return false;
@@ -116,6 +117,7 @@ impl Queue {
     }
 
     /// Wants what is cold soon enough.
+    #[cold]
     pub(super) fn read_ahead(&mut self, fx: &mut Effects) {
         if !self.wants_head && !self.consumers.is_empty() && self.is_cold_ahead() {
             self.want_head(fx);
