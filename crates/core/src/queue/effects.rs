@@ -61,6 +61,9 @@ pub struct Delivery {
     pub settled: bool,
 }
 
+// Measured: the next 8 bytes cost a tenth of a whole delivery.
+const _: () = assert!(size_of::<Delivery>() <= 56);
+
 /// How a lease ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {

@@ -48,7 +48,7 @@ pub(super) struct Entry {
     pub(super) indexed: bool,
 }
 
-const _: () = assert!(size_of::<Option<Entry>>() <= 88);
+const _: () = assert!(size_of::<Option<Entry>>() <= 80);
 
 impl Entry {
     /// Counts a completed taking.
