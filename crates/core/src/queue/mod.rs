@@ -183,25 +183,21 @@ impl Queue {
         } else {
             self.consumers.pick(class)
         };
-        match picked {
-            Some(key) => {
-                let entry = self.entry(now, incoming, State::Assigned(key));
-                let body_bytes = entry.body_bytes;
-                let position = self.lanes.append(self.lane_for(class, &entry), entry);
-                self.assigned += 1;
-                if self.consumers.hand(key, class, position, body_bytes) {
-                    fx.ready.push(key);
-                }
-                Admission::Accepted
+        let Some(key) = picked else {
+            let admission = self.enqueue_waiting(now, incoming, class, fx);
+            if stalled {
+                self.assign(now, fx);
             }
-            None => {
-                let admission = self.enqueue_waiting(now, incoming, class, fx);
-                if stalled {
-                    self.assign(now, fx);
-                }
-                admission
-            }
+            return admission;
+        };
+        let entry = self.entry(now, incoming, State::Assigned(key));
+        let body_bytes = entry.body_bytes;
+        let position = self.lanes.append(self.lane_for(class, &entry), entry);
+        self.assigned += 1;
+        if self.consumers.hand(key, class, position, body_bytes) {
+            fx.ready.push(key);
         }
+        Admission::Accepted
     }
 
     #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]

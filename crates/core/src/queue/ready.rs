@@ -169,7 +169,7 @@ impl Lanes {
     pub(super) fn kept_lane_or_new(&mut self, priority: u8) -> (&mut Lane, &mut ColdIndex) {
         self.lane_or_new(LaneId::Priority(priority));
         self.kept_lane_mut(priority)
-            .unwrap_or_else(|| unreachable!("the lane was just made"))
+            .expect("the lane was made just now")
     }
 
     /// To be called after a change to the number of ready entries of a lane.
