@@ -70,6 +70,8 @@ struct Disk {
     /// What pieces a failed sync loses, and where short writes end.
     random: Random,
     operations: u64,
+    /// None: more than can be counted.
+    free_bytes: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -193,6 +195,11 @@ impl SimulatedStorage {
         let mut disk = self.disk.lock();
         disk.names.remove(name);
         disk.durable_names.remove(name);
+    }
+
+    /// Sets what the file system says is free.
+    pub fn set_free_bytes(&self, free: u64) {
+        self.disk.lock().free_bytes = Some(free);
     }
 
     /// Whether the power was cut and is not back yet.
@@ -358,6 +365,12 @@ impl Storage for SimulatedStorage {
             disk.make_durable(&change);
         }
         Ok(())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let mut disk = self.disk.lock();
+        disk.check(Operation::Read)?;
+        Ok(disk.free_bytes.unwrap_or(u64::MAX))
     }
 }
 

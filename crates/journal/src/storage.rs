@@ -27,6 +27,10 @@ pub trait Storage: Send + Sync {
 
     /// Waits until all names are durable.
     fn sync_dir(&self) -> io::Result<()>;
+
+    /// Bytes that are free on the file system, for who may not use what is kept for the administrator. `u64::MAX` if the
+    /// system does not say.
+    fn free_bytes(&self) -> io::Result<u64>;
 }
 
 /// An open file.

@@ -14,14 +14,19 @@ use crate::error::OpenError;
 use crate::log::{Index, Log as _, LogError};
 use crate::options::{Options, StoreId};
 use crate::reader::Recovered;
+use crate::segment::SegmentRef;
 use crate::segmented::{Opened, SegmentedLog};
 use crate::simulated::SimulatedStorage;
+use crate::table::SegmentInfo;
 
 const STORE: StoreId = StoreId(*b"a store of tests");
 
 fn options() -> Options {
     Options {
         segment_bytes: 8192,
+        reserve_segments: 0,
+        free_low_bytes: 0,
+        free_min_bytes: 0,
         ..Options::new(STORE)
     }
 }
@@ -73,6 +78,20 @@ impl Stepped {
 
     fn step(&mut self) -> Next {
         self.committer.step()
+    }
+
+    /// Releases, and drops what was released.
+    fn give_up(&mut self, index: u64) {
+        self.log.release(Index(index));
+        self.log.drop_segments(&self.released(index));
+        assert_eq!(self.step(), Next::Again);
+    }
+
+    /// The segments that a release would take out of the chain, or has.
+    fn released(&self, index: u64) -> Vec<SegmentRef> {
+        let segments = self.log.segments();
+        let below = segments.iter().filter(|s| s.end.0 <= index);
+        below.map(SegmentInfo::reference).collect()
     }
 
     /// Ends the log in order.

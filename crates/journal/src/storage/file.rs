@@ -108,6 +108,22 @@ impl Storage for FileStorage {
     fn sync_dir(&self) -> io::Result<()> {
         sync_directory(&self.directory)
     }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        free_bytes(&self.directory)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(directory)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+fn free_bytes(_: &Path) -> io::Result<u64> {
+    Ok(u64::MAX)
 }
 
 struct DiskFile(File);
@@ -195,6 +211,15 @@ mod tests {
         assert_eq!(file.read_at(1, &mut bytes).unwrap(), 5);
         assert_eq!(bytes, *b"bc\0\0\0");
         assert_eq!(file.read_at(10_000, &mut bytes).unwrap(), 0);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_file_system_says_how_much_is_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(directory.path()).unwrap();
+        let free = storage.free_bytes().unwrap();
+        assert!(free > 0 && free < u64::MAX);
     }
 
     #[test]
