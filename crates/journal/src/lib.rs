@@ -230,7 +230,7 @@ pub use lookup::{LogReader, ReadVisit};
 pub use memory::MemoryLog;
 pub use options::{Durability, Options, StoreId};
 pub use reader::Recovered;
-pub use segment::{SegmentKind, SegmentRef};
+pub use segment::{KeptSegment, SegmentKind, SegmentRef};
 pub use segmented::{Cut, Opened, SegmentedLog};
 pub use storage::{FileStorage, Storage, StorageFile};
 pub use table::SegmentInfo;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::{Failure, OpenError};
 use crate::log::Index;
-use crate::segment::{HEADER_BYTES, SegmentRef};
+use crate::segment::{HEADER_BYTES, KeptSegment};
 
 /// Who a store is, so that files of two stores are never mixed: random bytes, given when it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,7 +49,7 @@ pub struct Options {
     pub replay_from: Option<Index>,
     /// Segments outside the chain that hold records the owner still needs, from its checkpoint. Others are recycled or
     /// deleted when the log is opened. Segments of the chain may be among them.
-    pub kept: Vec<SegmentRef>,
+    pub kept: Vec<KeptSegment>,
     /// Bytes that wait for the disk from which on [`crate::Log::pressure`] is [`crate::Pressure::Behind`]. Default 16 MiB.
     pub unsynced_high_bytes: usize,
     /// Bytes that wait for the disk above which `append` refuses. At most half a segment is used. `append_essential`

@@ -2,10 +2,11 @@
 
 use crate::error::{Action, At as _, Failure, Flaw, OpenError};
 use crate::frame::{ALIGNMENT, FRAME_HEADER_BYTES, Link};
+use crate::log::Index;
 use crate::manifest::{Copies, Manifest, ManifestFiles, TEMPORARY};
 use crate::options::StoreId;
 use crate::reader::{FrameReader, Traces};
-use crate::segment::{HEADER_BYTES, SegmentRef};
+use crate::segment::{HEADER_BYTES, KeptSegment};
 use crate::segmented::Cut;
 use crate::sparse::Sparse;
 use crate::storage::{Storage, read_full_at, write_all_at, write_zeros};
@@ -17,7 +18,7 @@ pub(crate) struct Recovery {
     /// The chain.
     pub(crate) segments: Vec<Segment>,
     /// What the owner keeps besides, journal segments first, in the order of their ids.
-    pub(crate) kept: Vec<Segment>,
+    pub(crate) kept: Vec<(Segment, Index)>,
     /// No cold segment has this id or a higher one.
     pub(crate) next_cold: u64,
     /// Where the next record goes.
@@ -35,17 +36,18 @@ pub(crate) struct Recovery {
 pub(crate) fn recover(
     storage: &dyn Storage,
     new_store: StoreId,
-    kept: &[SegmentRef],
+    kept: &[KeptSegment],
 ) -> Result<Recovery, OpenError> {
     let survey = Survey::of(storage)?;
     let manifest = survey.manifest()?.unwrap_or(Manifest::new(new_store));
     let ids = survey.needed_ids(&manifest)?;
     let segments = read_segments(storage, &manifest, &ids)?;
-    let kept_refs = survey.kept(&manifest, kept)?;
-    let kept = kept_refs
-        .iter()
-        .map(|&kept| read_segment(storage, &manifest, kept));
-    let kept = kept.collect::<Result<Vec<_>, _>>()?;
+    let kept = survey.kept(&manifest, kept)?;
+    let kept_segments = kept.iter().map(|(&reference, &end)| {
+        let segment = read_segment(storage, &manifest, reference)?;
+        Ok::<_, OpenError>((segment, end))
+    });
+    let kept_segments = kept_segments.collect::<Result<Vec<_>, _>>()?;
     let tail = match segments.last() {
         None => Tail::default(),
         Some(last) => find_end(storage, last, &manifest)?,
@@ -68,9 +70,9 @@ pub(crate) fn recover(
     })?;
     Ok(Recovery {
         manifest: files,
-        leftovers: survey.leftovers(&manifest, &kept_refs),
+        leftovers: survey.leftovers(&manifest, &kept),
         next_cold: survey.cold_ids.last().map_or(1, |last| last + 1),
-        kept,
+        kept: kept_segments,
         segments,
         link: tail.link,
         end: tail.end,

@@ -3,6 +3,7 @@
 use crate::error::Flaw;
 use crate::frame::Link;
 use crate::le::{array_at, put, u16_at, u32_at, u64_at};
+use crate::log::Index;
 use crate::options::StoreId;
 
 /// Bytes before the first frame.
@@ -50,13 +51,23 @@ pub enum SegmentKind {
     Cold,
 }
 
-/// Which segment: what the owner of a log keeps in its checkpoint.
+/// Which segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SegmentRef {
     /// Its kind.
     pub kind: SegmentKind,
     /// Its number among those of its kind.
     pub id: u64,
+}
+
+/// What the owner of a log keeps in its checkpoint of each segment outside the chain that it needs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct KeptSegment {
+    /// Which one.
+    pub segment: SegmentRef,
+    /// Where its records end, from [`crate::SegmentInfo::end`]. Of a segment whose successor is gone nothing else says
+    /// so.
+    pub end: Index,
 }
 
 impl SegmentRef {

@@ -116,10 +116,11 @@ impl SegmentedLog {
     /// that lists the segments it still needs. Segments that hold no others leave the chain, soon and on the committer's
     /// thread; they are kept until they are dropped, and readable until then.
     pub fn release(&self, index: Index) {
+        self.table.note_release(index.0);
         self.shared.release(index);
     }
 
-    /// All segments: those that are kept and then the chain, in the order of their records; then the cold ones.
+    /// All segments that were not dropped: those that are kept and then the chain, in the order of their records; then the cold ones.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.table.infos()
     }
@@ -127,7 +128,8 @@ impl SegmentedLog {
     /// Recycles or deletes segments, soon and on the committer's thread, after all releases that were asked for before.
     /// What is still part of the chain then, or not there, is left alone. The last durable checkpoint must not list them.
     pub fn drop_segments(&self, dropped: &[SegmentRef]) {
-        self.shared.drop_segments(dropped);
+        let dropped = self.table.note_drop(dropped);
+        self.shared.drop_segments(&dropped);
     }
 
     /// Reads single records, on any thread.

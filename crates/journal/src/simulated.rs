@@ -70,6 +70,7 @@ struct Disk {
     /// What pieces a failed sync loses, and where short writes end.
     random: Random,
     operations: u64,
+    bytes_read: u64,
     /// None: more than can be counted.
     free_bytes: Option<u64>,
 }
@@ -205,6 +206,11 @@ impl SimulatedStorage {
     /// Whether the power was cut and is not back yet.
     pub fn has_stopped(&self) -> bool {
         self.disk.lock().stopped
+    }
+
+    /// How many bytes were read from files.
+    pub fn bytes_read(&self) -> u64 {
+        self.disk.lock().bytes_read
     }
 
     /// How many operations there were.
@@ -435,6 +441,7 @@ impl StorageFile for SimulatedFile {
             count /= 2;
         }
         bytes[..count].copy_from_slice(&there[..count]);
+        disk.bytes_read += count as u64;
         Ok(count)
     }
 

@@ -1,10 +1,13 @@
 //! What lies in a journal's directory, before anything is believed or changed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::error::{Action, At as _, Flaw, OpenError};
+use crate::log::Index;
 use crate::manifest::{self, Manifest, Slot};
-use crate::segment::{self, BadHeader, HEADER_BYTES, SegmentHeader, SegmentKind, SegmentRef};
+use crate::segment::{
+    self, BadHeader, HEADER_BYTES, KeptSegment, SegmentHeader, SegmentKind, SegmentRef,
+};
 use crate::storage::{Storage, read_full_at};
 
 /// A segment file with a valid header.
@@ -96,11 +99,15 @@ impl Survey {
     pub(crate) fn kept(
         &self,
         manifest: &Manifest,
-        kept: &[SegmentRef],
-    ) -> Result<BTreeSet<SegmentRef>, OpenError> {
+        kept: &[KeptSegment],
+    ) -> Result<BTreeMap<SegmentRef, Index>, OpenError> {
         let highest = self.segment_ids.last().copied().unwrap_or(0);
-        let mut outside = BTreeSet::new();
-        for &reference in kept {
+        let mut outside = BTreeMap::new();
+        for &KeptSegment {
+            segment: reference,
+            end,
+        } in kept
+        {
             let there = match reference.kind {
                 SegmentKind::Cold => self.cold_ids.binary_search(&reference.id).is_ok(),
                 SegmentKind::Journal if reference.id >= manifest.first_segment => {
@@ -116,7 +123,7 @@ impl Survey {
                     file: reference.file(),
                 });
             }
-            outside.insert(reference);
+            outside.insert(reference, end);
         }
         Ok(outside)
     }
@@ -125,11 +132,11 @@ impl Survey {
     pub(crate) fn leftovers(
         &self,
         manifest: &Manifest,
-        kept: &BTreeSet<SegmentRef>,
+        kept: &BTreeMap<SegmentRef, Index>,
     ) -> Vec<String> {
         let of_kind = |kind, ids: &[u64]| {
             let all = ids.iter().map(move |&id| SegmentRef { kind, id });
-            all.filter(|reference| !kept.contains(reference))
+            all.filter(|reference| !kept.contains_key(reference))
                 .map(|reference| reference.file())
                 .collect::<Vec<_>>()
         };

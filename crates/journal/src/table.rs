@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Action, At as _, Failure};
 use crate::log::Index;
-use crate::segment::{SegmentKind, SegmentRef};
+use crate::segment::{KeptSegment, SegmentKind, SegmentRef};
 use crate::sparse::Sparse;
 use crate::storage::{Storage, StorageFile};
 use crate::survey::Segment;
@@ -32,8 +32,7 @@ pub struct SegmentInfo {
     pub kind: SegmentKind,
     /// Its first record, or the one that it would have.
     pub first: Index,
-    /// No record of it is at or above this. For a kept segment whose successor was dropped before the last start, this
-    /// is where the next segment begins that is still there.
+    /// Behind its last record.
     pub end: Index,
     /// Length of the file.
     pub bytes: u64,
@@ -42,7 +41,15 @@ pub struct SegmentInfo {
 }
 
 impl SegmentInfo {
-    /// What the owner keeps in its checkpoint.
+    /// What the owner keeps in its checkpoint, if it needs the segment.
+    pub fn to_keep(&self) -> KeptSegment {
+        KeptSegment {
+            segment: self.reference(),
+            end: self.end,
+        }
+    }
+
+    /// Which one it is.
     pub fn reference(&self) -> SegmentRef {
         SegmentRef {
             kind: self.kind,
@@ -62,6 +69,8 @@ pub(crate) struct Entry {
     /// Behind the last record; grows while the segment is written.
     end: AtomicU64,
     kept: AtomicBool,
+    /// The owner has dropped it, and should not see it any more.
+    dropped: AtomicBool,
     /// The file was given to something else, or is about to be.
     gone: AtomicBool,
     /// Where frames lie; none until somebody looks.
@@ -81,6 +90,7 @@ impl Entry {
             bytes: segment.bytes,
             end: AtomicU64::new(end),
             kept: AtomicBool::new(segment.header.kind() == SegmentKind::Cold),
+            dropped: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             places: Mutex::new(places),
         }
@@ -146,6 +156,8 @@ type OpenFile = (Arc<Entry>, Arc<dyn StorageFile>);
 pub(crate) struct Table {
     pub(crate) storage: Arc<dyn Storage>,
     lists: RwLock<Lists>,
+    /// The owner has asked for the release of records below this.
+    released: AtomicU64,
     files: Mutex<VecDeque<OpenFile>>,
     /// Segments whose places may be forgotten, those remembered longest first.
     placed: Mutex<VecDeque<Arc<Entry>>>,
@@ -168,6 +180,7 @@ impl Table {
                 next_cold,
                 ..Lists::default()
             }),
+            released: AtomicU64::new(0),
             files: Mutex::default(),
             placed: Mutex::default(),
             buffers: Mutex::default(),
@@ -192,7 +205,29 @@ impl Table {
     pub(crate) fn infos(&self) -> Vec<SegmentInfo> {
         let lists = self.lists.read();
         let all = lists.plain.iter().chain(&lists.cold);
-        all.map(|entry| entry.info()).collect()
+        all.filter(|entry| !entry.dropped.load(Ordering::Acquire))
+            .map(|entry| entry.info())
+            .collect()
+    }
+
+    /// The owner releases records below an index.
+    pub(crate) fn note_release(&self, index: u64) {
+        self.released.fetch_max(index, Ordering::AcqRel);
+    }
+
+    /// The owner drops segments: those of them that are not part of the chain, or will not be when the release that was
+    /// asked for is done. They are hidden from it at once, so that no later checkpoint counts on them.
+    pub(crate) fn note_drop(&self, dropped: &[SegmentRef]) -> Vec<SegmentRef> {
+        let released = self.released.load(Ordering::Acquire);
+        let lists = self.lists.read();
+        // The last segment stays in the chain.
+        let sealed = lists.plain.len().saturating_sub(1);
+        let all = lists.plain[..sealed].iter().chain(&lists.cold);
+        let may_go = all
+            .filter(|entry| dropped.contains(&entry.reference))
+            .filter(|entry| entry.is_kept() || entry.end() <= released)
+            .filter(|entry| !entry.dropped.swap(true, Ordering::AcqRel));
+        may_go.map(|entry| entry.reference).collect()
     }
 
     /// Segments in which a record may lie: where it was appended, then where it was copied to.

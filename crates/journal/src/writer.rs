@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Action, At as _, Failure};
 use crate::frame::{self, Link};
+use crate::log::Index;
 use crate::manifest::{Copies, ManifestFiles};
 use crate::options::{Durability, StoreId};
 use crate::pool::{Look, Pool, PoolLimits, Room};
@@ -70,19 +71,19 @@ impl Writer {
             storage,
             written: Vec::new(),
         };
-        let chain_first = recovery.segments.first().map(|first| first.header.id);
-        let segments = recovery.kept.into_iter().chain(recovery.segments);
-        let segments: Vec<Segment> = segments.collect();
+        let chain = recovery.segments.into_iter().map(|segment| (segment, None));
+        let kept = recovery.kept.into_iter();
+        let kept = kept.map(|(segment, end)| (segment, Some(end)));
+        let segments: Vec<(Segment, Option<Index>)> = kept.chain(chain).collect();
         let mut places = Some(Arc::new(recovery.places));
-        for (at, segment) in segments.iter().enumerate() {
-            let is_chain = segment.header.cold.is_none()
-                && chain_first.is_some_and(|first| first <= segment.header.id);
-            let is_last = is_chain && at + 1 == segments.len();
-            let end = end_of(segment, &segments[at + 1..], writer.link);
+        for (at, (segment, kept)) in segments.iter().enumerate() {
+            let is_last = kept.is_none() && at + 1 == segments.len();
+            let end = end_of(segment, *kept, &segments[at + 1..]);
+            let end = end.unwrap_or(writer.link.index);
             let places = if is_last { places.take() } else { None };
             let entry = Arc::new(Entry::new(segment, end, places));
             writer.table.add(entry.clone());
-            if !is_chain {
+            if kept.is_some() {
                 entry.keep();
             } else if is_last {
                 let file = writer.storage.open(&segment.name);
@@ -268,12 +269,20 @@ impl Writer {
     }
 }
 
-/// No record of a segment is at or above this.
-fn end_of(segment: &Segment, behind: &[Segment], log_end: Link) -> u64 {
-    let next = behind.iter().find(|next| next.header.cold.is_none());
-    match (segment.header.cold, next) {
-        (Some(extent), _) => extent.index_behind,
-        (None, Some(next)) => next.header.link.index,
-        (None, None) => log_end.index,
+/// Where the records of a segment end; none for the last of the chain. A checkpoint may have been written while the segment
+/// still grew, but then it was part of the chain, and so is or was its successor.
+fn end_of(
+    segment: &Segment,
+    kept: Option<Index>,
+    behind: &[(Segment, Option<Index>)],
+) -> Option<u64> {
+    if let Some(extent) = segment.header.cold {
+        return Some(extent.index_behind);
+    }
+    let next = behind.iter().find(|(next, _)| next.header.cold.is_none());
+    let next = next.map(|(next, _)| next.header.link.index);
+    match kept {
+        None => next,
+        Some(kept) => Some(next.map_or(kept.0, |next| next.min(kept.0))),
     }
 }
