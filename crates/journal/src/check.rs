@@ -38,9 +38,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the log can be opened and read to its end, and so can all that is kept.
+    /// Whether the log can be opened and read to its end; what is kept besides may be damaged all the same.
     pub fn is_sound(&self) -> bool {
-        self.problems.is_empty() && self.kept_problems.is_empty()
+        self.problems.is_empty()
     }
 
     /// The first record of the chain; none if it holds no records.
@@ -127,9 +127,9 @@ pub fn dump(storage: &dyn Storage, visit: &mut dyn FnMut(Entry<'_>)) -> Result<R
     }
     for (at, segment) in segments.iter().enumerate() {
         let next = segments.get(at + 1).map(|next| next.header.link);
-        let (here, problem) = read(storage, segment, next, visit)?;
-        report.segments.push(here);
-        report.problems.extend(problem);
+        let here = read(storage, segment, visit)?;
+        report.problems.extend(here.problem(next));
+        report.segments.push(here.report);
     }
     if let Some(last) = segments.last()
         && let Some(tail) = note(find_end(storage, last, &manifest), &mut report)?
@@ -177,8 +177,10 @@ fn read_kept(
             }
             _ => None,
         };
-        let (here, problem) = read(storage, &segment, next.map(|s| s.header.link), visit)?;
+        let here = read(storage, &segment, visit)?;
+        let problem = here.problem(next.map(|next| next.header.link));
         report.kept_problems.extend(problem);
+        let here = here.report;
         match reference.kind {
             SegmentKind::Journal => report.kept.push(here),
             SegmentKind::Cold => report.cold.push(here),
@@ -212,14 +214,47 @@ fn note<T>(result: Result<T, OpenError>, report: &mut Report) -> Result<Option<T
     }
 }
 
-/// Reads one segment. Where it ends is judged by the next one's header, or its own if it is cold; the last of the chain is
-/// judged by [`find_end`].
+/// A segment that was read, up to its end or the first damage.
+pub(crate) struct SegmentRead {
+    pub(crate) report: SegmentReport,
+    /// Where the log stands there.
+    pub(crate) link: Link,
+    /// Why it goes no further.
+    flaw: Flaw,
+    cold: Option<Extent>,
+}
+
+impl SegmentRead {
+    /// Whether it ends where it should: by the next one's header, or its own if it is cold. The last of the chain is judged
+    /// by [`find_end`].
+    fn problem(&self, next: Option<Link>) -> Option<OpenError> {
+        let here = &self.report;
+        let is_whole = match self.cold {
+            None => next.is_none_or(|next| next == self.link),
+            Some(extent) => {
+                extent
+                    == Extent {
+                        index_behind: self.link.index,
+                        frames: here.frames,
+                        records: here.records,
+                        end: here.end,
+                    }
+            }
+        };
+        (!is_whole).then(|| OpenError::Damaged {
+            file: here.file.clone(),
+            offset: here.end,
+            flaw: self.flaw,
+        })
+    }
+}
+
+/// Reads one segment.
 pub(crate) fn read(
     storage: &dyn Storage,
     segment: &Segment,
-    next: Option<Link>,
     visit: &mut dyn FnMut(Entry<'_>),
-) -> Result<(SegmentReport, Option<OpenError>), OpenError> {
+) -> Result<SegmentRead, OpenError> {
     let mut reader = FrameReader::open(storage, segment)?;
     let mut link = segment.header.link;
     let mut here = SegmentReport {
@@ -244,24 +279,12 @@ pub(crate) fn read(
         here.end += frame.bytes() as u64;
         link = frame.link_behind();
     };
-    let is_whole = match segment.header.cold {
-        None => next.is_none_or(|next| next == link),
-        Some(extent) => {
-            extent
-                == Extent {
-                    index_behind: link.index,
-                    frames: here.frames,
-                    records: here.records,
-                    end: here.end,
-                }
-        }
-    };
-    let problem = (!is_whole).then(|| OpenError::Damaged {
-        file: segment.name.clone(),
-        offset: here.end,
+    Ok(SegmentRead {
+        report: here,
+        link,
         flaw,
-    });
-    Ok((here, problem))
+        cold: segment.header.cold,
+    })
 }
 
 /// Shows a frame and its records.

@@ -202,6 +202,7 @@ pub mod log;
 pub mod memory;
 pub mod options;
 pub mod reader;
+pub mod repair;
 pub mod segmented;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulated;
@@ -230,6 +231,7 @@ pub use lookup::{LogReader, ReadVisit};
 pub use memory::MemoryLog;
 pub use options::{Durability, Options, StoreId};
 pub use reader::Recovered;
+pub use repair::{AcceptLoss, Lost, Repair, repair};
 pub use segment::{KeptSegment, SegmentKind, SegmentRef};
 pub use segmented::{Cut, Opened, SegmentedLog};
 pub use storage::{FileStorage, Storage, StorageFile};

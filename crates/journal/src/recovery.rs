@@ -71,7 +71,10 @@ pub(crate) fn recover(
     Ok(Recovery {
         manifest: files,
         leftovers: survey.leftovers(&manifest, &kept),
-        next_cold: survey.cold_ids.last().map_or(1, |last| last + 1),
+        next_cold: survey
+            .cold_ids
+            .last()
+            .map_or(1, |last| last.saturating_add(1)),
         kept: kept_segments,
         segments,
         link: tail.link,

@@ -6,6 +6,7 @@ mod golden;
 mod keeping;
 mod model;
 mod reading;
+mod repairing;
 mod room;
 mod threads;
 

@@ -376,6 +376,7 @@ fn end(disk: &SimulatedStorage, model: &mut Model, random: &mut Random, seen: &m
         disk.heal();
         let report = check(disk).unwrap();
         assert!(report.is_sound(), "{:?}", report.problems);
+        assert!(report.kept_problems.is_empty(), "{report:?}");
         seen.segments += report.segments.len() as u64;
     }
     model.fault_planned = false;
