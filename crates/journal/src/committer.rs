@@ -28,7 +28,9 @@ pub(crate) struct Shared {
     next_index: AtomicU64,
     /// Bytes of the frames that were appended.
     written_bytes: AtomicU64,
-    /// The watermark moves no more; guards the moves too, for those who wait.
+    /// What is on disk, whatever the durability.
+    durable: AtomicU64,
+    /// Nothing moves any more; guards the moves too, for those who wait.
     ended: Mutex<bool>,
     moved: Condvar,
     watcher: Mutex<Option<Arc<dyn Watcher>>>,
@@ -65,6 +67,8 @@ struct OpenGroup {
     room: Room,
     /// Room should be looked for again.
     look_for_room: bool,
+    /// What is written should be on disk.
+    sync: bool,
     release: Option<u64>,
     dropped: Vec<SegmentRef>,
     /// The pressure that the watcher knows of.
@@ -147,6 +151,32 @@ impl Shared {
         self.written_bytes.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn durable(&self) -> Index {
+        Index(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn ask_for_sync(&self) {
+        self.open.lock().sync = true;
+        self.work.notify_one();
+    }
+
+    /// Waits until a record is on disk.
+    pub(crate) fn wait_durable(&self, index: Index) -> Result<(), LogError> {
+        loop {
+            if self.durable() < index {
+                self.ask_for_sync();
+            }
+            let mut ended = self.ended.lock();
+            if self.durable() >= index {
+                return Ok(());
+            }
+            if *ended {
+                return Err(LogError::Closed);
+            }
+            self.moved.wait(&mut ended);
+        }
+    }
+
     /// Waits until a record is committed.
     pub(crate) fn wait_committed(&self, index: Index) -> Result<(), LogError> {
         let mut ended = self.ended.lock();
@@ -206,13 +236,22 @@ impl Shared {
 
     fn commit(&self, index: u64) {
         self.committed.store(index, Ordering::Release);
-        // Who is about to wait has seen the old watermark only if it holds this lock.
-        drop(self.ended.lock());
-        self.moved.notify_all();
+        self.wake();
         let watcher = self.watcher.lock().clone();
         if let Some(watcher) = watcher {
             watcher.on_commit(Index(index));
         }
+    }
+
+    fn note_durable(&self, index: u64) {
+        self.durable.store(index, Ordering::Release);
+    }
+
+    /// Wakes those who wait for something to move.
+    fn wake(&self) {
+        // Who is about to wait has seen the old state only if it holds this lock.
+        drop(self.ended.lock());
+        self.moved.notify_all();
     }
 
     /// Tells the watcher if the pressure is another than it knows.
@@ -254,6 +293,7 @@ impl OpenGroup {
     fn has_work(&self) -> bool {
         !self.frames.is_empty()
             || self.look_for_room
+            || self.sync
             || self.release.is_some()
             || !self.dropped.is_empty()
             || self.state != State::Open
@@ -265,6 +305,7 @@ struct Work {
     release: Option<u64>,
     dropped: Vec<SegmentRef>,
     look_for_room: bool,
+    sync: bool,
     closing: bool,
 }
 
@@ -292,6 +333,7 @@ impl Committer {
             under_way: 0,
             room: writer.room(),
             look_for_room: false,
+            sync: false,
             release: None,
             dropped: Vec::new(),
             told: Pressure::None,
@@ -303,6 +345,7 @@ impl Committer {
             committed: AtomicU64::new(next_index - 1),
             next_index: AtomicU64::new(next_index),
             written_bytes: AtomicU64::new(0),
+            durable: AtomicU64::new(writer.durable()),
             ended: Mutex::new(false),
             moved: Condvar::new(),
             watcher: Mutex::new(None),
@@ -365,6 +408,7 @@ impl Committer {
             release: open.release.take(),
             dropped: std::mem::take(&mut open.dropped),
             look_for_room: std::mem::take(&mut open.look_for_room),
+            sync: std::mem::take(&mut open.sync),
             closing: open.state == State::Closing,
         }
     }
@@ -387,7 +431,13 @@ impl Committer {
             if written == self.group.len() {
                 self.account(look)?;
             }
+            self.shared.note_durable(self.writer.durable());
             self.shared.commit(self.writer.link().index - 1);
+        }
+        if work.sync {
+            self.writer.sync()?;
+            self.shared.note_durable(self.writer.durable());
+            self.shared.wake();
         }
         if written == 0 && look == Look::Now {
             self.account(look)?;
@@ -397,6 +447,7 @@ impl Committer {
         self.group.shrink_to(KEPT_BYTES_MAX);
         if work.closing {
             self.writer.close()?;
+            self.shared.note_durable(self.writer.durable());
         }
         Ok(())
     }

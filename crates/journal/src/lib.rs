@@ -173,9 +173,13 @@
 //! # Giving space back
 //! The owner's order is what makes it safe; each step is durable before the next:
 //! 1. It writes a checkpoint that covers all records below C, and lists the segments and cold segments that it needs
-//!    besides the records from C on.
+//!    besides the records from C on. Before the checkpoint counts, every record that it names in any way is on disk
+//!    ([`SegmentedLog::wait_durable`]): the index of a record that a crash took goes to another one.
 //! 2. [`SegmentedLog::release`] of C. The chain begins with the segment that holds C; those before are kept.
 //! 3. [`SegmentedLog::drop_segments`] of what the checkpoint does not list.
+//!
+//! A start opens the log with that list and with C ([`Options::kept`], [`Options::replay_from`]); what is not in the
+//! list, and not in the chain, is given up at once.
 //!
 //! A crash before 2 finds a longer chain, which is replayed from C all the same; one before 3 finds segments that are
 //! not in the list, and recycles them. Copying ([`SegmentedLog::copy_live`]) is done before 1: the checkpoint lists the
@@ -187,7 +191,7 @@
 //! fills, so groups are as large as the disk is slow; there is no timer. Readers read on their own threads.
 //! One lock guards the open group, for as long as it takes to copy a batch into it; one guards the watcher's place; one
 //! the table of segments, one each segment's places, one the files that readers have open, one the readers' idle
-//! buffers. None is held while another is taken, nor while a file is read or written.
+//! buffers, one those who wait for the watermark. None is held while another is taken, nor while a file is read or written.
 //!
 //! # Left out
 //! Liveness per record is the owner's. Direct I/O, compression and encryption are not here yet; the formats have room for

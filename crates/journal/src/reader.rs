@@ -209,8 +209,8 @@ pub(crate) struct Traces {
 /// The records that a log held when it was opened, in order.
 ///
 /// Each call reads at most one frame from the disk. Damage in earlier segments is found here, when they are read; the
-/// last segment was checked when the log was opened. Read what you need before you release it
-/// ([`crate::SegmentedLog::release`]).
+/// last segment was checked when the log was opened. Read what you need before you drop it
+/// ([`crate::SegmentedLog::drop_segments`]).
 pub struct Recovered {
     storage: Arc<dyn Storage>,
     /// Segments still to be read, the present one first.

@@ -120,7 +120,8 @@ impl SegmentedLog {
         self.shared.release(index);
     }
 
-    /// All segments that were not dropped: those that are kept and then the chain, in the order of their records; then the cold ones.
+    /// All segments that were not dropped, as they are now: one that was released may look like one of the chain for a
+    /// moment. Those that are kept and then the chain, in the order of their records; then the cold ones.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.table.infos()
     }
@@ -161,6 +162,24 @@ impl SegmentedLog {
     /// Bytes of the frames that were appended since the log was opened.
     pub fn written_bytes(&self) -> u64 {
         self.shared.written_bytes()
+    }
+
+    /// Every record up to this one is on the disk, whatever the durability. What an owner's checkpoint covers must not
+    /// go beyond it: after a power cut the log might end before the checkpoint, and would be refused.
+    pub fn durable(&self) -> Index {
+        self.shared.durable()
+    }
+
+    /// Waits until a record is on the disk, and has what is written synced if nothing else does. Otherwise like
+    /// [`SegmentedLog::wait_committed`].
+    pub fn wait_durable(&self, index: Index) -> Result<(), LogError> {
+        self.shared.wait_durable(index)
+    }
+
+    /// What [`SegmentedLog::wait_durable`] asks for.
+    #[cfg(test)]
+    pub(crate) fn ask_for_sync(&self) {
+        self.shared.ask_for_sync();
     }
 
     /// Waits until a record is committed. [`LogError::Closed`] if it will never be, because the log was closed or has

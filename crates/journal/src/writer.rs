@@ -32,8 +32,9 @@ pub(crate) struct Writer {
     current: Option<Current>,
     pool: Pool,
     link: Link,
-    /// Every frame up to this sequence number is on disk.
+    /// Every frame up to this sequence number is on disk, and every record below this index.
     synced: u64,
+    synced_index: u64,
     /// The frames of one write.
     written: Vec<Written>,
 }
@@ -66,6 +67,7 @@ impl Writer {
             current: None,
             link: recovery.link,
             synced: recovery.link.sequence - 1,
+            synced_index: recovery.link.index,
             manifest: recovery.manifest,
             layout,
             storage,
@@ -170,8 +172,13 @@ impl Writer {
         Ok(taken)
     }
 
+    /// The last record that is on disk with all before it.
+    pub(crate) fn durable(&self) -> u64 {
+        self.synced_index - 1
+    }
+
     /// Waits until everything that was written is on disk.
-    fn sync(&mut self) -> Result<(), Failure> {
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
         let written = self.link.sequence - 1;
         if self.synced < written
             && let Some(current) = &self.current
@@ -179,6 +186,7 @@ impl Writer {
             let name = &current.entry.name;
             current.file.sync_data().at(Action::Sync, name)?;
             self.synced = written;
+            self.synced_index = self.link.index;
         }
         Ok(())
     }

@@ -197,6 +197,7 @@ fn live(
                 let wanted: Vec<u64> = needed(model).filter(|_| random.one_in(3)).collect();
                 read_needed(&log, model, &wanted);
             }
+            14 => log.log.ask_for_sync(),
             _ => {
                 let next = log.step();
                 committed(&log, model, durability);
@@ -216,7 +217,7 @@ fn live(
         committed(&log, model, durability);
         if log.log.failure().is_none() {
             assert_eq!(log.log.committed().0, model.records.len() as u64);
-            model.on_disk = model.committed;
+            assert_eq!(model.on_disk, model.committed);
             seen.closes += 1;
         }
     }
@@ -360,9 +361,10 @@ fn committed(log: &Stepped, model: &mut Model, durability: Durability) {
     assert!(committed >= model.committed, "the watermark moved back");
     assert!(committed <= model.records.len() as u64);
     model.committed = committed;
-    if durability == Durability::Fsync {
-        model.on_disk = committed;
-    }
+    let durable = log.log.durable().0;
+    assert!(durable >= model.on_disk && durable <= committed);
+    assert!(durability == Durability::Os || durable == committed);
+    model.on_disk = durable;
 }
 
 /// The process ends, and perhaps the power goes.

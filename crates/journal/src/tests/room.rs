@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::{Stepped, batch, options};
 use crate::committer::Next;
 use crate::log::{Index, Log as _, LogError, Pressure, Watcher};
-use crate::options::Options;
+use crate::options::{Durability, Options};
 use crate::segmented::SegmentedLog;
 use crate::simulated::{Fault, Operation, SimulatedStorage};
 
@@ -163,4 +163,25 @@ fn who_waits_for_a_record_hears_of_it_or_of_the_end() {
         assert_eq!(waits.join().unwrap(), Err(LogError::Closed));
     });
     assert_eq!(log.wait_committed(Index(199)), Ok(()));
+}
+
+#[test]
+fn who_waits_for_the_disk_has_it_synced_whatever_the_durability() {
+    let disk = SimulatedStorage::new(1);
+    let os = || Options {
+        durability: Durability::Os,
+        ..options()
+    };
+    let opened = SegmentedLog::open(Arc::new(disk.clone()), os()).unwrap();
+    let log = &opened.log;
+    for index in 1..=20 {
+        log.append(&batch(&["r"])).unwrap();
+        assert_eq!(log.wait_durable(Index(index)), Ok(()));
+        assert!(log.durable() >= Index(index) && log.committed() >= Index(index));
+    }
+    disk.crash(1);
+    let reopened = SegmentedLog::open(Arc::new(disk.clone()), os()).unwrap();
+    assert_eq!(reopened.recovered.last(), Index(20));
+    log.close().ok();
+    assert_eq!(log.wait_durable(Index(21)), Err(LogError::Closed));
 }
