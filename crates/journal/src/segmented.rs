@@ -116,8 +116,9 @@ impl SegmentedLog {
     /// that lists the segments it still needs. Segments that hold no others leave the chain, soon and on the committer's
     /// thread; they are kept until they are dropped, and readable until then.
     pub fn release(&self, index: Index) {
-        self.table.note_release(index.0);
+        // In this order: a drop that follows from it must not overtake it.
         self.shared.release(index);
+        self.table.note_release(index.0);
     }
 
     /// All segments that were not dropped, as they are now: one that was released may look like one of the chain for a

@@ -253,6 +253,50 @@ fn one_record_costs_one_block_and_its_frame() {
     assert!(disk.bytes_read() - before <= 80_000);
 }
 
+/// Only every 16th record is wanted below a place that moves.
+#[derive(Default)]
+struct Wanted {
+    sparse_below: AtomicU64,
+    done: AtomicBool,
+}
+
+impl Wanted {
+    fn includes(&self, index: u64) -> bool {
+        index.is_multiple_of(16) || index >= self.sparse_below.load(Ordering::Acquire)
+    }
+
+    /// Reads what is wanted, here and there, until all is done.
+    fn read(&self, log: &SegmentedLog, mut random: Random) {
+        let reader = log.reader();
+        while !self.done.load(Ordering::Acquire) {
+            let committed = log.committed().0;
+            let from = 1 + random.below(usize::try_from(committed).unwrap()) as u64;
+            let to = (from + random.below(300) as u64).min(committed);
+            let wanted: Vec<u64> = (from..=to).filter(|&i| self.includes(i)).collect();
+            for (index, record) in read(&reader, &wanted) {
+                match record {
+                    Ok(record) => assert_eq!(record, record_of(index), "{index}"),
+                    Err(flaw) => assert!(!self.includes(index), "{flaw}"),
+                }
+            }
+        }
+    }
+
+    /// Gives up what is not wanted below an index.
+    fn thin_out(&self, log: &SegmentedLog, below: u64) {
+        log.wait_committed(Index(below)).unwrap();
+        self.sparse_below.store(below, Ordering::Release);
+        log.release(Index(below));
+        let segments = log.segments();
+        let victims = segments.iter().filter(|s| s.end.0 <= below);
+        let victims: Vec<_> = victims.map(SegmentInfo::reference).collect();
+        let live = &mut (0..below).step_by(16).map(Index);
+        let copied = log.copy_live(&victims, live).unwrap();
+        assert!(copied.segment.is_some() && copied.damaged == 0);
+        log.drop_segments(&victims);
+    }
+}
+
 #[test]
 fn reading_never_disturbs_those_who_append_copy_and_drop() {
     const LAST: u64 = 6000;
@@ -265,31 +309,11 @@ fn reading_never_disturbs_those_who_append_copy_and_drop() {
     };
     let opened = SegmentedLog::open(storage, sized).unwrap();
     let log = &opened.log;
-    let done = AtomicBool::new(false);
-    // Below this only every 16th record is wanted.
-    let sparse_below = AtomicU64::new(0);
+    let wanted = Wanted::default();
     thread::scope(|scope| {
         for seed in 0..2 {
-            let (done, sparse_below) = (&done, &sparse_below);
-            scope.spawn(move || {
-                let mut random = Random(seed);
-                let reader = log.reader();
-                while !done.load(Ordering::Acquire) {
-                    let committed = log.committed().0;
-                    let from = 1 + random.below(usize::try_from(committed).unwrap()) as u64;
-                    let to = (from + random.below(300) as u64).min(committed);
-                    let below = sparse_below.load(Ordering::Acquire);
-                    let wanted: Vec<u64> =
-                        (from..=to).filter(|i| *i >= below || i % 16 == 0).collect();
-                    let records = read(&reader, &wanted);
-                    let below = sparse_below.load(Ordering::Acquire);
-                    for (index, record) in records {
-                        if index >= below || index % 16 == 0 {
-                            assert_eq!(record.unwrap(), record_of(index), "{index}");
-                        }
-                    }
-                }
-            });
+            let wanted = &wanted;
+            scope.spawn(move || wanted.read(log, Random(seed)));
         }
         let mut index = 1;
         while index <= LAST {
@@ -297,29 +321,15 @@ fn reading_never_disturbs_those_who_append_copy_and_drop() {
                 Ok(first) => {
                     assert_eq!(first.0, index);
                     index += 2;
+                    if index % 1000 == 1 {
+                        wanted.thin_out(log, index - 500);
+                    }
                 }
                 Err(LogError::Full) => thread::yield_now(),
                 Err(error) => panic!("{error}"),
             }
-            if index % 1000 == 1 {
-                let below = index - 500;
-                log.wait_committed(Index(index - 1)).unwrap();
-                sparse_below.store(below, Ordering::Release);
-                log.release(Index(below));
-                let segments = log.segments();
-                let victims: Vec<_> = segments
-                    .iter()
-                    .filter(|s| s.end.0 <= below)
-                    .map(SegmentInfo::reference)
-                    .collect();
-                let copied = log
-                    .copy_live(&victims, &mut (0..below).step_by(16).map(Index))
-                    .unwrap();
-                assert!(copied.segment.is_some() && copied.damaged == 0);
-                log.drop_segments(&victims);
-            }
         }
-        done.store(true, Ordering::Release);
+        wanted.done.store(true, Ordering::Release);
     });
     log.close().unwrap();
     let wanted: Vec<u64> = (1..=LAST).filter(|i| i % 16 == 0).collect();
