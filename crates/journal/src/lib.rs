@@ -139,6 +139,65 @@
 //! signature, and lower sequence numbers besides; frames of a torn tail that was cut are overwritten with zeros before
 //! anything is appended, and would not fit the chain.
 //!
+//! # Page files and checkpoints
+//! Two more kinds of files, which an owner may keep beside the log or in a directory of their own: [`pages`] and
+//! [`checkpoint`]. The log does not touch them, and the manifest does not know of them.
+//! ```text
+//! pages-0000000042                 page file 42: a header and pages
+//! checkpoint-00000000000000000042  checkpoint 42: a header and blocks
+//! checkpoint.tmp                   a checkpoint that is being written
+//! ```
+//! Both begin with the same header of 64 bytes:
+//! ```text
+//!  0  8  magic: "TERNPAGE" or "TERNCKPT"
+//!  8  2  format version: 1            10  2  oldest version of a reader that may read it: 1
+//! 12  4  flags: 0
+//! 16 16  store id
+//! 32  8  number, the one in the file's name
+//! 40  4  signature: where every other checksum of this file begins, instead of 0. It is the checksum of store id,
+//!        magic and number
+//! 44 16  zeros
+//! 60  4  checksum of bytes 0..60
+//! ```
+//!
+//! ## Page: a blob in a page file
+//! Pages follow one another, each on a multiple of 8, perhaps with gaps, which have no meaning. They are found by their
+//! place only: number of the file, offset of the page's header, bytes of its payload.
+//! ```text
+//!  0  4  magic "TPAG"
+//!  4  4  checksum of bytes 8..32, beginning with the file's signature
+//!  8  4  bytes of the payload, at most 1 GiB
+//! 12  4  checksum of the payload, beginning with the file's signature
+//! 16  8  offset of this header in the file
+//! 24  4  number of the file
+//! 28  4  flags: 0
+//! 32  ..  payload
+//! ```
+//! A file is written by one process from its beginning on, and never again by a later one. No byte of it is written a
+//! second time, not even after a write that failed. A place that was handed out holds that page or, after a crash
+//! without a sync, something that does not fit. Numbers count up and are not used twice: a file is not deleted before
+//! there is one with a higher number.
+//!
+//! ## Block: a part of a checkpoint
+//! Blocks follow one another without gaps, each on a multiple of 8.
+//! ```text
+//!  0  4  magic "TCKB"
+//!  4  4  checksum of bytes 8..40, beginning with the file's signature
+//!  8  4  bytes of the payload, without padding, at most 1 GiB
+//! 12  4  checksum of the payload, beginning with the file's signature
+//! 16  8  number of the block: 1 for the first, one more for each
+//! 24  8  tag of the block before, `header checksum << 32 | payload checksum`; 0 in the first
+//! 32  4  number of records, at least 1; 0 in the last block
+//! 36  4  kind: 1 records, 2 the end
+//! 40  ..  payload. Of kind 1, for each record: its length (4 bytes), the record.
+//!         Of kind 2: how many records there are (8 bytes), and how many bytes they have without their lengths (8 bytes)
+//!     ..  zeros up to a multiple of 8
+//! ```
+//! The last block is of kind 2, and the file ends with it. A block holds up to 256 KiB, or one record that is larger.
+//!
+//! The file is written under its temporary name, synced with it, and gets its own only then; so one that is damaged was
+//! damaged later, and is refused. It never stands back for an older one.
+//!
 //! # What a crash leaves, and what opening does with it
 //! Frames are written in groups, one write and one sync each, so at any moment at most one group is under way.
 //!
@@ -197,10 +256,12 @@
 
 pub mod batch;
 pub mod check;
+pub mod checkpoint;
 pub mod error;
 pub mod log;
 pub mod memory;
 pub mod options;
+pub mod pages;
 pub mod reader;
 pub mod segmented;
 #[cfg(any(test, feature = "simulation"))]
@@ -223,16 +284,18 @@ mod writer;
 
 pub use batch::Batch;
 pub use check::{Entry, Report, SegmentReport, check, dump};
+pub use checkpoint::{CheckpointReader, CheckpointWriter, Checkpoints};
 pub use cold::Copied;
 pub use error::{Action, Failure, Flaw, OpenError, ReadFlaw};
 pub use log::{Index, Log, LogError, Pressure, Watcher};
 pub use lookup::{LogReader, ReadVisit};
 pub use memory::MemoryLog;
 pub use options::{Durability, Options, StoreId};
+pub use pages::{PageOptions, PageStore, Place};
 pub use reader::Recovered;
 pub use segment::{SegmentKind, SegmentRef};
 pub use segmented::{Cut, Opened, SegmentedLog};
-pub use storage::{FileStorage, Storage, StorageFile};
+pub use storage::{FileStorage, Storage, StorageFile, is_out_of_room};
 pub use table::SegmentInfo;
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ pub(crate) fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Res
 }
 
 /// Whether an error means that the disk, or the quota, is used up.
-pub(crate) fn is_out_of_room(error: &io::Error) -> bool {
+pub fn is_out_of_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
