@@ -49,6 +49,15 @@ pub struct Place {
     pub bytes: u32,
 }
 
+impl Place {
+    /// Where the page's payload ends.
+    fn end(self) -> u64 {
+        self.offset
+            .saturating_add(PAGE_HEADER_BYTES as u64)
+            .saturating_add(u64::from(self.bytes))
+    }
+}
+
 /// How to keep pages.
 #[derive(Clone, Copy, Debug)]
 pub struct PageOptions {
@@ -277,7 +286,7 @@ impl PageStore {
     pub fn read(&self, place: Place, out: &mut Vec<u8>) -> Result<Result<(), ReadFlaw>, Failure> {
         out.clear();
         let name = name_of(place.file);
-        let result = match self.file(place.file, &name) {
+        let result = match self.file(place, &name) {
             Ok(Ok(file)) => self.read_from(&file, &name, place, out),
             Ok(Err(flaw)) => Err(flaw),
             Err(failure) if failure.error.kind() == io::ErrorKind::NotFound => {
@@ -319,35 +328,39 @@ impl PageStore {
         check_payload(&out[..read], place, crc, signature).map_err(damaged)
     }
 
-    /// A file, open for reading. The header is looked at when it is opened.
-    fn file(&self, number: u32, name: &str) -> Result<Result<Handle, ReadFlaw>, Failure> {
+    /// The file that a place is in, open for reading. The header is looked at when it is opened.
+    fn file(&self, place: Place, name: &str) -> Result<Result<Handle, ReadFlaw>, Failure> {
+        let damaged = |offset, flaw| ReadFlaw::Damaged {
+            file: name.to_owned(),
+            offset,
+            flaw,
+        };
         let opened = {
             let mut files = self.files.lock();
-            if !files.is_known(number) {
+            let Some(bytes) = files.byte_len(place.file) else {
                 return Err(io::ErrorKind::NotFound.into()).at(Action::Open, name);
+            };
+            if place.end() > bytes {
+                // Nothing is read into memory that the file has not.
+                return Ok(Err(damaged(place.offset, Flaw::Length)));
             }
-            files.opened(number)
+            files.opened(place.file)
         };
         if let Some(file) = opened {
             return Ok(Ok(file));
         }
         let file = Handle::from(self.storage.open(name).at(Action::Open, name)?);
         let offset = 0;
-        match self.check_file(number, file.as_ref()) {
+        match self.check_file(place.file, file.as_ref()) {
             Ok(()) => {}
             Err(OpenError::Io(failure)) => {
                 return Ok(Err(ReadFlaw::Unreadable { offset, failure }));
             }
-            Err(error) => {
-                let flaw = match error {
-                    OpenError::Damaged { flaw, .. } => flaw,
-                    _ => Flaw::Unknown,
-                };
-                let file = name.to_owned();
-                return Ok(Err(ReadFlaw::Damaged { file, offset, flaw }));
-            }
+            Err(OpenError::Damaged { flaw, .. }) => return Ok(Err(damaged(offset, flaw))),
+            // Of a later version.
+            Err(_) => return Ok(Err(damaged(offset, Flaw::Unknown))),
         }
-        self.files.lock().keep_open(number, file.clone());
+        self.files.lock().keep_open(place.file, file.clone());
         Ok(Ok(file))
     }
 

@@ -79,8 +79,9 @@ impl Files {
         self.known.keys().copied().collect()
     }
 
-    pub(super) fn is_known(&self, number: u32) -> bool {
-        self.known.contains_key(&number)
+    /// None of a file that is not there.
+    pub(super) fn byte_len(&self, number: u32) -> Option<u64> {
+        self.known.get(&number).map(|file| file.bytes)
     }
 
     pub(super) fn seal(&mut self, number: u32) {
@@ -158,7 +159,7 @@ impl Files {
 
     /// Keeps a handle for the next read. Of a file that went meanwhile none is kept, so that its room becomes free.
     pub(super) fn keep_open(&mut self, number: u32, handle: Handle) {
-        if !self.is_known(number) || self.open.iter().any(|(of, _)| *of == number) {
+        if !self.known.contains_key(&number) || self.open.iter().any(|(of, _)| *of == number) {
             return;
         }
         if self.open.len() >= self.open_max {

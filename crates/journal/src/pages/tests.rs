@@ -162,10 +162,10 @@ fn places_that_were_never_handed_out_are_flaws() {
         ..place
     };
     assert_eq!(flaw(&pages, at(64, 63)).2, Flaw::Foreign);
-    assert_eq!(flaw(&pages, at(64, u32::MAX)).2, Flaw::Foreign);
-    assert_eq!(flaw(&pages, at(72, 64)).2, Flaw::Magic);
-    assert_eq!(flaw(&pages, at(5000, 64)).2, Flaw::EndOfFile);
-    assert_eq!(flaw(&pages, at(u64::MAX, 64)).2, Flaw::EndOfFile);
+    assert_eq!(flaw(&pages, at(72, 56)).2, Flaw::Magic);
+    for (offset, bytes) in [(64, 65), (64, u32::MAX), (5000, 0), (u64::MAX, 64)] {
+        assert_eq!(flaw(&pages, at(offset, bytes)).2, Flaw::Length);
+    }
     assert!(is_gone(&pages, Place { file: 9, ..place }));
 }
 
