@@ -45,9 +45,13 @@ pub struct Delivery {
     pub message: Message,
     /// What to settle it by; stays the same when it comes back and is delivered again.
     pub position: Position,
+    /// Its journal record; [`Lsn::NONE`] if it has none.
+    pub lsn: Lsn,
     /// Tags of the bindings that led it here.
     pub tags: Tags,
-    /// Completed takings before this one; redelivered if not 0.
+    /// Whether somebody may have been given it before.
+    pub redelivered: bool,
+    /// Completed takings before this one.
     pub attempts: u32,
     /// How many of those counted as failed.
     pub failures: u32,

@@ -25,7 +25,9 @@ fn delivery(entry: &Entry, position: Position) -> Delivery {
     Delivery {
         message: entry.message.clone(),
         position,
+        lsn: entry.lsn,
         tags: entry.tags.clone(),
+        redelivered: entry.attempts > 0,
         attempts: entry.attempts,
         failures: entry.failures,
         at_most_once: class_of(position) == Class::AtMostOnce,
@@ -37,7 +39,9 @@ fn last_delivery(entry: Entry, position: Position) -> Delivery {
     Delivery {
         message: entry.message,
         position,
+        lsn: entry.lsn,
         tags: entry.tags,
+        redelivered: entry.attempts > 0,
         attempts: entry.attempts,
         failures: entry.failures,
         at_most_once: class_of(position) == Class::AtMostOnce,
