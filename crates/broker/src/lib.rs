@@ -72,6 +72,6 @@ pub use metrics::Totals;
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;
 pub use schedule::ScheduleId;
-pub use ternmq_journal::{Log, LogError, MemoryLog};
+pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Watcher};
 pub use transaction::Settlement;
 pub use users::{LoginRefusal, User};
