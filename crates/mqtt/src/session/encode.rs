@@ -35,12 +35,14 @@ pub(super) enum Terms {
         /// For QoS above 0; none if there is no room in the window.
         packet_id: Option<PacketId>,
     },
-    /// Once more, as before.
-    Again {
-        /// As before.
+    /// As it was decided before.
+    Fixed {
+        /// What it has.
         packet_id: PacketId,
-        /// As before.
+        /// With which it goes.
         qos: QoS,
+        /// Whether the client may have seen it before.
+        dup: bool,
     },
 }
 
@@ -51,6 +53,8 @@ pub(super) enum Sent {
     Written(QoS),
     /// It needs a packet identifier.
     Waits,
+    /// It has QoS 2, and the session outlives the process: its packet identifier has to be recorded first.
+    FirstRecorded,
     /// Larger than the client takes (MQTT-3.1.2-24).
     TooLarge,
     /// No topic of MQTT, or expired.
@@ -79,7 +83,11 @@ impl Active<'_> {
             return Sent::Never;
         };
         let (qos, packet_id, dup) = match terms {
-            Terms::Again { packet_id, qos } => (qos, Some(packet_id), true),
+            Terms::Fixed {
+                packet_id,
+                qos,
+                dup,
+            } => (qos, Some(packet_id), dup),
             Terms::New { packet_id } => {
                 let qos = if outgoing.is_at_most_once() {
                     QoS::AtMostOnce
@@ -88,6 +96,8 @@ impl Active<'_> {
                 };
                 if qos == QoS::AtMostOnce {
                     (qos, None, false)
+                } else if qos == QoS::ExactlyOnce && self.kept.is_durable() {
+                    return Sent::FirstRecorded;
                 } else if packet_id.is_none() {
                     return Sent::Waits;
                 } else {

@@ -11,10 +11,15 @@
 //! each; [`attach`](self::attach) is how connections come and go.
 
 pub(crate) mod attach;
+mod awaited;
 mod declare;
 mod deliver;
+pub(crate) mod documents;
 mod encode;
+mod flush;
 mod publish;
+mod record;
+pub(crate) mod restore;
 mod settle;
 mod share;
 mod source;
@@ -27,20 +32,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_broker::{Client, ScheduleId, Turn};
-use ternmq_core::id::{PublisherId, Timestamp};
+use ternmq_broker::{Client, DocumentChange, ScheduleId, Turn};
+use ternmq_core::id::{Lsn, PublisherId, Timestamp};
 use ternmq_core::queue::Delivery;
 
 use crate::frame::ProtocolVersion;
 use crate::listener::Node;
 use crate::properties::PropertyBuf;
 use crate::registry::VhostSessions;
+use flush::Owed;
 pub(crate) use publish::Payload;
-use publish::{Owed, TurnAck, TurnRetain};
+use publish::{TurnAck, TurnRetain};
 use source::Source;
 use subscriptions::Subscriptions;
 use will::Will;
-use window::{Outgoing, Window};
+use window::{Lease, Outgoing, Window};
 
 /// See the module's documentation.
 pub(crate) struct Session {
@@ -86,6 +92,12 @@ pub(crate) struct Kept {
     expires_at: Option<Timestamp>,
     /// A will that waits for its delay.
     scheduled_will: Option<ScheduleId>,
+    /// Whether it has documents.
+    is_recorded: bool,
+    /// The last record that a promise to the client rests upon.
+    last_record: Lsn,
+    /// After a restart: what its queue gives out with a later record came in since.
+    restored_until: Lsn,
 }
 
 /// What lives as long as the connection.
@@ -104,6 +116,10 @@ pub(crate) struct Live {
     pub(crate) turn_acks: Vec<TurnAck>,
     /// Which of them are retained.
     pub(crate) turn_retains: Vec<TurnRetain>,
+    /// Documents that change with the next batch.
+    pub(crate) documents: Vec<DocumentChange>,
+    /// Leases of QoS 2 messages whose PUBREC came, to be settled with the next batch.
+    pub(crate) releases: Vec<Lease>,
     /// Answers that wait for the journal, in the order of the publishes.
     pub(crate) owed: VecDeque<Owed>,
     /// PUBACKs among those answers.

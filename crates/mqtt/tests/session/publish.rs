@@ -1,6 +1,6 @@
 //! PUBLISH from the client: QoS flows, answers, properties (§3.3, §4.3).
 
-use ternmq_broker::{BrokerConfig, DeleteIf, MemoryLog};
+use ternmq_broker::{BrokerConfig, DeleteIf};
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
 use ternmq_core::value::{Headers, Value};
@@ -9,6 +9,7 @@ use ternmq_mqtt::frame::PacketType::{PubRec, PubRel};
 use ternmq_mqtt::properties::Property;
 
 use crate::harness::{Hello, Post, V311, World};
+use crate::log::TestLog;
 
 #[test]
 fn qos_0_has_no_answer() {
@@ -104,10 +105,11 @@ fn answers_wait_for_the_journal_and_come_in_order() {
         anonymous: true,
         ..MqttConfig::default()
     };
-    let world = World::on(config, &BrokerConfig::default(), MemoryLog::held_back());
+    let world = World::on(config, &BrokerConfig::default(), TestLog::held_back());
     let mut subscriber = world.connect(&Hello::new("s").expiry(60));
     subscriber.subscribe("t", 1);
     world.log.commit();
+    assert_eq!(subscriber.recv(), ["SUBACK 1 [01]"]);
     let mut device = world.v5("a");
     device.publish(&Post::new("t", "x").qos1(1));
     device.publish(&Post::new("t", "x").qos2(2));
