@@ -202,21 +202,10 @@ impl Connection {
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
         tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
         self.online = Some(Box::new(Online {
-            hold,
-            sessions,
             client_id: client_id.into(),
-            version: connect.version,
             silence_ms_max: u64::from(keep_alive_s) * 1500,
-            last_packet_at: now,
-            assembly: None,
-            has_work: true,
             is_blocked,
-            is_resting: false,
-            has_published: false,
-            connack: None,
-            owes_much: false,
-            leaves_at: None,
-            will: WillFate::Published,
+            ..Online::new(hold, sessions, connect.version, now)
         }));
         self.phase = Phase::Online;
         let grants = Grants {
@@ -332,6 +321,33 @@ impl Connection {
         if out.buf().len() - start > packet_bytes_max as usize {
             out.buf().truncate(start);
             self.phase = Phase::Closing;
+        }
+    }
+}
+
+impl Online {
+    fn new(
+        hold: Hold,
+        sessions: Arc<VhostSessions>,
+        version: ProtocolVersion,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            hold,
+            sessions,
+            client_id: Box::default(),
+            version,
+            silence_ms_max: 0,
+            last_packet_at: now,
+            assembly: None,
+            has_work: true,
+            is_blocked: false,
+            is_resting: false,
+            has_published: false,
+            connack: None,
+            owes_much: false,
+            leaves_at: None,
+            will: WillFate::Published,
         }
     }
 }

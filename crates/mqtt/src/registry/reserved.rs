@@ -100,16 +100,12 @@ impl Reserved {
             if place.owner.as_deref() != Some(owner) {
                 return true;
             }
-            match place.found.take() {
-                Some(found) => {
-                    taken.push((Arc::clone(queue), found));
-                    false
-                }
-                None => {
-                    place.mailbox = Some(Arc::clone(mailbox));
-                    true
-                }
-            }
+            let Some(found) = place.found.take() else {
+                place.mailbox = Some(Arc::clone(mailbox));
+                return true;
+            };
+            taken.push((Arc::clone(queue), found));
+            false
         });
         self.count.fetch_sub(taken.len(), Ordering::AcqRel);
         taken

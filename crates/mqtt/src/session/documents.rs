@@ -189,7 +189,7 @@ impl SessionDocument {
         if flags & !OWN_QUEUE_CREATED != 0 {
             return None;
         }
-        let own_queue = reader.name()?.map(|name| (name, flags != 0));
+        let own_queue = owned(reader.name()?).map(|name| (name, flags != 0));
         reader.end(Self {
             expiry_s,
             expires_at: Some(Timestamp(expires_at)).filter(|at| at.0 != 0),
@@ -215,7 +215,7 @@ impl SubscriptionDocument {
         let tag = reader.u32()?;
         let options = SubscribeOptions::from_u8(reader.u8()?)?;
         let id = Some(reader.u32()?).filter(|id| *id != 0);
-        let share_queue = reader.name()?;
+        let share_queue = owned(reader.name()?);
         reader.end(Self {
             tag,
             options,
@@ -246,7 +246,7 @@ impl OutgoingDocument {
             _ => return None,
         };
         let (serial, lsn) = (reader.u64()?, Lsn(reader.u64()?));
-        let queue = reader.name()?;
+        let queue = owned(reader.name()?);
         reader.end(Self {
             step,
             serial,
@@ -263,6 +263,10 @@ fn write_name(name: &str, out: &mut Vec<u8>) {
     let (len, name) = len.map_or((0, ""), |len| (len, name));
     out.push(len);
     out.extend_from_slice(name.as_bytes());
+}
+
+fn owned(name: &str) -> Option<Box<str>> {
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// What is left to be read.
@@ -302,10 +306,10 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).ok()
     }
 
-    fn name(&mut self) -> Option<Option<Box<str>>> {
+    /// A name, empty if there is none.
+    fn name(&mut self) -> Option<&'a str> {
         let len = self.u8()?;
-        let name = self.text(len.into())?;
-        Some((len > 0).then(|| name.into()))
+        self.text(len.into())
     }
 
     /// The value that was read, if nothing is left.

@@ -46,6 +46,23 @@ pub(super) enum Terms {
     },
 }
 
+impl Terms {
+    /// QoS, packet identifier and DUP of a message that may have `qos_max`.
+    fn settled(self, outgoing: &Outgoing, qos_max: QoS) -> (QoS, Option<PacketId>, bool) {
+        match self {
+            Self::Fixed {
+                packet_id,
+                qos,
+                dup,
+            } => (qos, Some(packet_id), dup),
+            Self::New { .. } if outgoing.is_at_most_once() || qos_max == QoS::AtMostOnce => {
+                (QoS::AtMostOnce, None, false)
+            }
+            Self::New { packet_id } => (qos_max, packet_id, outgoing.redelivered),
+        }
+    }
+}
+
 /// What became of an attempt to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sent {
@@ -82,28 +99,15 @@ impl Active<'_> {
         let Some(rendered) = mapping::from_core(message, limits.version, now, properties) else {
             return Sent::Never;
         };
-        let (qos, packet_id, dup) = match terms {
-            Terms::Fixed {
-                packet_id,
-                qos,
-                dup,
-            } => (qos, Some(packet_id), dup),
-            Terms::New { packet_id } => {
-                let qos = if outgoing.is_at_most_once() {
-                    QoS::AtMostOnce
-                } else {
-                    rendered.qos.min(grant.qos)
-                };
-                if qos == QoS::AtMostOnce {
-                    (qos, None, false)
-                } else if qos == QoS::ExactlyOnce && self.kept.is_durable() {
-                    return Sent::FirstRecorded;
-                } else if packet_id.is_none() {
-                    return Sent::Waits;
-                } else {
-                    (qos, packet_id, outgoing.redelivered)
-                }
+        let qos_max = rendered.qos.min(grant.qos);
+        let (qos, packet_id, dup) = match terms.settled(outgoing, qos_max) {
+            (QoS::ExactlyOnce, ..)
+                if self.kept.is_durable() && matches!(terms, Terms::New { .. }) =>
+            {
+                return Sent::FirstRecorded;
             }
+            (QoS::AtLeastOnce | QoS::ExactlyOnce, None, _) => return Sent::Waits,
+            settled => settled,
         };
         ids.clear();
         if limits.version.is_v5() {

@@ -26,6 +26,10 @@ use crate::registry::VhostSessions;
 use crate::session::attach::Fate;
 use crate::topic::TopicFilter;
 
+type Key = Box<[u8]>;
+/// Key and value.
+type Document = (Key, Box<[u8]>);
+
 /// The documents of one session.
 #[derive(Default)]
 struct Documents {
@@ -33,7 +37,7 @@ struct Documents {
     subscriptions: Vec<(Box<str>, SubscriptionDocument)>,
     received: Vec<u16>,
     outgoing: Vec<(PacketId, OutgoingDocument)>,
-    keys: Vec<Box<[u8]>>,
+    keys: Vec<Key>,
 }
 
 /// Brings back the sessions of all vhosts, and ends those whose time is over.
@@ -88,7 +92,7 @@ fn own_client(node: &Node, vhost: &str) -> Option<Client> {
 }
 
 /// Documents by client identifier, and the keys of those that can't be read.
-fn sort(all: Vec<(Box<[u8]>, Box<[u8]>)>) -> (BTreeMap<Box<str>, Documents>, Vec<Box<[u8]>>) {
+fn sort(all: Vec<Document>) -> (BTreeMap<Box<str>, Documents>, Vec<Key>) {
     let mut by_client: BTreeMap<Box<str>, Documents> = BTreeMap::new();
     let mut useless = Vec::new();
     for (key, value) in all {
@@ -105,7 +109,7 @@ fn sort(all: Vec<(Box<[u8]>, Box<[u8]>)>) -> (BTreeMap<Box<str>, Documents>, Vec
     (by_client, useless)
 }
 
-fn drop_documents(keys: Vec<Box<[u8]>>, client: &mut Client) {
+fn drop_documents(keys: Vec<Key>, client: &mut Client) {
     let changes = keys
         .into_iter()
         .map(|key| DocumentChange { key, value: None });
@@ -147,7 +151,7 @@ fn restore_session(
     client_id: &str,
     documents: Documents,
     now: Timestamp,
-) -> Vec<Box<[u8]>> {
+) -> Vec<Key> {
     let Some(document) = documents.session else {
         return documents.keys;
     };
