@@ -77,6 +77,18 @@ impl TestLog {
         later.copied().collect()
     }
 
+    /// After how many records a batch ends, from what is safe on. A crash leaves whole batches.
+    pub(crate) fn ends(&self) -> Vec<usize> {
+        let state = self.0.lock();
+        let mut before = 0;
+        let ends = state.appends.iter().map(|count| {
+            before += count;
+            before
+        });
+        let later = ends.filter(|end| *end > state.committed);
+        std::iter::once(state.committed).chain(later).collect()
+    }
+
     /// How many records are safe.
     pub(crate) fn safe(&self) -> usize {
         self.0.lock().committed

@@ -8,6 +8,7 @@
 mod connect;
 mod deliver;
 mod disconnect;
+mod exactly_once;
 mod expiry;
 mod harness;
 mod interop;
