@@ -58,9 +58,6 @@ impl Active<'_> {
             self.take_back();
         }
         lsn = lsn.max(self.refuse());
-        if self.kept.is_durable() {
-            lsn = lsn.max(self.kept.last_record);
-        }
         let Live {
             owed, turn_acks, ..
         } = &mut *self.live;

@@ -94,7 +94,8 @@ pub(crate) struct Kept {
     scheduled_will: Option<ScheduleId>,
     /// Whether it has documents.
     is_recorded: bool,
-    /// The last record that a promise to the client rests upon.
+    /// The last record that a promise to the client rests upon: a connection that takes the session over is let in
+    /// once that is safe, so nothing of an earlier one has to be waited for later.
     last_record: Lsn,
     /// After a restart: what its queue gives out with a later record came in since.
     restored_until: Lsn,

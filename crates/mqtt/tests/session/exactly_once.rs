@@ -1,7 +1,7 @@
 //! QoS 2 from end to end with clients that follow the specification to the letter (§4.3.3, §4.4), connections that
 //! break, and a node that dies after any batch that is not safe yet.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 
 use ternmq_broker::BrokerConfig;
@@ -26,10 +26,17 @@ impl Dice {
     }
 }
 
+/// Every third message has QoS 1.
+fn qos_of(payload: usize) -> u8 {
+    if payload % 3 == 2 { 1 } else { 2 }
+}
+
 /// How far a message of the client is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sending {
-    /// PUBLISH was sent.
+    /// PUBLISH of QoS 1 was sent.
+    AtLeastOnce,
+    /// PUBLISH of QoS 2 was sent.
     Publish,
     /// PUBREL was sent.
     Release,
@@ -50,7 +57,7 @@ struct Model {
     /// Every message that was taken: QoS 2 exactly once, by payload.
     taken: Vec<usize>,
     /// Messages of QoS 1, by payload.
-    taken_at_least_once: BTreeMap<usize, usize>,
+    taken_at_least_once: BTreeSet<usize>,
     /// QoS 2 messages that came on this connection.
     in_flight: BTreeSet<u16>,
     receive_max: u16,
@@ -69,7 +76,7 @@ impl Model {
             next_id: 1,
             unreleased: BTreeSet::new(),
             taken: Vec::new(),
-            taken_at_least_once: BTreeMap::new(),
+            taken_at_least_once: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             receive_max: 8,
             is_online: true,
@@ -117,8 +124,12 @@ impl Model {
     }
 
     fn post(&self, packet_id: u16, payload: usize, dup: bool) -> Vec<u8> {
-        let payload = payload.to_string();
-        let post = Post::new("t", &payload).qos2(packet_id);
+        let text = payload.to_string();
+        let post = Post::new("t", &text);
+        let post = match qos_of(payload) {
+            1 => post.qos1(packet_id),
+            _ => post.qos2(packet_id),
+        };
         let post = if dup { post.dup() } else { post };
         post.encode(self.version)
     }
@@ -143,7 +154,11 @@ impl Model {
         if !self.is_online || self.sending.iter().any(|(used, ..)| *used == packet_id) {
             return Vec::new();
         }
-        self.sending.push((packet_id, payload, Sending::Publish));
+        let step = match qos_of(payload) {
+            1 => Sending::AtLeastOnce,
+            _ => Sending::Publish,
+        };
+        self.sending.push((packet_id, payload, step));
         self.post(packet_id, payload, false)
     }
 
@@ -184,7 +199,7 @@ impl Model {
             }
             ["PUBLISH", topic, "q1", packet_id, ..] => {
                 let payload = topic.strip_prefix("t=").unwrap().parse().unwrap();
-                *self.taken_at_least_once.entry(payload).or_default() += 1;
+                self.taken_at_least_once.insert(payload);
                 self.ack(
                     PubAck,
                     packet_id.strip_prefix("id").unwrap().parse().unwrap(),
@@ -217,7 +232,7 @@ impl Model {
                 self.sending[at.unwrap()].2 = Sending::Release;
                 self.ack(PubRel, packet_id)
             }
-            ["PUBCOMP", packet_id, ..] => {
+            ["PUBCOMP" | "PUBACK", packet_id, ..] => {
                 let packet_id: u16 = packet_id.parse().unwrap();
                 self.sending.retain(|(sent, ..)| *sent != packet_id);
                 Vec::new()
@@ -231,7 +246,7 @@ impl Model {
         let again = self.sending.iter();
         again
             .flat_map(|(packet_id, payload, step)| match step {
-                Sending::Publish => self.post(*packet_id, *payload, true),
+                Sending::Publish | Sending::AtLeastOnce => self.post(*packet_id, *payload, true),
                 Sending::Release => self.ack(PubRel, *packet_id),
             })
             .collect()
@@ -359,7 +374,8 @@ impl Run {
     }
 
     fn check(&self, seed: u64) {
-        let all: Vec<usize> = (0..self.published).collect();
+        let of_qos = |qos| (0..self.published).filter(move |payload| qos_of(*payload) == qos);
+        let all: Vec<usize> = of_qos(2).collect();
         for client in &self.clients {
             assert!(
                 client.is_idle(),
@@ -372,6 +388,17 @@ impl Run {
         assert_eq!(
             self.clients[1].taken, all,
             "seed {seed}: each once, in order"
+        );
+        let at_least_once = &self.clients[1].taken_at_least_once;
+        assert!(
+            at_least_once.iter().copied().eq(of_qos(1)),
+            "seed {seed}: {at_least_once:?}"
+        );
+        let (one, other) = (&self.clients[2], &self.clients[3]);
+        let at_least_once = one.taken_at_least_once.union(&other.taken_at_least_once);
+        assert!(
+            at_least_once.copied().eq(of_qos(1)),
+            "seed {seed}: QoS 1 in the group"
         );
         let mut group = [&self.clients[2].taken[..], &self.clients[3].taken[..]].concat();
         group.sort_unstable();

@@ -365,6 +365,34 @@ fn messages_beyond_a_smaller_receive_maximum_keep_their_identifiers_too() {
 }
 
 #[test]
+fn messages_of_qos_1_have_a_new_identifier_and_keep_their_place() {
+    let world = World::new();
+    let hello = Hello::new("s").expiry(60);
+    let mut device = world.connect(&hello);
+    device.subscribe("t", 2);
+    let mut publisher = world.v5("p");
+    publisher.publish(&Post::new("t", "1").qos1(1));
+    publisher.publish(&Post::new("t", "2").qos2(2));
+    publisher.publish(&Post::new("t", "3").qos1(3));
+    publisher.publish(&Post::new("t", "4").qos2(4));
+    assert_eq!(device.recv().len(), 4);
+    let world = world.crash();
+    let (mut device, _) = resumed(&world, &hello);
+    let mut received = device.recv();
+    received.sort_by_key(|packet| packet.contains("q2"));
+    let expected = [
+        "PUBLISH t=1 q1 id5",
+        "PUBLISH t=3 q1 id6",
+        "PUBLISH t=2 q2 id2 dup",
+        "PUBLISH t=4 q2 id4 dup",
+    ];
+    assert_eq!(received, expected);
+    device.drop_line();
+    let (mut device, _) = resumed(&world, &hello);
+    assert_eq!(device.recv().len(), 4);
+}
+
+#[test]
 fn exchange_whose_message_is_gone_is_ended_by_pubrel() {
     let world = World::new();
     let hello = Hello::new("s").expiry(600);
@@ -462,6 +490,15 @@ fn qos_2_in_flight_of_a_group_waits_for_its_member() {
         b.subscribe(FILTER, 2);
         assert!(b.recv().is_empty());
         world.v5("p").publish(&Post::new("t/x", "n").qos2(1));
+        if !a_first {
+            let of_b = b.recv();
+            assert_eq!(
+                of_b,
+                ["PUBLISH t/x=n q2 id1"],
+                "what it keeps takes no room"
+            );
+            b.put_back(of_b);
+        }
         let mut a = connected_a.unwrap_or_else(|| resumed(&world, &a).0);
         let (mut of_a, of_b) = (a.recv(), b.recv());
         assert_eq!(of_a.remove(0), "PUBLISH t/x=m q2 id1 dup");
