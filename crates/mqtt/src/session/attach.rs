@@ -100,9 +100,7 @@ impl Session {
             let ended = self.end(&mut client, now);
             self.kept.last_record = ended;
         }
-        if let Some(will) = self.kept.scheduled_will.take() {
-            self.identity.node.broker.cancel_scheduled(will);
-        }
+        let scheduled_will = self.kept.scheduled_will.take();
         self.epoch = epoch;
         self.live = Some(Box::new(Live::new(client, mailbox, limits, will)));
         let is_present = resumes && self.resume(now);
@@ -117,8 +115,14 @@ impl Session {
         self.live = live;
         let record = match recorded {
             Ok(record) => record,
-            Err(error) => return Err((error, self.turn_away(before, now))),
+            Err(error) => {
+                self.kept.scheduled_will = scheduled_will;
+                return Err((error, self.turn_away(before, now)));
+            }
         };
+        if let Some(will) = scheduled_will {
+            self.identity.node.broker.cancel_scheduled(will);
+        }
         if let Some(mut active) = self.active(epoch).filter(|_| is_present) {
             active.set_expiry(expiry_s);
         }
@@ -328,7 +332,9 @@ impl Active<'_> {
     /// of a shared subscription with QoS 1 goes to the other members (MQTT-4.8.2-4 lets QoS 2 wait for its return).
     fn give_back(&mut self, now: Timestamp) {
         for unseen in self.kept.window.take_unseen().into_iter().rev() {
-            self.forget_outgoing(unseen.packet_id());
+            if unseen.step == Step::AwaitPubRec {
+                self.forget_outgoing(unseen.packet_id());
+            }
             if let Some(outgoing) = unseen.outgoing {
                 self.kept.pending.push_front(outgoing);
             }

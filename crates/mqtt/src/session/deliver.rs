@@ -212,14 +212,11 @@ impl Active<'_> {
             self.kept.window.reserve()
         };
         match self.transmit(&outgoing, Terms::New { packet_id }, now, out) {
-            Sent::Waits => return Some(outgoing),
-            Sent::FirstRecorded => {
-                let has_room = self.kept.window.len() < self.live.limits.quota;
-                if turn == Turn::Others || !has_room || self.kept.window.reserve().is_none() {
-                    return Some(outgoing);
-                }
-                self.kept.window.push_unrecorded(outgoing);
+            Sent::Waits if self.kept.is_durable() => {
+                return self.line_up(Step::AwaitPubAck, turn, outgoing);
             }
+            Sent::Waits => return Some(outgoing),
+            Sent::FirstRecorded => return self.line_up(Step::AwaitPubRec, turn, outgoing),
             Sent::Written(QoS::AtMostOnce) | Sent::Never => self.done(outgoing.lease),
             Sent::Written(QoS::AtLeastOnce) => self.kept.window.push(Step::AwaitPubAck, outgoing),
             Sent::Written(QoS::ExactlyOnce) => self.kept.window.push(Step::AwaitPubRec, outgoing),
@@ -227,6 +224,18 @@ impl Active<'_> {
                 self.settle_now(outgoing.lease, Outcome::Reject { failed: false }, now);
             }
         }
+        None
+    }
+
+    /// Gives a message its packet identifier, to be sent behind what waits for its record. So whatever QoS messages have,
+    /// they are sent in their order, and those of one drain wait for one record. Returns it if there is no room.
+    fn line_up(&mut self, step: Step, turn: Turn, outgoing: Outgoing) -> Option<Outgoing> {
+        let window = &mut self.kept.window;
+        let has_room = window.len() < self.live.limits.quota;
+        if turn == Turn::Others || !has_room || window.reserve().is_none() {
+            return Some(outgoing);
+        }
+        window.line_up(step, outgoing);
         None
     }
 

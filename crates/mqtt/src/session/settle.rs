@@ -13,12 +13,8 @@ use crate::reason_code::ReasonCode;
 impl Active<'_> {
     /// PUBACK: the client has a QoS 1 message, or refuses it.
     pub(crate) fn on_puback(&mut self, ack: &Ack<'_>, now: Timestamp) -> Result<(), Fault> {
-        match self
-            .kept
-            .window
-            .get_mut(ack.packet_id)
-            .map(|entry| entry.step)
-        {
+        let known = self.kept.window.get(ack.packet_id);
+        match known.filter(|entry| entry.was_sent).map(|entry| entry.step) {
             // Nothing to do for an exchange that is over.
             None => Ok(()),
             Some(Step::AwaitPubAck) => {

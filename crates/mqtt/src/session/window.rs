@@ -216,13 +216,18 @@ impl Window {
         self.sent += 1;
     }
 
-    /// A new message of QoS 2 has the identifier from [`Window::reserve`], and is sent once that is recorded.
-    pub(crate) fn push_unrecorded(&mut self, outgoing: Outgoing) {
+    /// A new message has the identifier from [`Window::reserve`], and is sent when its turn comes; with QoS 2 only once
+    /// that is recorded.
+    pub(crate) fn line_up(&mut self, step: Step, outgoing: Outgoing) {
+        let record = match step {
+            Step::AwaitPubAck => Lsn::NONE,
+            Step::AwaitPubRec | Step::AwaitPubComp => UNRECORDED,
+        };
         self.entries.push_back(InFlight {
             serial: self.next_serial,
-            step: Step::AwaitPubRec,
+            step,
             outgoing: Some(outgoing),
-            record: UNRECORDED,
+            record,
             was_sent: false,
         });
         self.next_serial += 1;
@@ -469,7 +474,7 @@ mod tests {
         send(&mut window);
         for _ in 0..2 {
             window.reserve().unwrap();
-            window.push_unrecorded(outgoing());
+            window.line_up(Step::AwaitPubRec, outgoing());
         }
         assert_eq!((window.sent(), window.len()), (1, 3));
         assert_eq!(window.unrecorded().count(), 2);
@@ -499,7 +504,7 @@ mod tests {
         window.resent();
         assert_eq!(send(&mut window), 8);
         window.reserve().unwrap();
-        window.push_unrecorded(outgoing());
+        window.line_up(Step::AwaitPubRec, outgoing());
         assert_eq!(window.arrive(Some("g"), Lsn(50)), None);
         assert_eq!(window.arrive(None, Lsn(50)), Some(5));
         assert_eq!(window.arrive(None, Lsn(50)), None);

@@ -3,6 +3,7 @@
 use ternmq_broker::BrokerConfig;
 use ternmq_mqtt::MqttConfig;
 use ternmq_mqtt::frame::PacketType::{PubComp, PubRec, PubRel};
+use ternmq_mqtt::properties::Property;
 use ternmq_mqtt::reason_code::ReasonCode;
 
 use crate::harness::{Device, Hello, Post, V5, V311, World};
@@ -213,9 +214,12 @@ fn messages_of_other_qos_are_not_recorded_and_keep_their_order_behind_qos_2() {
     publisher.publish(&Post::new("t", "4").qos2(4));
     publisher.publish(&Post::new("t", "0"));
     assert_eq!(device.recv(), ["PUBLISH t=0 q0"]);
-    world.log.commit();
-    assert_eq!(device.recv(), ["PUBLISH t=2 q2 id2", "PUBLISH t=3 q1 id3"]);
-    only_after_commit(&world, &mut device, &["PUBLISH t=4 q2 id4"]);
+    let in_order = [
+        "PUBLISH t=2 q2 id2",
+        "PUBLISH t=3 q1 id3",
+        "PUBLISH t=4 q2 id4",
+    ];
+    only_after_commit(&world, &mut device, &in_order);
 }
 
 #[test]
@@ -286,6 +290,22 @@ fn session_that_cannot_be_resumed_for_lack_of_room_is_there_later() {
     world.pass(60_000);
     let received = world.dial().greet(&hello.resume());
     assert_eq!(received, ["CONNACK 00"], "its time went on");
+}
+
+#[test]
+fn connection_that_is_refused_cancels_no_delayed_will() {
+    let world = World::new();
+    let mut watcher = world.v5("w");
+    watcher.subscribe("will", 0);
+    let hello = Hello::new("s").expiry(60);
+    let delay = Property::WillDelayInterval(10);
+    let dying = hello.clone().will("will", "gone").will_with(delay);
+    world.connect(&dying).drop_line();
+    world.log.set_full(true);
+    assert_eq!(world.dial().greet(&hello.resume()), ["CONNACK 97"]);
+    world.log.set_full(false);
+    world.pass(10_000);
+    assert_eq!(watcher.recv(), ["PUBLISH will=gone q0"]);
 }
 
 #[test]
