@@ -4,11 +4,14 @@
 //!              attach                    detach, expiry > 0
 //!   (nothing) ───────► live ◄──────────────────────────────► kept ── expiry over ──► (nothing)
 //!                       └── detach, expiry 0 ──► (nothing)
+//!
+//!   documents ── restart ──► kept
 //! ```
 //!
 //! [`Session`] is what the registry holds, behind a lock. A connection that owns it works with [`Active`]: who the
 //! session is, what is kept of it, and what lives as long as the connection. The four verbs are `impl Active` in a file
-//! each; [`attach`](self::attach) is how connections come and go.
+//! each; [`attach`](self::attach) is how connections come and go. What outlives the process is written by `record` and
+//! read by `restore`.
 
 pub(crate) mod attach;
 mod awaited;

@@ -36,7 +36,9 @@ impl Active<'_> {
         let is_durable = self.kept.is_durable();
         let known = self.kept.window.get_mut(ack.packet_id);
         let Some(entry) = known.filter(|entry| entry.was_sent) else {
-            if !ack.reason.is_error() {
+            // The PUBLISH of an exchange from before a restart is still to come again, and the PUBREC with it.
+            let is_known = self.kept.window.awaits(ack.packet_id);
+            if !ack.reason.is_error() && !is_known {
                 let reason = ReasonCode::PacketIdentifierNotFound;
                 codec::puback(out, version, PacketType::PubRel, ack.packet_id, reason);
             }

@@ -282,6 +282,12 @@ impl Window {
         }
     }
 
+    /// Whether the message of that exchange is still in its queue.
+    pub(crate) fn awaits(&self, id: PacketId) -> bool {
+        let is_it = |awaited: &Awaited| packet_id(awaited.serial) == id;
+        self.awaited.iter().any(is_it)
+    }
+
     /// Whether messages of earlier exchanges are still in their queues.
     pub(crate) fn is_awaiting(&self) -> bool {
         !self.awaited.is_empty()

@@ -293,7 +293,7 @@ impl Run {
             ..MqttConfig::default()
         };
         let world = World::on(config, &BrokerConfig::default(), TestLog::held_back());
-        let version = if seed % 2 == 0 { V5 } else { V311 };
+        let version = if seed.is_multiple_of(2) { V5 } else { V311 };
         let mut clients = vec![
             Model::new("publisher", version),
             Model::new("own", version),
@@ -345,12 +345,17 @@ impl Run {
     }
 
     fn crash(&mut self) {
+        let ends = self.world.log.ends();
+        let records = ends[self.dice.roll(ends.len())];
+        self.crash_with(records);
+    }
+
+    fn crash_with(&mut self, records: usize) {
         let dice = &mut self.dice;
         for client in &mut self.clients {
             client.lose(dice, true);
         }
-        let ends = self.world.log.ends();
-        self.world = self.world.crash_with(ends[dice.roll(ends.len())]);
+        self.world = self.world.crash_with(records);
         self.world.log.hold_back();
         let first = dice.roll(self.clients.len());
         for n in 0..self.clients.len() {
@@ -425,4 +430,31 @@ fn every_message_of_qos_2_arrives_exactly_once_whatever_breaks() {
         published += run.published;
     }
     assert!(published > 300 * 10, "{published} messages");
+}
+
+#[test]
+fn every_message_of_qos_2_arrives_exactly_once_wherever_the_journal_is_cut() {
+    const STEPS: usize = 50;
+    let mut cuts = 0;
+    for seed in 1..=4 {
+        for steps in 0..STEPS {
+            let mut later = 0;
+            loop {
+                let mut run = Run::new(seed);
+                for _ in 0..steps {
+                    run.step();
+                }
+                let ends = run.world.log.ends();
+                run.crash_with(ends[later]);
+                run.settle();
+                run.check(seed);
+                cuts += 1;
+                later += 1;
+                if later == ends.len() {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(cuts > 2 * 4 * STEPS, "{cuts} cuts");
 }

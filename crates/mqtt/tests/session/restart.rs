@@ -365,6 +365,29 @@ fn messages_beyond_a_smaller_receive_maximum_keep_their_identifiers_too() {
 }
 
 #[test]
+fn pubrec_that_comes_before_its_publish_is_sent_again_ends_nothing() {
+    let world = World::new();
+    let (a, b) = (Hello::new("a").expiry(60), Hello::new("b").expiry(60));
+    let mut member = world.connect(&a);
+    member.subscribe(FILTER, 2);
+    world.v5("p").publish(&Post::new("t/x", "m").qos2(1));
+    assert_eq!(member.recv(), ["PUBLISH t/x=m q2 id1"]);
+    let world = world.crash();
+    let mut member = world.dial();
+    member.hand_in(&a.clone().resume().encode());
+    member.hand_in(b"\x50\x02\x00\x01");
+    let received = member.recv();
+    assert_eq!(received, ["CONNACK 00 present", "PUBLISH t/x=m q2 id1 dup"]);
+    member.ack(PubRec, 1);
+    member.ack(PubComp, 1);
+    assert_eq!(member.recv(), ["PUBREL 1"]);
+    let mut other = world.connect(&b);
+    other.subscribe(FILTER, 2);
+    member.disconnect();
+    assert!(other.recv().is_empty());
+}
+
+#[test]
 fn messages_of_qos_1_have_a_new_identifier_and_keep_their_place() {
     let world = World::new();
     let hello = Hello::new("s").expiry(60);
