@@ -10,6 +10,9 @@ use ternmq_net::machine::{OUTPUT_BUDGET_BYTES, Output};
 use super::{Pressure, Running};
 use crate::session::{ConsumerSlot, write_method};
 
+/// What a client is told to be short, in RabbitMQ's words.
+const BLOCKED_REASON: &str = "low on memory";
+
 /// Most messages one consumer is sent before the next one's turn.
 const TURN_MESSAGES_MAX: usize = 512;
 
@@ -20,7 +23,7 @@ impl Running {
     pub(super) fn admit_publish(&mut self, out: &mut Output) -> bool {
         if self.capabilities.connection_blocked && !self.pressure.told {
             self.pressure.told = true;
-            let reason = ShortString::try_new("low on memory").unwrap_or_default();
+            let reason = ShortString::try_new(BLOCKED_REASON).unwrap_or_default();
             let blocked = connection::AMQPMethod::Blocked(connection::Blocked { reason });
             write_method(0, &AMQPClass::Connection(blocked), out);
             return true;
