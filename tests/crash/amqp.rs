@@ -90,6 +90,7 @@ impl Publisher {
     }
 
     pub async fn work(&mut self, scene: &Scene) {
+        self.sent.begin_life();
         let worked = match self.sent.publisher() {
             topology::TRANSACTED => self.publish_transactions(scene).await,
             _ => self.publish_all(scene).await,
@@ -175,7 +176,8 @@ impl Consumer {
     }
 
     pub async fn work(&mut self, scene: &Scene) {
-        self.received.forget();
+        self.received.begin_life();
+        self.barriers.begin_life();
         let worked = self.consume(scene, Until::Over).await;
         self.note(worked);
     }
@@ -188,7 +190,7 @@ impl Consumer {
 
     /// Empties the queue, up to a message that is published for that.
     pub async fn drain(&mut self, scene: &Scene) {
-        self.received.forget();
+        self.received.begin_life();
         let marked = self.mark_end(scene).await;
         self.note(marked);
         let drained = self.consume(scene, Until::End).await;

@@ -73,6 +73,7 @@ impl Device {
 
     /// Publishes until the connection is lost.
     pub async fn work(&mut self, scene: &Scene) {
+        self.sent.begin_life();
         self.event_loop.mqtt_options = options(self.sent.publisher(), scene);
         loop {
             let is_over = scene.is_over();
@@ -201,6 +202,7 @@ impl Subscriber {
 
     /// Receives until the connection is lost.
     pub async fn work(&mut self, scene: &Scene) {
+        self.received.begin_life();
         if let Ok(mut stream) = self.connect(scene).await {
             // However it ends: what is missing in the end is missed then.
             let _ = self.read(&mut stream, scene, Until::Lost).await;

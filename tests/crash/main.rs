@@ -48,6 +48,9 @@ const KILL_MS_MAX: u64 = 250;
 /// In one of so many lives that time begins with the life, so that the broker dies while clients connect.
 const EARLY_ONE_IN: u64 = 5;
 
+/// See [`Scene::forgotten`].
+const FORGOTTEN_AFTER: Duration = Duration::from_millis(500);
+
 /// Faults in a report.
 const FAULTS_SHOWN_MAX: usize = 40;
 
@@ -59,6 +62,7 @@ pub struct Scene {
     over: watch::Receiver<bool>,
     /// Publishers with a confirm in this life of the broker.
     begun: watch::Sender<usize>,
+    killed: watch::Sender<bool>,
 }
 
 impl Scene {
@@ -68,12 +72,22 @@ impl Scene {
             mqtt: broker.mqtt,
             over: over.subscribe(),
             begun: watch::Sender::new(0),
+            killed: watch::Sender::new(false),
         }
     }
 
     /// A publisher had its first confirm.
     pub fn begin(&self) {
         self.begun.send_modify(|count| *count += 1);
+    }
+
+    /// Returns when the broker has been gone for so long that whoever still waits for an answer waits for ever: lapin
+    /// forgets calls that are made just when it loses the connection.
+    async fn forgotten(&self) {
+        let mut killed = self.killed.subscribe();
+        if killed.wait_for(|killed| *killed).await.is_ok() {
+            tokio::time::sleep(FORGOTTEN_AFTER).await;
+        }
     }
 
     /// Waits until all publishers work; not for ever, as some may have met a fault.
@@ -104,12 +118,18 @@ enum Party {
 
 impl Party {
     async fn work(mut self, scene: Scene) -> Self {
-        match &mut self {
-            Self::Publisher(publisher) => publisher.work(&scene).await,
-            Self::Consumer(consumer) => consumer.work(&scene).await,
-            Self::Declarer(declarer) => declarer.work(&scene).await,
-            Self::Device(device) => device.work(&scene).await,
-            Self::Subscriber(subscriber) => subscriber.work(&scene).await,
+        let work = async {
+            match &mut self {
+                Self::Publisher(publisher) => publisher.work(&scene).await,
+                Self::Consumer(consumer) => consumer.work(&scene).await,
+                Self::Declarer(declarer) => declarer.work(&scene).await,
+                Self::Device(device) => device.work(&scene).await,
+                Self::Subscriber(subscriber) => subscriber.work(&scene).await,
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = scene.forgotten() => {}
         }
         self
     }
@@ -225,6 +245,7 @@ async fn crashes_break_no_promise() {
             }
             tokio::time::sleep(moment).await;
             kill(broker);
+            scene.killed.send_replace(true);
         };
         parties = work(parties, &scene, end).await;
         let faults: Vec<String> = parties.iter().flat_map(Party::faults).cloned().collect();
