@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS};
+use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -75,6 +75,7 @@ impl Device {
     pub async fn work(&mut self, scene: &Scene) {
         self.sent.begin_life();
         self.event_loop.mqtt_options = options(self.sent.publisher(), scene);
+        self.put_in_order();
         loop {
             let is_over = scene.is_over();
             while !is_over && self.waiting.len() < self.window() {
@@ -96,6 +97,20 @@ impl Device {
                 }
             }
         }
+    }
+
+    /// What is sent again goes in the order in which it was sent at first (§4.6). A connection that is lost while
+    /// rumqttc sends again leaves that behind what it had not come to yet.
+    fn put_in_order(&mut self) {
+        if self.event_loop.network.is_some() {
+            self.event_loop.clean();
+        }
+        let number = |request: &Request| match request {
+            Request::Publish(publish) => Id::of(&publish.payload).map(|id| id.number),
+            _ => None,
+        };
+        let pending = &mut self.event_loop.pending;
+        pending.make_contiguous().sort_by_key(number);
     }
 
     fn on_event(&mut self, event: &Event) {
