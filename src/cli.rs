@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+
+use crate::store_command::StoreCommand;
 
 /// A message broker: RabbitMQ clients (AMQP 0.9.1) and MQTT devices (3.1, 3.1.1, 5) meet in one core.
 ///
@@ -12,11 +14,11 @@ use clap::Parser;
 #[command(name = "ternmq", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Configuration file (TOML); flags override it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Directory for durable data. This version keeps data in memory only and says so in its log
-    #[arg(long, value_name = "DIR")]
+    /// Directory for durable data. Default: what the configuration says, else $STATE_DIRECTORY, else ./data
+    #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
 
     /// Listen for AMQP 0.9.1 here, port 0 for a free one; may be repeated
@@ -34,6 +36,17 @@ pub(crate) struct Cli {
     /// Write the addresses listened on to this file, as JSON, once all accept connections
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do instead of running the broker.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Look at a data directory while the broker is not running, or repair it
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 #[cfg(test)]

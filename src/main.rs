@@ -9,6 +9,7 @@ mod protocols;
 mod ready_file;
 mod run;
 mod storage;
+mod store_command;
 mod system;
 
 use std::io::Write;
@@ -21,12 +22,21 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run::run(cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let cli = cli::Cli::parse();
+    let ended = match cli.command.clone() {
+        None => run::run(cli).map(|()| ExitCode::SUCCESS),
+        Some(cli::Command::Store(command)) => run::look_at_store(&command, cli),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             // Nobody is left to tell if standard error is gone.
             let _ = writeln!(std::io::stderr(), "ternmq: {error:#}");
-            ExitCode::FAILURE
+            if storage::is_damage(&error) {
+                ExitCode::from(storage::EXIT_DAMAGED)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The life of the process: configuration, listeners, signals, goodbye.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tracing::{info, warn};
 
 use crate::cli::Cli;
 use crate::config::Config;
-use crate::{logging, protocols, ready_file, storage, system};
+use crate::store_command::StoreCommand;
+use crate::{logging, protocols, ready_file, storage, store_command, system};
 
 /// Publishers pause when messages hold this share of the machine's memory, unless the configuration says otherwise.
 const MEMORY_HIGH_PERCENT: u64 = 40;
@@ -32,6 +34,17 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     let ended = runtime.block_on(serve(config));
     runtime.shutdown_timeout(RUNTIME_STOP);
     ended
+}
+
+/// Looks at the data directory instead. Exit code 0: all is well with it.
+pub(crate) fn look_at_store(command: &StoreCommand, cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::load(cli)?;
+    let sound = store_command::run(command, &config.data_dir)?;
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(storage::EXIT_DAMAGED)
+    })
 }
 
 /// As many worker threads as the machine has cores.

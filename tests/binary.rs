@@ -11,7 +11,10 @@ use rustix::process::Signal;
 use support::{DEADLINE, Ternmq, command, write_config};
 
 fn run(arguments: &[&str]) -> Output {
-    command().args(arguments).output().unwrap()
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = command();
+    command.env("STATE_DIRECTORY", directory.path().join("data"));
+    command.args(arguments).output().unwrap()
 }
 
 fn stderr(output: &Output) -> String {
@@ -318,7 +321,7 @@ fn connections_above_the_limit_are_closed() {
 
 #[test]
 fn running_out_of_file_descriptors_passes_when_connections_go() {
-    const OPEN_FILES: u32 = 60;
+    const OPEN_FILES: u32 = 100;
     let directory = tempfile::tempdir().unwrap();
     // Above what the descriptors allow, so that they run out first.
     let path = write_config(directory.path(), "[limits]\nconnections_max = 1000\n");

@@ -111,7 +111,7 @@ impl Connection {
             }
             Phase::Running(running) => {
                 let read = running.read(input, now, out);
-                if running.is_paused() {
+                if running.is_deaf() {
                     self.liveness.set_deaf(true, now);
                 }
                 match read.end {
@@ -277,11 +277,20 @@ impl Connection {
         match notice {
             Notice::Ready(token) => running.on_ready(token),
             Notice::Cancelled(token) => running.on_cancelled(token, now, out),
-            Notice::Committed => running.confirm(out),
+            Notice::Committed => {
+                running.confirm(out);
+                running.answer_declarations(out);
+                running.catch_up();
+                self.liveness.set_deaf(running.is_deaf(), now);
+            }
+            Notice::Disk(room) => {
+                running.on_disk(room, out);
+                self.liveness.set_deaf(running.is_deaf(), now);
+            }
             Notice::Blocked => running.on_pressure(true, out),
             Notice::Unblocked => {
                 running.on_pressure(false, out);
-                self.liveness.set_deaf(false, now);
+                self.liveness.set_deaf(running.is_deaf(), now);
             }
             Notice::Close(CloseReason::Shutdown) => self.fail(&shutdown(), now, out),
             Notice::Close(CloseReason::Replaced) => self.fail(&forced("replaced"), now, out),

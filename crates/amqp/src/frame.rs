@@ -11,6 +11,12 @@ use crate::table::TableError;
 /// Class id of `basic`, the only class with content (AMQP 0-9-1 §1.8).
 pub const CLASS_BASIC: u16 = 60;
 
+/// Class id of `exchange` (§1.6).
+pub const CLASS_EXCHANGE: u16 = 40;
+
+/// Class id of `queue` (§1.7).
+pub const CLASS_QUEUE: u16 = 50;
+
 /// Bytes around a frame's payload: type, channel and size in front, the end marker behind (§2.3.5).
 pub const FRAME_OVERHEAD: usize = 8;
 

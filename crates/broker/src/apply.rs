@@ -371,17 +371,19 @@ fn decl(b: &BindingRecord, options: BindingOptions) -> BindingDecl<'_> {
 }
 
 impl Inner {
+    pub(crate) fn all_vhosts(&self) -> Vec<Arc<Vhost>> {
+        self.vhosts.iter().map(|v| v.clone()).collect()
+    }
+
     pub(crate) fn all_cells(&self) -> Vec<Arc<QueueCell>> {
-        let vhosts: Vec<Arc<Vhost>> = self.vhosts.iter().map(|v| v.clone()).collect();
-        vhosts
+        self.all_vhosts()
             .iter()
             .flat_map(|v| v.read(|space| space.cells.values().cloned().collect::<Vec<_>>()))
             .collect()
     }
 
     pub(crate) fn find_cell(&self, id: QueueId) -> Option<Arc<QueueCell>> {
-        let vhosts: Vec<Arc<Vhost>> = self.vhosts.iter().map(|v| v.clone()).collect();
-        vhosts
+        self.all_vhosts()
             .iter()
             .find_map(|v| v.read(|space| space.cells.get(&id).cloned()))
     }

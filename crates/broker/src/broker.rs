@@ -10,7 +10,7 @@ use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::queue::DeleteReason;
 use ternmq_core::record;
 use ternmq_core::retained::{RetainedLimits, RetainedStore};
-use ternmq_journal::{Batch, Log, LogError};
+use ternmq_journal::{Batch, Index, Log, LogError, Pressure as JournalPressure};
 
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
@@ -20,7 +20,7 @@ use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::hold::Hold;
-use crate::mailbox::{CloseReason, Mailbox, Notice};
+use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::route_cache::RouteCache;
@@ -39,7 +39,7 @@ pub struct Broker(pub(crate) Arc<Inner>);
 /// What all connections share.
 pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
-    log: Arc<dyn Log>,
+    pub(crate) log: Arc<dyn Log>,
     users: Users,
     pub(crate) vhosts: DashMap<Box<str>, Arc<Vhost>>,
     clients: DashMap<ConnectionId, ClientEntry>,
@@ -90,6 +90,15 @@ pub enum ConnectRefusal {
         /// Its value.
         max: u64,
     },
+}
+
+/// Whether records may be refused because room is short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Weight {
+    /// New messages may.
+    Refusable,
+    /// What settles, moves and deletes makes room, and may not.
+    Essential,
 }
 
 impl Broker {
@@ -198,7 +207,7 @@ impl Broker {
                 mailbox: mailbox.clone(),
             },
         );
-        if inner.pressure.is_blocked() {
+        if inner.pressure.is_blocked() || inner.pressure.disk() != DiskRoom::Enough {
             inner.pressure.tell(&mailbox);
         }
         Ok(Client {
@@ -273,21 +282,37 @@ impl Inner {
     }
 
     /// Appends records. [`Lsn::NONE`] if there were none; an error is the log's refusal.
-    pub(crate) fn try_append(&self, batch: &Batch) -> Result<Lsn, LogError> {
+    pub(crate) fn try_append(&self, batch: &Batch, weight: Weight) -> Result<Lsn, LogError> {
         if batch.is_empty() {
             return Ok(Lsn::NONE);
         }
-        self.log.append(batch).map(|index| Lsn(index.0))
+        let appended = match weight {
+            Weight::Refusable => self.append_refusable(batch),
+            Weight::Essential => self.log.append_essential(batch),
+        };
+        appended.map(|index| Lsn(index.0))
     }
 
-    /// Appends records that must not be refused because room is short: what settles, moves and deletes makes room.
-    pub(crate) fn append_essential(&self, batch: &Batch) -> Result<Lsn, LogError> {
-        self.try_append(batch)
+    /// If the disk only lags behind, whoever publishes has to wait: an accepted message is not dropped for that. If it
+    /// is full, the publisher hears of it.
+    fn append_refusable(&self, batch: &Batch) -> Result<Index, LogError> {
+        loop {
+            let refused = match self.log.append(batch) {
+                Err(LogError::Full) if self.log.pressure() != JournalPressure::NoRoom => {
+                    self.next_record()
+                }
+                other => return other,
+            };
+            let Some(store) = &self.store else {
+                return Err(LogError::Full);
+            };
+            store.log.wait_committed(Index(refused.0 - 1))?;
+        }
     }
 
     /// Appends records of what has happened already, and returns where the first one lies.
     pub(crate) fn append(&self, batch: &Batch) -> Lsn {
-        match self.append_essential(batch) {
+        match self.try_append(batch, Weight::Essential) {
             Ok(first) => first,
             // Nobody is connected any more, and nothing was promised.
             Err(LogError::Closed) => Lsn::NONE,
@@ -352,6 +377,15 @@ impl Inner {
         if effects.dropped > 0 {
             self.metrics.dropped(effects.dropped);
         }
+        if effects.unreadable > 0 {
+            self.metrics.unreadable(effects.unreadable);
+        }
+        if effects.wants_cold {
+            self.want_cold(cell);
+        }
+        if !effects.freed.is_empty() {
+            self.free_pages(cell, effects.freed.drain(..));
+        }
         work.dead
             .extend(effects.dead.drain(..).map(|dead| (cell.clone(), dead)));
         match effects.delete.take() {
@@ -361,13 +395,47 @@ impl Inner {
                 work.ended.push(cell.clone());
             }
         }
+        self.free_pages(cell, effects.remains.pages());
         effects.clear();
+        if std::mem::take(&mut work.freeze) {
+            self.relieve(cell, work);
+        }
     }
 
     /// Accounts a change of the memory that messages hold.
     pub(crate) fn account(&self, delta: i64) {
-        if delta != 0 && self.pressure.add(delta) {
+        if delta == 0 {
+            return;
+        }
+        if self.pressure.add(delta) {
             self.tell_pressure();
+        }
+        if let Some(store) = &self.store {
+            store.residency.look(self.pressure.resident());
+        }
+    }
+
+    /// Whether the journal takes more than the disk.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.log.pressure() == JournalPressure::Behind
+    }
+
+    /// The journal says how much room it has.
+    pub(crate) fn look_at_disk(&self) {
+        let room = match self.log.pressure() {
+            JournalPressure::None | JournalPressure::Behind => DiskRoom::Enough,
+            JournalPressure::Low => DiskRoom::Low,
+            JournalPressure::NoRoom => DiskRoom::Full,
+        };
+        if self.pressure.set_disk(room) {
+            tracing::warn!(?room, "room on the disk changed");
+            for client in &self.clients {
+                self.pressure.tell(&client.mailbox);
+            }
+            if let Some(store) = self.store.as_ref().filter(|_| room != DiskRoom::Enough) {
+                // Whatever it can give back is needed now.
+                store.checkpointing.wish();
+            }
         }
     }
 

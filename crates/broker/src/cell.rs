@@ -2,17 +2,20 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{Lsn, Position, QueueId, Timestamp};
 use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget};
 use ternmq_core::queue::{
-    ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Outcome, Queue,
+    ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Outcome, PartKey, Queue,
 };
 use ternmq_core::topology::QueueDecl;
 
 use crate::mailbox::{Mailbox, Notice, Token};
+use crate::residency::FREEZE_FLOOR_BYTES;
 use crate::timer::Rearm;
 use crate::vhost::Vhost;
 use crate::work::Work;
@@ -27,6 +30,10 @@ pub(crate) struct QueueCell {
     /// Deliveries tell how often they were taken and failed before.
     exposes_counters: bool,
     pub(crate) vhost: Arc<Vhost>,
+    /// It stands in the loader's inbox.
+    pub(crate) is_awaited: AtomicBool,
+    /// Held by whoever loads it, while the disk is read.
+    pub(crate) loading: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -36,6 +43,8 @@ struct State {
     subscribers: Vec<Option<Subscriber>>,
     /// The earliest deadline that the timers know of.
     armed: Option<Timestamp>,
+    /// It is looked at when it takes so much memory, in bytes.
+    freeze_at: usize,
 }
 
 struct Subscriber {
@@ -52,6 +61,7 @@ impl QueueCell {
             queue,
             subscribers: Vec::new(),
             armed: None,
+            freeze_at: FREEZE_FLOOR_BYTES,
         };
         // An exclusive queue ends with its connection, so nothing of it outlives the process.
         let durable = decl.durable && decl.exclusive.is_none();
@@ -62,6 +72,8 @@ impl QueueCell {
             transient_at_most_once,
             exposes_counters,
             vhost,
+            is_awaited: AtomicBool::new(false),
+            loading: Mutex::new(()),
             state: Mutex::new(state),
         }
     }
@@ -154,6 +166,28 @@ impl QueueCell {
     pub(crate) fn counts(&self) -> Counts {
         self.state.lock().queue.counts()
     }
+
+    /// About how much memory its messages take.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        self.state.lock().queue.resident_bytes()
+    }
+
+    /// Looks at the queue under its lock. Nothing has to follow.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Queue) -> R) -> R {
+        look(&mut self.state.lock().queue)
+    }
+
+    /// Parts of the queue that are to be written.
+    pub(crate) fn take_parts(&self, out: &mut Vec<(PartKey, Bytes)>) {
+        self.state.lock().queue.take_parts(out);
+    }
+
+    /// The queue is looked at again when it takes so many bytes more.
+    pub(crate) fn freeze_later(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        let next = state.queue.resident_bytes().saturating_add(bytes);
+        state.freeze_at = next.max(FREEZE_FLOOR_BYTES);
+    }
 }
 
 impl State {
@@ -171,6 +205,7 @@ impl State {
             notices,
             rearm,
             resident_delta,
+            freeze,
             ..
         } = work;
         if effects.delete.is_some() {
@@ -188,7 +223,9 @@ impl State {
                 self.subscribers[key.index()] = None;
             }
         }
-        *resident_delta += signed(self.queue.resident_bytes()) - signed(before);
+        let resident = self.queue.resident_bytes();
+        *resident_delta += signed(resident) - signed(before);
+        *freeze |= resident >= self.freeze_at;
         let (from, to) = (self.armed, self.queue.next_deadline());
         let moves = match (from, to) {
             (Some(from), Some(to)) => to < from,

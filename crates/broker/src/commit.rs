@@ -1,18 +1,21 @@
 //! From the journal's watermark to the connections that wait for it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use ternmq_core::id::{ConnectionId, Lsn};
 use ternmq_journal::{Index, Watcher};
 
+use crate::broker::Inner;
 use crate::client::Client;
 use crate::mailbox::{Mailbox, Notice};
 
 /// Connections by the record they wait for.
 #[derive(Default)]
 pub(crate) struct CommitWatch {
+    /// Who sees to the journal's length and to the room on the disk; none where nothing is kept.
+    pub(crate) owner: OnceLock<Weak<Inner>>,
     waiting: Mutex<BTreeMap<(Lsn, ConnectionId), Arc<Mailbox>>>,
 }
 
@@ -25,6 +28,17 @@ impl Watcher for CommitWatch {
         };
         for mailbox in done.into_values() {
             mailbox.push(Notice::Committed);
+        }
+        if let Some(inner) = self.owner.get().and_then(Weak::upgrade)
+            && let Some(store) = &inner.store
+        {
+            store.checkpointing.look(store.log.written_bytes());
+        }
+    }
+
+    fn on_pressure(&self) {
+        if let Some(inner) = self.owner.get().and_then(Weak::upgrade) {
+            inner.look_at_disk();
         }
     }
 }

@@ -173,8 +173,8 @@ impl Client {
         let now = self.now();
         let cell = self.cell(name)?;
         // What comes in meanwhile may stay: then somebody who publishes as fast cannot keep this going.
-        let mut left = cell.counts().ready;
-        let mut purged = 0;
+        let waiting = cell.counts().ready;
+        let (mut left, mut purged) = (waiting, 0);
         while left > 0 {
             let _inside = self.broker.gate.enter();
             let step = left.min(PURGE_STEP_MAX);
@@ -184,6 +184,9 @@ impl Client {
             self.broker.follow_up(&cell, &mut self.work, now);
             left -= step;
         }
+        purged += self
+            .broker
+            .purge_cold(&cell, waiting.saturating_sub(purged), &mut self.work);
         Ok(purged)
     }
 
@@ -314,6 +317,11 @@ impl Space {
         }
         let cell = self.cells.get(&declared.id).cloned();
         Ok((cell.ok_or_else(|| not_found(&name))?, declared.created))
+    }
+
+    /// Whether a binding of nobody in particular is durable: one from or to what only its owner sees is not.
+    pub(crate) fn is_durable_binding(&self, binding: &BindingDecl<'_>) -> bool {
+        self.is_durable(binding, ConnectionId(0))
     }
 
     /// A binding is durable if both its ends are.

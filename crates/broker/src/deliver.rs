@@ -115,10 +115,16 @@ impl Client {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(queue)?;
-        let (got, is_closed) = cell.update(&mut self.work, |queue, effects| {
-            (queue.get(now, auto_ack, effects), queue.is_closed())
-        });
-        self.broker.follow_up(&cell, &mut self.work, now);
+        let (got, is_closed) = loop {
+            let (got, is_closed, is_cold) = cell.update(&mut self.work, |queue, effects| {
+                let got = queue.get(now, auto_ack, effects);
+                (got, queue.is_closed(), queue.is_head_cold())
+            });
+            self.broker.follow_up(&cell, &mut self.work, now);
+            if got.is_some() || !is_cold || !self.broker.load_head(&cell, &mut self.work) {
+                break (got, is_closed);
+            }
+        };
         if is_closed {
             return Err(cell.not_found());
         }

@@ -11,7 +11,7 @@ use ternmq_core::id::Lsn;
 use ternmq_core::record;
 use ternmq_journal::{Batch, LogError};
 
-use crate::broker::{Broker, Inner};
+use crate::broker::{Broker, Inner, Weight};
 use crate::client::Client;
 use crate::vhost::Vhost;
 
@@ -82,7 +82,8 @@ impl Client {
         let _inside = broker.gate.enter();
         work.batch.clear();
         let count = changes.len() as u64;
-        let first = broker.append_with_documents(&mut work.batch, vhost, changes)?;
+        let batch = (&mut work.batch, Weight::Essential);
+        let first = broker.append_with_documents(batch, vhost, changes)?;
         Ok(crate::publish::last_of(first, count))
     }
 }
@@ -92,19 +93,19 @@ impl Inner {
     /// the journal has them in the order in which they took effect.
     pub(crate) fn append_with_documents(
         &self,
-        batch: &mut Batch,
+        (batch, weight): (&mut Batch, Weight),
         vhost: &Vhost,
         changes: Vec<DocumentChange>,
     ) -> Result<Lsn, LogError> {
         if changes.is_empty() {
-            return self.try_append(batch);
+            return self.try_append(batch, weight);
         }
         for change in &changes {
             let value = change.value.as_deref();
             batch.record(|out| record::document(&vhost.name, &change.key, value, out));
         }
         let mut documents = vhost.documents.lock();
-        let first = self.append_essential(batch)?;
+        let first = self.try_append(batch, weight)?;
         documents.position = Lsn(first.0 + batch.len() as u64);
         for change in changes {
             documents.apply(change);

@@ -88,6 +88,16 @@ impl Hold {
         self.messages.load(Ordering::Relaxed)
     }
 
+    /// Every letter, with its queue.
+    pub(crate) fn for_each(&self, mut found: impl FnMut(QueueId, &HeldLetter)) {
+        for (queue, target) in &self.state.lock().targets {
+            target
+                .letters
+                .iter()
+                .for_each(|letter| found(*queue, letter));
+        }
+    }
+
     /// Whether messages wait for that queue: then others wait behind them.
     pub(crate) fn is_awaited(&self, queue: QueueId) -> bool {
         self.len() > 0 && self.state.lock().targets.contains_key(&queue)

@@ -5,8 +5,8 @@
 //!
 //! - [`Notice::Ready`] and [`Notice::Cancelled`] are kept at most once per token until drained, so there are never more
 //!   than two entries per token the adapter has handed out;
-//! - everything else is a flag: `Committed` coalesces, of `Blocked` and `Unblocked` the last one stands, of several
-//!   `Close` the first one stands.
+//! - everything else is a flag: `Committed` coalesces, of `Blocked` and `Unblocked` the last one stands and so it does of
+//!   `Disk`, of several `Close` the first one stands.
 //!
 //! The connection's task is woken on the edge from empty to not empty only, and not at all while it runs a turn
 //! ([`Mailbox::attend`]).
@@ -32,12 +32,26 @@ pub enum Notice {
     Cancelled(Token),
     /// The journal's watermark moved, and this connection asked to hear of it.
     Committed,
-    /// Memory or disk pressure: stop reading publishes.
+    /// Memory is short: stop reading publishes.
     Blocked,
-    /// The pressure is over.
+    /// There is enough again.
     Unblocked,
+    /// The room on the disk for durable messages changed.
+    Disk(DiskRoom),
     /// Close the connection.
     Close(CloseReason),
+}
+
+/// How much room there is on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum DiskRoom {
+    /// Enough.
+    #[default]
+    Enough,
+    /// Not much: whoever publishes durable messages should pause.
+    Low,
+    /// Too little: durable messages are refused, and what settles and deletes goes on.
+    Full,
 }
 
 /// Why a connection is to close.
@@ -74,6 +88,7 @@ struct Inner {
     index: HashSet<Entry, foldhash::fast::FixedState>,
     committed: bool,
     pressure: Option<Pressure>,
+    disk: Option<DiskRoom>,
     close: Option<CloseReason>,
     closed: bool,
 }
@@ -133,6 +148,7 @@ impl Mailbox {
             Some(Pressure::Unblocked) => out.push(Notice::Unblocked),
             None => {}
         }
+        out.extend(inner.disk.take().map(Notice::Disk));
         if std::mem::take(&mut inner.committed) {
             out.push(Notice::Committed);
         }
@@ -189,6 +205,7 @@ impl Inner {
         self.entries.is_empty()
             && !self.committed
             && self.pressure.is_none()
+            && self.disk.is_none()
             && self.close.is_none()
     }
 
@@ -199,6 +216,7 @@ impl Inner {
             Notice::Committed => self.committed = true,
             Notice::Blocked => self.pressure = Some(Pressure::Blocked),
             Notice::Unblocked => self.pressure = Some(Pressure::Unblocked),
+            Notice::Disk(room) => self.disk = Some(room),
             Notice::Close(reason) => {
                 self.close.get_or_insert(reason);
             }

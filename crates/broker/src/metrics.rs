@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     dropped: AtomicU64,
     dead_lettered: [AtomicU64; 4],
     dead_dropped: AtomicU64,
+    unreadable: AtomicU64,
 }
 
 impl Metrics {
@@ -33,6 +34,11 @@ impl Metrics {
         }
     }
 
+    /// Messages could not be read from the disk.
+    pub(crate) fn unreadable(&self, count: u64) {
+        self.unreadable.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// A dead message was given up that no queue took.
     pub(crate) fn dead_dropped(&self) {
         self.dead_dropped.fetch_add(1, Ordering::Relaxed);
@@ -48,6 +54,8 @@ pub struct Totals {
     pub dead_lettered: u64,
     /// Those of them that no queue took.
     pub dead_dropped: u64,
+    /// Messages that could not be read from the disk and left their queues for that.
+    pub unreadable: u64,
     /// Dead messages that wait now until a full queue has room for them.
     pub dead_held: u64,
 }
@@ -64,6 +72,7 @@ impl Broker {
                 .map(|c| c.load(Ordering::Relaxed))
                 .sum(),
             dead_dropped: metrics.dead_dropped.load(Ordering::Relaxed),
+            unreadable: metrics.unreadable.load(Ordering::Relaxed),
             dead_held: self.0.hold.len() as u64,
         }
     }

@@ -1,12 +1,12 @@
-//! The memory that messages hold, and when publishers have to pause.
+//! The memory that messages hold, the room on the disk, and when publishers have to pause.
 //!
 //! Threads account their changes and cross the marks in any order. Whoever changes the account looks at it again after
 //! it has changed the flag, and whoever tells a connection looks at the flag again after it has told: so the last word
 //! is right, whoever has it.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 
-use crate::mailbox::{Mailbox, Notice};
+use crate::mailbox::{DiskRoom, Mailbox, Notice};
 
 /// Bytes that queues hold, against a high mark.
 pub(crate) struct Pressure {
@@ -16,6 +16,8 @@ pub(crate) struct Pressure {
     /// They go on at this, 90 % of the high mark.
     low: i64,
     blocked: AtomicBool,
+    /// [`DiskRoom`] as a number.
+    disk: AtomicU8,
 }
 
 impl Pressure {
@@ -26,6 +28,7 @@ impl Pressure {
             high,
             low: high - high / 10,
             blocked: AtomicBool::new(false),
+            disk: AtomicU8::new(0),
         }
     }
 
@@ -60,8 +63,34 @@ impl Pressure {
         }
     }
 
+    /// How much room the disk has.
+    pub(crate) fn disk(&self) -> DiskRoom {
+        match self.disk.load(Ordering::SeqCst) {
+            0 => DiskRoom::Enough,
+            1 => DiskRoom::Low,
+            _ => DiskRoom::Full,
+        }
+    }
+
+    /// Sets that. Returns whether everybody has to be told.
+    pub(crate) fn set_disk(&self, room: DiskRoom) -> bool {
+        let number = match room {
+            DiskRoom::Enough => 0,
+            DiskRoom::Low => 1,
+            DiskRoom::Full => 2,
+        };
+        self.disk.swap(number, Ordering::SeqCst) != number
+    }
+
     /// Tells a connection how publishers stand now.
     pub(crate) fn tell(&self, mailbox: &Mailbox) {
+        loop {
+            let disk = self.disk();
+            mailbox.push(Notice::Disk(disk));
+            if self.disk() == disk {
+                break;
+            }
+        }
         loop {
             let blocked = self.is_blocked();
             mailbox.push(if blocked {

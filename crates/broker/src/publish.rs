@@ -12,7 +12,7 @@ use ternmq_core::routing::RouteRequest;
 use ternmq_core::tags::Tags;
 use ternmq_journal::{Batch, LogError};
 
-use crate::broker::Inner;
+use crate::broker::{Inner, Weight};
 use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::documents::DocumentChange;
@@ -189,6 +189,29 @@ impl Turn {
         Lsn(first.0 + written.leading)
     }
 
+    /// Takes out the messages that would need a record, and the documents. Fills `refused` with the indexes of those, and
+    /// returns the indexes of those that are left.
+    fn take_transient(&mut self, refused: &mut Vec<usize>) -> Vec<usize> {
+        let mut rest = Self::new();
+        let mut indexes = Vec::new();
+        let mut start = 0;
+        let mut messages = self.messages.drain(..);
+        for (route, end) in self.runs.drain(..) {
+            for (index, message) in (start..end).zip(messages.by_ref()) {
+                if route.durable && message.durable() {
+                    refused.push(index);
+                } else {
+                    rest.push(message, route.clone());
+                    indexes.push(index);
+                }
+            }
+            start = end;
+        }
+        drop(messages);
+        *self = rest;
+        indexes
+    }
+
     fn clear(&mut self) {
         self.messages.clear();
         self.runs.clear();
@@ -205,8 +228,10 @@ impl Turn {
 pub struct Published<'a> {
     /// When this record is committed, every message of the turn is safe that had to be; [`Lsn::NONE`] if none had.
     pub lsn: Lsn,
-    /// Messages that some queue refused, by their index in the turn, ascending. All others are taken.
+    /// Messages that some queue or the journal refused, by their index in the turn, ascending. All others are taken.
     pub rejected: &'a [usize],
+    /// The disk does not keep up: read nothing more from this publisher until [`Published::lsn`] is committed.
+    pub slow_down: bool,
 }
 
 impl Client {
@@ -240,6 +265,7 @@ impl Client {
         Published {
             lsn,
             rejected: &self.rejected,
+            slow_down: lsn.is_some() && self.broker.is_behind(),
         }
     }
 }
@@ -269,9 +295,10 @@ impl Inner {
                 last_of(first, count)
             }
             Err(error) => {
-                tracing::warn!(%error, messages = count, "journal refused publishes");
-                rejected.extend(0..turn.len());
-                turn.clear();
+                tracing::debug!(%error, messages = count, "journal refused publishes");
+                let transient = turn.take_transient(rejected);
+                self.enqueue_rest(turn, &transient, (work, rejected), now);
+                work.release();
                 Lsn::NONE
             }
         }
@@ -284,13 +311,33 @@ impl Inner {
         vhost: Option<&Vhost>,
         batch: &mut Batch,
     ) -> Result<Lsn, LogError> {
+        let weight = if turn.durable {
+            Weight::Refusable
+        } else {
+            Weight::Essential
+        };
         match vhost {
             Some(vhost) if !turn.documents.is_empty() => {
                 let documents = turn.documents.clone();
-                self.append_with_documents(batch, vhost, documents)
+                self.append_with_documents((batch, weight), vhost, documents)
             }
-            _ => self.try_append(batch),
+            _ => self.try_append(batch, weight),
         }
+    }
+
+    /// Puts what is left of a turn whose durable messages were refused into its queues, and clears it. `indexes` are those
+    /// that its messages had before.
+    fn enqueue_rest(
+        &self,
+        turn: &mut Turn,
+        indexes: &[usize],
+        (work, rejected): (&mut Work, &mut Vec<usize>),
+        now: Timestamp,
+    ) {
+        let mut of_rest = Vec::new();
+        self.enqueue_turn(turn, Lsn::NONE, work, &mut of_rest, now);
+        rejected.extend(of_rest.into_iter().filter_map(|at| indexes.get(at)));
+        rejected.sort_unstable();
     }
 
     /// Puts a turn into its queues and clears it. Its durable messages lie in the journal from `first` on.

@@ -7,7 +7,7 @@ use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::Message;
 use ternmq_core::record;
 
-use crate::broker::Inner;
+use crate::broker::{Inner, Weight};
 use crate::client::Client;
 use crate::vhost::Vhost;
 use crate::work::Work;
@@ -46,12 +46,12 @@ impl Inner {
             retained.store.check(topic, message)?;
         }
         // Under the lock: of two changes of one topic, the journal has to end with the one that stands.
-        let appended = if message.is_some() {
-            self.try_append(&work.batch)
+        let weight = if message.is_some() {
+            Weight::Refusable
         } else {
-            self.append_essential(&work.batch)
+            Weight::Essential
         };
-        let lsn = appended.map_err(|error| {
+        let lsn = self.try_append(&work.batch, weight).map_err(|error| {
             tracing::debug!(%error, "journal refused a retained message");
             Refusal::DiskFull
         })?;

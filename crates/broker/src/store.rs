@@ -1,13 +1,24 @@
-//! What a node keeps on disk: its journal, and what belongs to it.
+//! What a node keeps on disk: its journal, the pages of its queues, its checkpoints.
 
 use std::fmt;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use ternmq_core::record::Formats;
-use ternmq_journal::{OpenError, Options, SegmentedLog, Storage, StoreId};
+use parking_lot::Mutex;
+use ternmq_core::id::QueueId;
+use ternmq_core::record::{Formats, RecordError};
+use ternmq_journal::{
+    LogReader, OpenError, Options, PageOptions, PageStore, SegmentedLog, Storage, StoreId,
+};
 
 use crate::apply::ReplayError;
-use crate::config::{Durability, StorageConfig};
+use crate::broker::{Broker, Inner};
+use crate::cell::QueueCell;
+use crate::checkpoint::Checkpointing;
+use crate::config::{Durability, MemoryConfig, StorageConfig};
+use crate::inbox::Inbox;
+use crate::reclaim::DiskSpace;
+use crate::residency::Residency;
 
 /// Called when the node can't go on because its storage failed. It ends the process, and does not return.
 pub type Halt = Arc<dyn Fn(&dyn fmt::Display) + Send + Sync>;
@@ -16,8 +27,12 @@ pub type Halt = Arc<dyn Fn(&dyn fmt::Display) + Send + Sync>;
 pub struct StoreParts {
     /// The data directory.
     pub storage: Arc<dyn Storage>,
+    /// A directory for messages that leave memory and need not survive: emptied now.
+    pub spill: Arc<dyn Storage>,
     /// Settings.
     pub config: StorageConfig,
+    /// Settings.
+    pub memory: MemoryConfig,
     /// Reads messages back.
     pub formats: Arc<dyn Formats + Send + Sync>,
     /// Ends the process.
@@ -33,9 +48,47 @@ pub enum RecoveryError {
     /// What is in them.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// A record of the checkpoint.
+    #[error("checkpoint {number}: {error}")]
+    Checkpoint {
+        /// Which one.
+        number: u64,
+        /// What is wrong.
+        error: RecordError,
+    },
+    /// A queue of the checkpoint.
+    #[error("the checkpoint's queue {queue}: {error}")]
+    Snapshot {
+        /// Its identity.
+        queue: QueueId,
+        /// What is wrong.
+        error: RecordError,
+    },
     /// No random bytes for the identity of a new store.
     #[error("the system has no random bytes: {0}")]
     Random(getrandom::Error),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// Nothing is kept.
+    #[error("this broker keeps nothing on disk")]
+    NoStore,
+}
+
+impl RecoveryError {
+    /// Whether what was kept is damaged or missing.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Replay(_) | Self::Checkpoint { .. } | Self::Snapshot { .. }
+        )
+    }
+}
+
+impl From<ternmq_journal::Failure> for RecoveryError {
+    fn from(failure: ternmq_journal::Failure) -> Self {
+        Self::Open(failure.into())
+    }
 }
 
 pub(crate) fn journal_options(
@@ -50,13 +103,117 @@ pub(crate) fn journal_options(
         Durability::Fsync => ternmq_journal::Durability::Fsync,
         Durability::Os => ternmq_journal::Durability::Os,
     };
+    options.free_low_bytes = config.disk_free_low_bytes;
+    options.free_min_bytes = config.disk_free_min_bytes;
     let halt = halt.clone();
     options.on_failure = Some(Box::new(move |failure| halt(failure)));
     Ok(options)
 }
 
-/// A node's open files.
+/// A node's open files, and the threads that work on them.
 pub(crate) struct Store {
     pub(crate) log: Arc<SegmentedLog>,
+    pub(crate) reader: LogReader,
+    /// Parts of durable queues.
+    pub(crate) pages: PageStore,
+    /// Parts of the others: gone with the process.
+    pub(crate) spill: PageStore,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) id: StoreId,
+    pub(crate) config: StorageConfig,
+    pub(crate) formats: Arc<dyn Formats + Send + Sync>,
     pub(crate) halt: Halt,
+    pub(crate) residency: Residency,
+    /// Queues that want something loaded.
+    pub(crate) loads: Inbox<Arc<QueueCell>>,
+    pub(crate) checkpointing: Checkpointing,
+    /// Held by whoever makes a checkpoint.
+    pub(crate) space: Mutex<DiskSpace>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Store {
+    pub(crate) fn new(
+        parts: StoreParts,
+        log: Arc<SegmentedLog>,
+        checkpoint: u64,
+    ) -> Result<Self, RecoveryError> {
+        let id = log.store_id();
+        let pages = PageStore::open_all(parts.storage.clone(), id, PageOptions::default())?;
+        let spill = PageStore::open(parts.spill, id, PageOptions::default(), None)?;
+        Ok(Self {
+            reader: log.reader(),
+            log,
+            pages,
+            spill,
+            storage: parts.storage,
+            id,
+            residency: Residency::new(parts.memory.resident_bodies),
+            checkpointing: Checkpointing::new(parts.config.checkpoint_bytes),
+            config: parts.config,
+            formats: parts.formats,
+            halt: parts.halt,
+            loads: Inbox::default(),
+            space: Mutex::new(DiskSpace::behind(checkpoint)),
+            threads: Mutex::default(),
+        })
+    }
+
+    /// Where parts of that queue go.
+    pub(crate) fn pages_of(&self, cell: &QueueCell) -> &PageStore {
+        if cell.durable {
+            &self.pages
+        } else {
+            &self.spill
+        }
+    }
+}
+
+impl Broker {
+    /// Starts the thread that lets messages leave memory: replay needs it too.
+    pub(crate) fn start_keeper(&self) -> Result<(), RecoveryError> {
+        self.start("ternmq-keeper", |inner, store| inner.keep(store))
+    }
+
+    /// Starts the others.
+    pub(crate) fn start_threads(&self) -> Result<(), RecoveryError> {
+        self.start("ternmq-loader", |inner, store| inner.load_wanted(store))?;
+        self.start("ternmq-checkpoint", |inner, store| {
+            inner.make_checkpoints(store);
+        })
+    }
+
+    fn start(
+        &self,
+        name: &str,
+        run: impl FnOnce(&Inner, &Store) + Send + 'static,
+    ) -> Result<(), RecoveryError> {
+        let Some(store) = &self.0.store else {
+            return Ok(());
+        };
+        let inner = self.0.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                if let Some(store) = &inner.store {
+                    run(&inner, store);
+                }
+            })
+            .map_err(RecoveryError::Thread)?;
+        store.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Lets all threads end, and waits for that.
+    pub(crate) fn stop_threads(&self) {
+        let Some(store) = &self.0.store else { return };
+        store.residency.tasks.close();
+        store.loads.close();
+        store.checkpointing.wishes.close();
+        for thread in store.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the storage panicked");
+            }
+        }
+    }
 }

@@ -78,6 +78,11 @@ impl Client {
                 lsn = broker.last_appended();
             }
         }
-        Ok(Published { lsn, rejected })
+        let slow_down = lsn.is_some() && broker.is_behind();
+        Ok(Published {
+            lsn,
+            rejected,
+            slow_down,
+        })
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ternmq_core::queue::{Dead, EFFECTS_KEPT_MAX, Effects};
+use bytes::Bytes;
+use ternmq_core::queue::{Dead, EFFECTS_KEPT_MAX, Effects, PartKey};
 use ternmq_core::routing::Routes;
 use ternmq_journal::Batch;
 
@@ -22,6 +23,10 @@ pub(crate) struct Work {
     pub(crate) rearm: Option<Rearm>,
     /// Change of the memory held by queues.
     pub(crate) resident_delta: i64,
+    /// The current cell takes so much memory that it is to be looked at.
+    pub(crate) freeze: bool,
+    /// Parts of the current cell that are to be written.
+    pub(crate) parts: Vec<(PartKey, Bytes)>,
     /// Dead messages on their way to their dead-letter targets.
     pub(crate) dead: VecDeque<(Arc<QueueCell>, Dead)>,
     /// Queues that ended themselves.

@@ -3,8 +3,9 @@
 //! A session with many bindings tells by them, at delivery, which of its subscriptions matched. The core carries
 //! them and never reads them.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+use triomphe::ThinArc;
 
 /// The tags of matched bindings, ascending, each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -14,8 +15,8 @@ pub enum Tags {
     None,
     /// One tagged binding matched.
     One(u32),
-    /// Several did.
-    Many(Arc<[u32]>),
+    /// Several did. A thin pointer: tags are in every delivery.
+    Many(ThinArc<(), u32>),
 }
 
 impl Tags {
@@ -26,7 +27,7 @@ impl Tags {
         match tags[..] {
             [] => Self::None,
             [tag] => Self::One(tag),
-            _ => Self::Many(tags.into()),
+            _ => Self::Many(ThinArc::from_header_and_slice((), &tags)),
         }
     }
 
@@ -35,7 +36,7 @@ impl Tags {
         match self {
             Self::None => &[],
             Self::One(tag) => core::slice::from_ref(tag),
-            Self::Many(tags) => tags,
+            Self::Many(tags) => &tags.slice,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `append` is the side of those who publish: copying into the open group. `commit` is a group of records of 1 KiB from
 //! the append to the watermark, so its time is that of the disk; `commit_os` is the same without the sync.
 //! `raw` is the disk's own rate: the same bytes written and synced round and round in a file that was written before,
-//! without a thread. `recover` reads back what was written.
+//! without a thread. `recover` reads back what was written, `read` reads single records.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 #![allow(
@@ -19,8 +19,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
 use ternmq_journal::{
-    Batch, Durability, FileStorage, Index, Log as _, Opened, Options, SegmentedLog, Storage as _,
-    StoreId, Watcher,
+    Batch, Durability, FileStorage, Index, Log as _, Opened, Options, SegmentInfo, SegmentedLog,
+    Storage as _, StoreId, Watcher,
 };
 
 const RECORD: [u8; 1024] = [b'r'; 1024];
@@ -61,9 +61,16 @@ impl Bench {
         let last = first.0 + batch.len() as u64 - 1;
         while self.told.recv().unwrap().0 < last {}
         if first.0 % 65_536 == 1 {
-            self.opened.log.release(first);
+            give_up(&self.opened.log, first);
         }
     }
+}
+
+fn give_up(log: &SegmentedLog, below: Index) {
+    log.release(below);
+    let segments = log.segments();
+    let behind = segments.iter().filter(|segment| segment.end <= below);
+    log.drop_segments(&behind.map(SegmentInfo::reference).collect::<Vec<_>>());
 }
 
 fn reopen(directory: &Path, durability: Durability) -> Opened {
@@ -132,7 +139,7 @@ fn append(c: &mut Criterion) {
             while bench.opened.log.append(black_box(&batch)).is_err() {
                 // Full: the disk is behind by half a segment.
                 let committed = bench.told.recv().unwrap();
-                bench.opened.log.release(committed);
+                give_up(&bench.opened.log, committed);
             }
             while bench.told.try_recv().is_ok() {}
         });
@@ -164,5 +171,45 @@ fn recover(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, append, raw, commit, recover);
+/// Reads what the log holds, from files that are in the page cache: `all` in calls of 256 records, which a queue that is
+/// drained asks for; `one` a record anywhere.
+fn read(c: &mut Criterion) {
+    const RECORDS: u64 = 65_536;
+    const AT_ONCE: u64 = 256;
+    let bench = Bench::open(Durability::Os);
+    for _ in 0..RECORDS / 16 {
+        bench.commit(&batch(16));
+    }
+    let reader = bench.opened.log.reader();
+    let take = |indexes: &[Index]| {
+        let mut bytes = 0;
+        reader
+            .read(indexes, &mut |_, record| {
+                bytes += black_box(record.unwrap()).len();
+            })
+            .unwrap();
+        assert_eq!(bytes, indexes.len() * RECORD.len());
+    };
+    let mut group = c.benchmark_group("read");
+    group.sample_size(10);
+    group.throughput(Throughput::Bytes(RECORDS * RECORD.len() as u64));
+    group.bench_function("all", |b| {
+        b.iter(|| {
+            for first in (1..=RECORDS).step_by(256) {
+                let indexes: Vec<Index> = (first..first + AT_ONCE).map(Index).collect();
+                take(&indexes);
+            }
+        });
+    });
+    group.throughput(Throughput::Elements(1));
+    let mut at = 1;
+    group.bench_function("one", |b| {
+        b.iter(|| {
+            at = (at * 48_271) % RECORDS;
+            take(&[Index(at + 1)]);
+        });
+    });
+}
+
+criterion_group!(benches, append, raw, commit, recover, read);
 criterion_main!(benches);

@@ -1,15 +1,13 @@
 //! Looking at a journal without changing it: whether it is whole, and what it holds.
 
-use std::collections::BTreeSet;
-
 use crate::error::{Flaw, OpenError};
-use crate::frame::{self, Link};
+use crate::frame::{self, FrameHeader, Link};
 use crate::log::Index;
 use crate::manifest::{Manifest, Slot};
 use crate::options::StoreId;
 use crate::reader::FrameReader;
 use crate::recovery::find_end;
-use crate::segment::HEADER_BYTES;
+use crate::segment::{Extent, HEADER_BYTES, SegmentKind, SegmentRef};
 use crate::segmented::Cut;
 use crate::storage::Storage;
 use crate::survey::{Segment, Survey, read_segment};
@@ -21,8 +19,12 @@ pub struct Report {
     pub store: Option<StoreId>,
     /// Manifests that cannot be read although the file is there.
     pub unreadable_manifests: usize,
-    /// The segments in order.
+    /// The segments of the chain, in order: what a start can replay.
     pub segments: Vec<SegmentReport>,
+    /// The segments before them. Which of them are needed, only the owner knows.
+    pub kept: Vec<SegmentReport>,
+    /// The cold segments.
+    pub cold: Vec<SegmentReport>,
     /// Files in reserve.
     pub spares: usize,
     /// Where the log would be cut when it is opened, if a write was under way when it ended. This is no problem: nothing
@@ -30,21 +32,24 @@ pub struct Report {
     pub cut: Option<Cut>,
     /// Why the log could not be opened or read to its end.
     pub problems: Vec<OpenError>,
+    /// What is wrong with kept and cold segments. If the header is damaged and the owner needs the segment, the log cannot
+    /// be opened; if it is a frame, its records cannot be read.
+    pub kept_problems: Vec<OpenError>,
 }
 
 impl Report {
-    /// Whether the log can be opened and read to its end.
+    /// Whether the log can be opened and read to its end; what is kept besides may be damaged all the same.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// The first record; none if there are no records.
+    /// The first record of the chain; none if it holds no records.
     pub fn first(&self) -> Option<Index> {
         let mut segments = self.segments.iter();
         segments.find(|s| s.records > 0).map(|s| s.first_index)
     }
 
-    /// Records in all segments.
+    /// Records in all segments of the chain.
     pub fn records(&self) -> u64 {
         self.segments.iter().map(|s| s.records).sum()
     }
@@ -108,16 +113,23 @@ pub fn dump(storage: &dyn Storage, visit: &mut dyn FnMut(Entry<'_>)) -> Result<R
     else {
         return Ok(report);
     };
+    read_kept(storage, &survey, &manifest, &mut report, visit)?;
     note(survey.needed_ids(&manifest), &mut report)?;
-    let ids: BTreeSet<u64> = survey.segment_ids.into_iter().collect();
     let mut segments = Vec::new();
-    for &id in ids.range(manifest.first_segment..) {
-        let segment = read_segment(storage, &manifest, id);
+    for &id in survey
+        .segment_ids
+        .iter()
+        .filter(|&&id| id >= manifest.first_segment)
+    {
+        let kind = SegmentKind::Journal;
+        let segment = read_segment(storage, &manifest, SegmentRef { kind, id });
         segments.extend(note(segment, &mut report)?);
     }
     for (at, segment) in segments.iter().enumerate() {
         let next = segments.get(at + 1).map(|next| next.header.link);
-        read(storage, segment, next, &mut report, visit)?;
+        let here = read(storage, segment, visit)?;
+        report.problems.extend(here.problem(next));
+        report.segments.push(here.report);
     }
     if let Some(last) = segments.last()
         && let Some(tail) = note(find_end(storage, last, &manifest), &mut report)?
@@ -129,6 +141,52 @@ pub fn dump(storage: &dyn Storage, visit: &mut dyn FnMut(Entry<'_>)) -> Result<R
         });
     }
     Ok(report)
+}
+
+/// Reads what is not part of the chain.
+fn read_kept(
+    storage: &dyn Storage,
+    survey: &Survey,
+    manifest: &Manifest,
+    report: &mut Report,
+    visit: &mut dyn FnMut(Entry<'_>),
+) -> Result<(), OpenError> {
+    let of_kind = |kind, id| SegmentRef { kind, id };
+    let below = survey
+        .segment_ids
+        .iter()
+        .filter(|&&id| id < manifest.first_segment);
+    let below = below.map(|&id| of_kind(SegmentKind::Journal, id));
+    let cold = survey
+        .cold_ids
+        .iter()
+        .map(|&id| of_kind(SegmentKind::Cold, id));
+    for reference in below.chain(cold) {
+        let segment = match read_segment(storage, manifest, reference) {
+            Ok(segment) => segment,
+            Err(OpenError::Io(failure)) => return Err(failure.into()),
+            Err(problem) => {
+                report.kept_problems.push(problem);
+                continue;
+            }
+        };
+        let next = of_kind(SegmentKind::Journal, reference.id.saturating_add(1));
+        let next = match reference.kind {
+            SegmentKind::Journal if survey.segment_ids.binary_search(&next.id).is_ok() => {
+                read_segment(storage, manifest, next).ok()
+            }
+            _ => None,
+        };
+        let here = read(storage, &segment, visit)?;
+        let problem = here.problem(next.map(|next| next.header.link));
+        report.kept_problems.extend(problem);
+        let here = here.report;
+        match reference.kind {
+            SegmentKind::Journal => report.kept.push(here),
+            SegmentKind::Cold => report.cold.push(here),
+        }
+    }
+    Ok(())
 }
 
 fn manifest_of(
@@ -156,14 +214,47 @@ fn note<T>(result: Result<T, OpenError>, report: &mut Report) -> Result<Option<T
     }
 }
 
-/// Reads one segment. Where it ends is judged by the next one's header; the last one is judged by [`find_end`].
-fn read(
+/// A segment that was read, up to its end or the first damage.
+pub(crate) struct SegmentRead {
+    pub(crate) report: SegmentReport,
+    /// Where the log stands there.
+    pub(crate) link: Link,
+    /// Why it goes no further.
+    flaw: Flaw,
+    cold: Option<Extent>,
+}
+
+impl SegmentRead {
+    /// Whether it ends where it should: by the next one's header, or its own if it is cold. The last of the chain is judged
+    /// by [`find_end`].
+    fn problem(&self, next: Option<Link>) -> Option<OpenError> {
+        let here = &self.report;
+        let is_whole = match self.cold {
+            None => next.is_none_or(|next| next == self.link),
+            Some(extent) => {
+                extent
+                    == Extent {
+                        index_behind: self.link.index,
+                        frames: here.frames,
+                        records: here.records,
+                        end: here.end,
+                    }
+            }
+        };
+        (!is_whole).then(|| OpenError::Damaged {
+            file: here.file.clone(),
+            offset: here.end,
+            flaw: self.flaw,
+        })
+    }
+}
+
+/// Reads one segment.
+pub(crate) fn read(
     storage: &dyn Storage,
     segment: &Segment,
-    next: Option<Link>,
-    report: &mut Report,
     visit: &mut dyn FnMut(Entry<'_>),
-) -> Result<(), OpenError> {
+) -> Result<SegmentRead, OpenError> {
     let mut reader = FrameReader::open(storage, segment)?;
     let mut link = segment.header.link;
     let mut here = SegmentReport {
@@ -175,38 +266,46 @@ fn read(
         end: HEADER_BYTES as u64,
         bytes: segment.bytes,
     };
+    let is_cold = segment.header.cold.is_some();
     let flaw = loop {
         let frame = match reader.frame_at(here.end)? {
-            Ok(frame) if link.leads_to(&frame) => frame,
+            Ok(frame) if link.leads_to(&frame) || is_cold && link.jumps_to(&frame) => frame,
             Ok(_) => break Flaw::OutOfOrder,
             Err(flaw) => break flaw,
         };
-        visit(Entry::Frame {
-            file: &segment.name,
-            offset: here.end,
-            sequence: frame.sequence,
-            first: Index(frame.first_index),
-            records: frame.records,
-            bytes: frame.bytes(),
-        });
-        for place in 0..frame.records {
-            visit(Entry::Record {
-                index: Index(frame.first_index + u64::from(place)),
-                record: frame::record(reader.payload(), frame.records, place).unwrap_or_default(),
-            });
-        }
+        show(segment, here.end, (&frame, reader.payload()), visit);
         here.frames += 1;
         here.records += u64::from(frame.records);
         here.end += frame.bytes() as u64;
         link = frame.link_behind();
     };
-    if next.is_some_and(|next| next != link) {
-        report.problems.push(OpenError::Damaged {
-            file: segment.name.clone(),
-            offset: here.end,
-            flaw,
+    Ok(SegmentRead {
+        report: here,
+        link,
+        flaw,
+        cold: segment.header.cold,
+    })
+}
+
+/// Shows a frame and its records.
+fn show(
+    segment: &Segment,
+    offset: u64,
+    (frame, payload): (&FrameHeader, &[u8]),
+    visit: &mut dyn FnMut(Entry<'_>),
+) {
+    visit(Entry::Frame {
+        file: &segment.name,
+        offset,
+        sequence: frame.sequence,
+        first: Index(frame.first_index),
+        records: frame.records,
+        bytes: frame.bytes(),
+    });
+    for place in 0..frame.records {
+        visit(Entry::Record {
+            index: Index(frame.first_index + u64::from(place)),
+            record: frame::record(payload, frame.records, place).unwrap_or_default(),
         });
     }
-    report.segments.push(here);
-    Ok(())
 }

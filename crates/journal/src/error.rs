@@ -111,6 +111,36 @@ impl Flaw {
     }
 }
 
+/// Why a record cannot be read. Others can.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadFlaw {
+    /// No segment that is left holds it.
+    #[error("no segment holds record {}", index.0)]
+    Missing {
+        /// The record.
+        index: Index,
+    },
+    /// Its frame, or the one that leads to it, is damaged.
+    #[error("{file} is damaged at byte {offset}: {flaw}")]
+    Damaged {
+        /// Which segment.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        flaw: Flaw,
+    },
+    /// The system cannot read that part of the file.
+    #[error("{failure}, at byte {offset}")]
+    Unreadable {
+        /// Where in the file.
+        offset: u64,
+        /// What was tried, with which file.
+        #[source]
+        failure: Failure,
+    },
+}
+
 /// Why a journal cannot be opened or read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {

@@ -43,6 +43,14 @@ impl Link {
     }
 }
 
+impl Link {
+    /// The same for cold segments, which have gaps.
+    pub(crate) fn jumps_to(&self, frame: &FrameHeader) -> bool {
+        let index = frame.first_index;
+        self.index <= index && Self { index, ..*self }.leads_to(frame)
+    }
+}
+
 /// A frame's header, read back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FrameHeader {
@@ -96,11 +104,16 @@ impl FrameHeader {
         padded(FRAME_HEADER_BYTES + self.payload_bytes)
     }
 
+    /// Index behind the last record.
+    pub(crate) fn index_behind(&self) -> u64 {
+        self.first_index + u64::from(self.records)
+    }
+
     /// Where the log stands behind this frame.
     pub(crate) fn link_behind(&self) -> Link {
         Link {
             sequence: self.sequence.saturating_add(1),
-            index: self.first_index + u64::from(self.records),
+            index: self.index_behind(),
             tag: tag(self.header_crc, self.payload_crc),
         }
     }

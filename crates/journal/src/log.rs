@@ -23,16 +23,19 @@ pub enum LogError {
     TooLarge,
 }
 
-/// What a log asks its owner to hold back. It changes only with appends, and before the watcher is called; so whoever
-/// holds something back looks again when the watermark moves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// What a log asks its owner to hold back, the least first. [`Watcher::on_pressure`] tells of changes; besides, an append
+/// changes it at once from none to [`Pressure::Behind`], so who publishes looks after each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Pressure {
     /// Nothing.
     #[default]
     None,
     /// The disk does not keep up: publishers should pause until it has.
     Behind,
-    /// The disk is full: new messages should be refused, so that the room that is left serves what settles and deletes.
+    /// The disk will be full soon: publishers should pause until there is room again, which may take long.
+    Low,
+    /// The disk is full, and `append` refuses: the room that is left serves what settles and deletes, which comes by
+    /// [`Log::append_essential`].
     NoRoom,
 }
 
@@ -40,6 +43,10 @@ pub enum Pressure {
 pub trait Watcher: Send + Sync {
     /// The watermark moved, at least to `committed`.
     fn on_commit(&self, committed: Index);
+
+    /// [`Log::pressure`] is another than at the last call, or was for a moment. Called with no lock of the log held, from
+    /// the thread that calls `on_commit`.
+    fn on_pressure(&self) {}
 }
 
 /// A log of records. The crate documentation lists what it promises.
@@ -47,6 +54,20 @@ pub trait Log: Send + Sync {
     /// Appends the batch and returns the index of its first record; an empty batch takes none and returns the
     /// index that the next record would get.
     fn append(&self, batch: &Batch) -> Result<Index, LogError>;
+
+    /// Appends what must not be refused because messages fill the log: settlements, deletions, what closes a
+    /// connection. It may wait behind more bytes than `append` accepts, and use room that is held back for it. If even
+    /// this is refused, the owner has nothing left to try.
+    fn append_essential(&self, batch: &Batch) -> Result<Index, LogError> {
+        self.append(batch)
+    }
+
+    /// The index that the next record will get, if nobody appends before.
+    fn next_index(&self) -> Index {
+        // An empty batch takes none; a log that is closed ends with what is committed, as far as can be said.
+        let next = self.append(&Batch::new());
+        next.unwrap_or(Index(self.committed().0 + 1))
+    }
 
     /// Every record up to this one is safe.
     fn committed(&self) -> Index;

@@ -94,6 +94,10 @@ impl Log for MemoryLog {
         }
     }
 
+    fn next_index(&self) -> Index {
+        Index(self.last.load(Ordering::Acquire) + 1)
+    }
+
     fn watch(&self, watcher: Arc<dyn Watcher>) {
         // A log that commits within `append` has nothing to tell later.
         if let Some(test) = &self.test {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::{Failure, OpenError};
 use crate::log::Index;
-use crate::segment::HEADER_BYTES;
+use crate::segment::{HEADER_BYTES, KeptSegment};
 
 /// Who a store is, so that files of two stores are never mixed: random bytes, given when it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,18 +41,30 @@ pub struct Options {
     /// The identity of the store, if this makes one; one that is there keeps its own.
     pub new_store_id: StoreId,
     /// Bytes of a segment file, header included; rounded up to a multiple of 4,096. At least
-    /// [`SEGMENT_BYTES_MIN`], at most [`SEGMENT_BYTES_MAX`]. Default 64 MiB.
+    /// [`SEGMENT_BYTES_MIN`], at most [`SEGMENT_BYTES_MAX`]. Default 128 MiB.
     pub segment_bytes: u64,
     /// What a committed record survives.
     pub durability: Durability,
     /// The first record that [`crate::Recovered`] returns. None: the first there is.
     pub replay_from: Option<Index>,
+    /// Segments outside the chain that hold records the owner still needs, from its checkpoint. Others are recycled or
+    /// deleted when the log is opened. Segments of the chain may be among them.
+    pub kept: Vec<KeptSegment>,
     /// Bytes that wait for the disk from which on [`crate::Log::pressure`] is [`crate::Pressure::Behind`]. Default 16 MiB.
     pub unsynced_high_bytes: usize,
-    /// Bytes that wait for the disk above which `append` refuses. At most half a segment is used. Default 32 MiB.
+    /// Bytes that wait for the disk above which `append` refuses. At most half a segment is used. `append_essential`
+    /// refuses above four times as many. Default 32 MiB.
     pub unsynced_bytes_max: usize,
-    /// Files kept in reserve, beside the one that is always ready. Default 2.
+    /// Files of dropped segments that are kept for later, beside the one that is always ready; at least
+    /// `reserve_segments`. Default 2.
     pub spares_max: usize,
+    /// Files held back, beside the one that is always ready, for [`crate::Log::append_essential`] on a full disk.
+    /// Default 2.
+    pub reserve_segments: usize,
+    /// Free bytes of the file system below which [`crate::Log::pressure`] is [`crate::Pressure::Low`]. Default 512 MiB.
+    pub free_low_bytes: u64,
+    /// Free bytes of the file system below which it is [`crate::Pressure::NoRoom`]. Default 128 MiB.
+    pub free_min_bytes: u64,
     /// Called once if the log fails; after that it takes nothing more.
     pub on_failure: Option<FailureHook>,
 }
@@ -68,12 +80,16 @@ impl Options {
         const MIB: usize = 1024 * 1024;
         Self {
             new_store_id,
-            segment_bytes: 64 * MIB as u64,
+            segment_bytes: 128 * MIB as u64,
             durability: Durability::default(),
             replay_from: None,
+            kept: Vec::new(),
             unsynced_high_bytes: 16 * MIB,
             unsynced_bytes_max: 32 * MIB,
             spares_max: 2,
+            reserve_segments: 2,
+            free_low_bytes: 512 * MIB as u64,
+            free_min_bytes: 128 * MIB as u64,
             on_failure: None,
         }
     }

@@ -17,7 +17,7 @@ const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Reads frames of one segment. Holds as much as one frame needs, and a little more.
 pub(crate) struct FrameReader {
-    file: Box<dyn StorageFile>,
+    file: Arc<dyn StorageFile>,
     name: String,
     len: u64,
     signature: u32,
@@ -26,6 +26,23 @@ pub(crate) struct FrameReader {
     start: u64,
     /// Where in the buffer the payload of the last frame lies.
     payload: std::ops::Range<usize>,
+    ahead: Ahead,
+}
+
+/// How much is read at once, beyond what is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead {
+    pub(crate) bytes: usize,
+    /// Nothing behind this place is read in advance.
+    pub(crate) limit: u64,
+}
+
+/// The file of a segment, and what makes its frames valid.
+pub(crate) struct FrameFile {
+    pub(crate) file: Arc<dyn StorageFile>,
+    pub(crate) name: String,
+    pub(crate) len: u64,
+    pub(crate) signature: u32,
 }
 
 impl FrameReader {
@@ -33,15 +50,39 @@ impl FrameReader {
         let file = storage
             .open(&segment.name)
             .at(Action::Open, &segment.name)?;
-        Ok(Self {
-            file,
+        let file = FrameFile {
+            file: Arc::from(file),
             name: segment.name.clone(),
             len: segment.bytes,
             signature: segment.header.signature,
-            buffer: Vec::new(),
+        };
+        Ok(Self::over(file, Vec::new()))
+    }
+
+    /// Reads a file that is open, with a buffer that was used before or was not.
+    pub(crate) fn over(file: FrameFile, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self {
+            file: file.file,
+            name: file.name,
+            len: file.len,
+            signature: file.signature,
+            buffer,
             start: 0,
             payload: 0..0,
-        })
+            ahead: Ahead {
+                bytes: READ_AHEAD_BYTES,
+                limit: u64::MAX,
+            },
+        }
+    }
+
+    pub(crate) fn read_ahead(&mut self, ahead: Ahead) {
+        self.ahead = ahead;
+    }
+
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 
     /// The frame at an offset, if there is a valid one.
@@ -85,7 +126,30 @@ impl FrameReader {
         Ok(traces)
     }
 
-    fn header_at(&mut self, offset: u64) -> Result<Result<FrameHeader, Flaw>, Failure> {
+    /// The next place behind `offset` with a header of a later frame: of a higher sequence number, whose first index
+    /// is not below `index`.
+    pub(crate) fn next_header(
+        &mut self,
+        mut offset: u64,
+        sequence: u64,
+        index: u64,
+    ) -> Result<Option<(u64, FrameHeader)>, Failure> {
+        loop {
+            offset = offset.saturating_add(ALIGNMENT as u64);
+            if offset >= self.len {
+                return Ok(None);
+            }
+            if let Ok(header) = self.header_at(offset)?
+                && header.sequence > sequence
+                && header.first_index >= index
+            {
+                return Ok(Some((offset, header)));
+            }
+        }
+    }
+
+    /// The header at an offset, if there is a valid one. What was read before is gone.
+    pub(crate) fn header_at(&mut self, offset: u64) -> Result<Result<FrameHeader, Flaw>, Failure> {
         let Some(at) = self.fill(offset, FRAME_HEADER_BYTES)? else {
             return Ok(Err(Flaw::EndOfFile));
         };
@@ -110,16 +174,26 @@ impl FrameReader {
             return Ok(Some(at));
         }
         let left = usize::try_from(self.len - offset).unwrap_or(usize::MAX);
-        let wanted = bytes.max(READ_AHEAD_BYTES).min(left);
+        let before_limit = self.ahead.limit.saturating_sub(offset);
+        let ahead = usize::try_from(before_limit).unwrap_or(usize::MAX);
+        let wanted = bytes.max(self.ahead.bytes.min(ahead)).min(left);
         if self.buffer.capacity() > KEPT_BYTES_MAX && wanted <= READ_AHEAD_BYTES {
             self.buffer = Vec::new();
         }
-        self.buffer.resize(wanted, 0);
-        let read = read_full_at(self.file.as_ref(), offset, &mut self.buffer)
-            .at(Action::Read, &self.name)?;
-        self.buffer.truncate(read);
-        self.start = offset;
+        let read = match self.read(offset, wanted) {
+            // What was only read in advance may be what cannot be read.
+            Err(_) if wanted > bytes => self.read(offset, bytes)?,
+            read => read?,
+        };
         Ok((read >= bytes).then_some(0))
+    }
+
+    fn read(&mut self, offset: u64, bytes: usize) -> Result<usize, Failure> {
+        self.buffer.resize(bytes, 0);
+        let read = read_full_at(self.file.as_ref(), offset, &mut self.buffer);
+        self.buffer.truncate(*read.as_ref().unwrap_or(&0));
+        self.start = offset;
+        read.at(Action::Read, &self.name)
     }
 }
 
@@ -135,8 +209,8 @@ pub(crate) struct Traces {
 /// The records that a log held when it was opened, in order.
 ///
 /// Each call reads at most one frame from the disk. Damage in earlier segments is found here, when they are read; the
-/// last segment was checked when the log was opened. Read what you need before you release it
-/// ([`crate::SegmentedLog::release`]).
+/// last segment was checked when the log was opened. Read what you need before you drop it
+/// ([`crate::SegmentedLog::drop_segments`]).
 pub struct Recovered {
     storage: Arc<dyn Storage>,
     /// Segments still to be read, the present one first.

@@ -2,35 +2,54 @@
 
 use crate::error::{Action, At as _, Failure, Flaw, OpenError};
 use crate::frame::{ALIGNMENT, FRAME_HEADER_BYTES, Link};
+use crate::log::Index;
 use crate::manifest::{Copies, Manifest, ManifestFiles, TEMPORARY};
 use crate::options::StoreId;
 use crate::reader::{FrameReader, Traces};
-use crate::segment::{HEADER_BYTES, segment_name};
+use crate::segment::{HEADER_BYTES, KeptSegment};
 use crate::segmented::Cut;
+use crate::sparse::Sparse;
 use crate::storage::{Storage, read_full_at, write_all_at, write_zeros};
-use crate::survey::{Segment, Survey, read_segments};
+use crate::survey::{Segment, Survey, read_segment, read_segments};
 
 /// A log that is whole again: all that it holds is on disk, and nothing lies behind its end.
 pub(crate) struct Recovery {
     pub(crate) manifest: ManifestFiles,
+    /// The chain.
     pub(crate) segments: Vec<Segment>,
+    /// What the owner keeps besides, journal segments first, in the order of their ids.
+    pub(crate) kept: Vec<(Segment, Index)>,
+    /// No cold segment has this id or a higher one.
+    pub(crate) next_cold: u64,
     /// Where the next record goes.
     pub(crate) link: Link,
     /// Where in the last segment the next frame goes.
     pub(crate) end: u64,
+    /// Where the frames of the last segment lie.
+    pub(crate) places: Sparse,
     /// Where the last segment was cut, if something lay behind its end.
     pub(crate) cut: Option<u64>,
     /// Files that hold nothing: spares, and segments that were released.
     pub(crate) leftovers: Vec<String>,
 }
 
-pub(crate) fn recover(storage: &dyn Storage, new_store: StoreId) -> Result<Recovery, OpenError> {
+pub(crate) fn recover(
+    storage: &dyn Storage,
+    new_store: StoreId,
+    kept: &[KeptSegment],
+) -> Result<Recovery, OpenError> {
     let survey = Survey::of(storage)?;
     let manifest = survey.manifest()?.unwrap_or(Manifest::new(new_store));
     let ids = survey.needed_ids(&manifest)?;
     let segments = read_segments(storage, &manifest, &ids)?;
+    let kept = survey.kept(&manifest, kept)?;
+    let kept_segments = kept.iter().map(|(&reference, &end)| {
+        let segment = read_segment(storage, &manifest, reference)?;
+        Ok::<_, OpenError>((segment, end))
+    });
+    let kept_segments = kept_segments.collect::<Result<Vec<_>, _>>()?;
     let tail = match segments.last() {
-        None => Tail::EMPTY,
+        None => Tail::default(),
         Some(last) => find_end(storage, last, &manifest)?,
     };
     // Nothing was changed so far.
@@ -49,16 +68,19 @@ pub(crate) fn recover(storage: &dyn Storage, new_store: StoreId) -> Result<Recov
         manifest.durable = tail.link.sequence - 1;
         manifest.clean = false;
     })?;
-    let released = survey.segment_ids.iter();
-    let released = released.filter(|&&id| id < manifest.first_segment);
-    let leftovers = released.map(|&id| segment_name(id)).chain(survey.spares);
     Ok(Recovery {
         manifest: files,
+        leftovers: survey.leftovers(&manifest, &kept),
+        next_cold: survey
+            .cold_ids
+            .last()
+            .map_or(1, |last| last.saturating_add(1)),
+        kept: kept_segments,
         segments,
         link: tail.link,
         end: tail.end,
         cut: (tail.traces_end > tail.end).then_some(tail.end),
-        leftovers: leftovers.collect(),
+        places: tail.places,
     })
 }
 
@@ -70,7 +92,7 @@ impl Recovery {
 }
 
 /// The end of the last segment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tail {
     /// Where the next frame goes.
     pub(crate) end: u64,
@@ -80,15 +102,20 @@ pub(crate) struct Tail {
     pub(crate) unproven_from: u64,
     /// Headers of this segment's life lie behind the end, up to here; 0 if there are none.
     pub(crate) traces_end: u64,
+    /// Where its frames lie.
+    pub(crate) places: Sparse,
 }
 
-impl Tail {
-    const EMPTY: Self = Self {
-        end: 0,
-        link: Link::START,
-        unproven_from: 0,
-        traces_end: 0,
-    };
+impl Default for Tail {
+    fn default() -> Self {
+        Self {
+            end: 0,
+            link: Link::START,
+            unproven_from: 0,
+            traces_end: 0,
+            places: Sparse::default(),
+        }
+    }
 }
 
 /// Finds the end of the last segment, or the damage that looks like one.
@@ -101,6 +128,7 @@ pub(crate) fn find_end(
     let mut link = segment.header.link;
     let mut end = HEADER_BYTES as u64;
     let mut unproven_from = end;
+    let mut places = Sparse::default();
     let flaw = loop {
         match reader.frame_at(end)? {
             Ok(frame) if link.leads_to(&frame) => {
@@ -109,6 +137,7 @@ pub(crate) fn find_end(
                     unproven_from = end;
                 }
                 link = frame.link_behind();
+                places.note(frame.first_index, end, frame.bytes() as u64);
                 end += frame.bytes() as u64;
             }
             Ok(_) => break Flaw::OutOfOrder,
@@ -136,6 +165,7 @@ pub(crate) fn find_end(
         link,
         unproven_from,
         traces_end: traces.end,
+        places,
     })
 }
 

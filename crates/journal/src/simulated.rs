@@ -70,6 +70,9 @@ struct Disk {
     /// What pieces a failed sync loses, and where short writes end.
     random: Random,
     operations: u64,
+    bytes_read: u64,
+    /// None: more than can be counted.
+    free_bytes: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -195,9 +198,19 @@ impl SimulatedStorage {
         disk.durable_names.remove(name);
     }
 
+    /// Sets what the file system says is free.
+    pub fn set_free_bytes(&self, free: u64) {
+        self.disk.lock().free_bytes = Some(free);
+    }
+
     /// Whether the power was cut and is not back yet.
     pub fn has_stopped(&self) -> bool {
         self.disk.lock().stopped
+    }
+
+    /// How many bytes were read from files.
+    pub fn bytes_read(&self) -> u64 {
+        self.disk.lock().bytes_read
     }
 
     /// How many operations there were.
@@ -359,6 +372,12 @@ impl Storage for SimulatedStorage {
         }
         Ok(())
     }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let mut disk = self.disk.lock();
+        disk.check(Operation::Read)?;
+        Ok(disk.free_bytes.unwrap_or(u64::MAX))
+    }
 }
 
 impl SimulatedStorage {
@@ -422,6 +441,7 @@ impl StorageFile for SimulatedFile {
             count /= 2;
         }
         bytes[..count].copy_from_slice(&there[..count]);
+        disk.bytes_read += count as u64;
         Ok(count)
     }
 

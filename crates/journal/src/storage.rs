@@ -27,6 +27,10 @@ pub trait Storage: Send + Sync {
 
     /// Waits until all names are durable.
     fn sync_dir(&self) -> io::Result<()>;
+
+    /// Bytes that are free on the file system, for who may not use what is kept for the administrator. `u64::MAX` if the
+    /// system does not say.
+    fn free_bytes(&self) -> io::Result<u64>;
 }
 
 /// An open file.
@@ -102,7 +106,7 @@ pub(crate) fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Res
 }
 
 /// Whether an error means that the disk, or the quota, is used up.
-pub(crate) fn is_out_of_room(error: &io::Error) -> bool {
+pub fn is_out_of_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

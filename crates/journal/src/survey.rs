@@ -1,8 +1,13 @@
 //! What lies in a journal's directory, before anything is believed or changed.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Action, At as _, Flaw, OpenError};
+use crate::log::Index;
 use crate::manifest::{self, Manifest, Slot};
-use crate::segment::{self, BadHeader, HEADER_BYTES, SegmentHeader};
+use crate::segment::{
+    self, BadHeader, HEADER_BYTES, KeptSegment, SegmentHeader, SegmentKind, SegmentRef,
+};
 use crate::storage::{Storage, read_full_at};
 
 /// A segment file with a valid header.
@@ -19,6 +24,9 @@ pub(crate) struct Segment {
 pub(crate) struct Survey {
     pub(crate) slots: [Slot; 2],
     pub(crate) segment_ids: Vec<u64>,
+    pub(crate) cold_ids: Vec<u64>,
+    /// Cold segments whose making was cut off.
+    pub(crate) copies: Vec<String>,
     pub(crate) spares: Vec<String>,
     pub(crate) temporary: bool,
 }
@@ -26,21 +34,23 @@ pub(crate) struct Survey {
 impl Survey {
     pub(crate) fn of(storage: &dyn Storage) -> Result<Self, OpenError> {
         let names = storage.list().at(Action::List, ".")?;
-        let mut segment_ids: Vec<u64> = names
-            .iter()
-            .filter_map(|n| segment::segment_id(n))
-            .collect();
-        segment_ids.sort_unstable();
-        let mut spares: Vec<String> = names
-            .iter()
-            .filter(|name| segment::spare_number(name).is_some())
-            .cloned()
-            .collect();
-        spares.sort_unstable();
+        let ids = |id_of: fn(&str) -> Option<u64>| {
+            let mut ids: Vec<u64> = names.iter().filter_map(|name| id_of(name)).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let named = |number_of: fn(&str) -> Option<u64>| {
+            let named = names.iter().filter(|name| number_of(name).is_some());
+            let mut named: Vec<String> = named.cloned().collect();
+            named.sort_unstable();
+            named
+        };
         Ok(Self {
             slots: manifest::read_slots(storage, &names)?,
-            segment_ids,
-            spares,
+            segment_ids: ids(segment::segment_id),
+            cold_ids: ids(segment::cold_id),
+            copies: named(segment::copy_id),
+            spares: named(segment::spare_number),
             temporary: names.iter().any(|name| name == manifest::TEMPORARY),
         })
     }
@@ -48,7 +58,7 @@ impl Survey {
     /// The manifest that counts; none for a store that is yet to be made.
     pub(crate) fn manifest(&self) -> Result<Option<Manifest>, OpenError> {
         let newest = manifest::newest(&self.slots)?;
-        let files = self.segment_ids.len() + self.spares.len();
+        let files = self.segment_ids.len() + self.cold_ids.len() + self.spares.len();
         if newest.is_none() && files > 0 {
             return Err(OpenError::ManifestMissing { files });
         }
@@ -84,13 +94,70 @@ impl Survey {
     }
 }
 
+impl Survey {
+    /// Those of the owner's list that are not part of the chain. All have to be there.
+    pub(crate) fn kept(
+        &self,
+        manifest: &Manifest,
+        kept: &[KeptSegment],
+    ) -> Result<BTreeMap<SegmentRef, Index>, OpenError> {
+        let highest = self.segment_ids.last().copied().unwrap_or(0);
+        let mut outside = BTreeMap::new();
+        for &KeptSegment {
+            segment: reference,
+            end,
+        } in kept
+        {
+            let there = match reference.kind {
+                SegmentKind::Cold => self.cold_ids.binary_search(&reference.id).is_ok(),
+                SegmentKind::Journal if reference.id >= manifest.first_segment => {
+                    if reference.id <= highest {
+                        continue;
+                    }
+                    false
+                }
+                SegmentKind::Journal => self.segment_ids.binary_search(&reference.id).is_ok(),
+            };
+            if !there {
+                return Err(OpenError::SegmentMissing {
+                    file: reference.file(),
+                });
+            }
+            outside.insert(reference, end);
+        }
+        Ok(outside)
+    }
+
+    /// Files that hold nothing that is needed.
+    pub(crate) fn leftovers(
+        &self,
+        manifest: &Manifest,
+        kept: &BTreeMap<SegmentRef, Index>,
+    ) -> Vec<String> {
+        let of_kind = |kind, ids: &[u64]| {
+            let all = ids.iter().map(move |&id| SegmentRef { kind, id });
+            all.filter(|reference| !kept.contains_key(reference))
+                .map(|reference| reference.file())
+                .collect::<Vec<_>>()
+        };
+        let below = self
+            .segment_ids
+            .partition_point(|&id| id < manifest.first_segment);
+        let mut files = of_kind(SegmentKind::Journal, &self.segment_ids[..below]);
+        files.extend(of_kind(SegmentKind::Cold, &self.cold_ids));
+        files.extend_from_slice(&self.copies);
+        files.extend_from_slice(&self.spares);
+        files
+    }
+}
+
 /// Reads a segment's header.
 pub(crate) fn read_segment(
     storage: &dyn Storage,
     manifest: &Manifest,
-    id: u64,
+    reference: SegmentRef,
 ) -> Result<Segment, OpenError> {
-    let name = segment::segment_name(id);
+    let name = reference.file();
     let file = storage.open(&name).at(Action::Open, &name)?;
     let mut bytes = vec![0; HEADER_BYTES];
     let read = read_full_at(file.as_ref(), 0, &mut bytes).at(Action::Read, &name)?;
@@ -107,8 +174,12 @@ pub(crate) fn read_segment(
             needs,
         },
     })?;
-    if header.id != id || header.store != manifest.store {
+    let own = header.id == reference.id && header.kind() == reference.kind;
+    if !own || header.store != manifest.store {
         return Err(damaged(Flaw::Foreign));
+    }
+    if header.cold.is_some_and(|extent| extent.end > len) {
+        return Err(damaged(Flaw::EndOfFile));
     }
     Ok(Segment {
         name,
@@ -125,7 +196,8 @@ pub(crate) fn read_segments(
 ) -> Result<Vec<Segment>, OpenError> {
     let mut segments: Vec<Segment> = Vec::with_capacity(ids.len());
     for &id in ids {
-        let segment = read_segment(storage, manifest, id)?;
+        let kind = SegmentKind::Journal;
+        let segment = read_segment(storage, manifest, SegmentRef { kind, id })?;
         if let Some(before) = segments.last() {
             let (before, link) = (before.header.link, segment.header.link);
             if link.sequence < before.sequence || link.index < before.index {

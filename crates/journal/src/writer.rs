@@ -5,61 +5,51 @@ use std::sync::Arc;
 
 use crate::error::{Action, At as _, Failure};
 use crate::frame::{self, Link};
+use crate::log::Index;
 use crate::manifest::{Copies, ManifestFiles};
-use crate::options::Durability;
+use crate::options::{Durability, StoreId};
+use crate::pool::{Look, Pool, PoolLimits, Room};
 use crate::recovery::Recovery;
-use crate::segment::{HEADER_BYTES, SegmentHeader, segment_name, spare_name, spare_number};
-use crate::storage::{Storage, StorageFile, is_out_of_room, write_all_at};
+use crate::segment::{HEADER_BYTES, SegmentHeader, SegmentRef, segment_name};
+use crate::storage::{Storage, StorageFile, write_all_at};
+use crate::survey::Segment;
+use crate::table::{Entry, Table, Written};
 
 /// What of the options concerns files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    pub(crate) segment_bytes: u64,
-    pub(crate) spares_max: usize,
     pub(crate) durability: Durability,
+    pub(crate) pool: PoolLimits,
 }
 
 pub(crate) struct Writer {
     storage: Arc<dyn Storage>,
     layout: Layout,
     manifest: ManifestFiles,
-    /// Segments before the current one, oldest first.
-    sealed: VecDeque<Sealed>,
+    table: Arc<Table>,
+    /// Segments of the chain before the current one, oldest first.
+    sealed: VecDeque<Arc<Entry>>,
     current: Option<Current>,
-    /// The file that the next segment will be, with room for a segment.
-    ready: Option<Spare>,
-    /// Files of a segment's length that hold nothing.
-    spares: Vec<String>,
-    next_spare: u64,
+    pool: Pool,
     link: Link,
-    /// Every frame up to this sequence number is on disk.
+    /// Every frame up to this sequence number is on disk, and every record below this index.
     synced: u64,
-}
-
-struct Sealed {
-    id: u64,
-    first_index: u64,
-    bytes: u64,
+    synced_index: u64,
+    /// The frames of one write.
+    written: Vec<Written>,
 }
 
 struct Current {
-    segment: Sealed,
-    name: String,
+    entry: Arc<Entry>,
     file: Box<dyn StorageFile>,
-    signature: u32,
     /// Where the next frame goes.
     end: u64,
 }
 
 impl Current {
     fn left(&self) -> u64 {
-        self.segment.bytes.saturating_sub(self.end)
+        self.entry.bytes.saturating_sub(self.end)
     }
-}
-
-struct Spare {
-    name: String,
-    file: Box<dyn StorageFile>,
 }
 
 impl Writer {
@@ -69,43 +59,56 @@ impl Writer {
         layout: Layout,
         recovery: Recovery,
     ) -> Result<Self, Failure> {
-        let numbers = recovery.leftovers.iter().filter_map(|n| spare_number(n));
+        let table = Table::new(storage.clone(), recovery.next_cold);
         let mut writer = Self {
-            next_spare: numbers.max().unwrap_or(0) + 1,
+            pool: Pool::new(storage.clone(), layout.pool, recovery.leftovers)?,
+            table: Arc::new(table),
             sealed: VecDeque::new(),
             current: None,
-            ready: None,
-            spares: Vec::new(),
             link: recovery.link,
             synced: recovery.link.sequence - 1,
+            synced_index: recovery.link.index,
             manifest: recovery.manifest,
             layout,
             storage,
+            written: Vec::new(),
         };
-        for name in recovery.leftovers {
-            writer.reuse(name)?;
-        }
-        for segment in recovery.segments {
-            writer.sealed.push_back(Sealed {
-                id: segment.header.id,
-                first_index: segment.header.link.index,
-                bytes: segment.bytes,
-            });
-            if segment.header.id == writer.manifest.current().last_segment {
+        let chain = recovery.segments.into_iter().map(|segment| (segment, None));
+        let kept = recovery.kept.into_iter();
+        let kept = kept.map(|(segment, end)| (segment, Some(end)));
+        let segments: Vec<(Segment, Option<Index>)> = kept.chain(chain).collect();
+        let mut places = Some(Arc::new(recovery.places));
+        for (at, (segment, kept)) in segments.iter().enumerate() {
+            let is_last = kept.is_none() && at + 1 == segments.len();
+            let end = end_of(segment, *kept, &segments[at + 1..]);
+            let end = end.unwrap_or(writer.link.index);
+            let places = if is_last { places.take() } else { None };
+            let entry = Arc::new(Entry::new(segment, end, places));
+            writer.table.add(entry.clone());
+            if kept.is_some() {
+                entry.keep();
+            } else if is_last {
                 let file = writer.storage.open(&segment.name);
-                writer.current = writer.sealed.pop_back().map_or(Ok(None), |sealed| {
-                    Ok(Some(Current {
-                        file: file.at(Action::Open, &segment.name)?,
-                        segment: sealed,
-                        signature: segment.header.signature,
-                        end: recovery.end,
-                        name: segment.name,
-                    }))
-                })?;
+                writer.current = Some(Current {
+                    file: file.at(Action::Open, &segment.name)?,
+                    entry,
+                    end: recovery.end,
+                });
+            } else {
+                writer.sealed.push_back(entry);
             }
         }
-        writer.prepare()?;
+        writer.pool.prepare(Look::Now)?;
         Ok(writer)
+    }
+
+    /// The segments, for those who read.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.table.clone()
+    }
+
+    pub(crate) fn store(&self) -> StoreId {
+        self.manifest.current().store
     }
 
     /// Where the log stands.
@@ -113,21 +116,15 @@ impl Writer {
         self.link
     }
 
-    /// Whether the next segment's file is there.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.is_some()
+    /// How much room there is.
+    pub(crate) fn room(&self) -> Room {
+        self.pool
+            .room(self.current.as_ref().map_or(0, Current::left))
     }
 
-    /// Bytes of frames, none above half a segment, that surely find room, in whatever way they fill the segments.
-    pub(crate) fn room(&self) -> u64 {
-        let left = self.current.as_ref().map_or(0, Current::left);
-        let spare = self.ready.as_ref().map_or(0, |_| self.capacity());
-        left.max(spare)
-    }
-
-    /// Bytes of frames that a segment has room for.
-    fn capacity(&self) -> u64 {
-        self.layout.segment_bytes - HEADER_BYTES as u64
+    /// Has files ready for the next segments, as far as there is room.
+    pub(crate) fn prepare(&mut self, look: Look) -> Result<(), Failure> {
+        self.pool.prepare(look)
     }
 
     /// Writes frames from the beginning of `frames`, as many as the current segment has room for, after a step to the
@@ -144,33 +141,52 @@ impl Writer {
         };
         let mut taken = 0;
         let mut link = self.link;
+        self.written.clear();
         while taken < frames.len() {
             let (bytes, _) = frame::pushed(&frames[taken..]);
             if (taken + bytes) as u64 > current.left() {
                 break;
             }
             let frame = &mut frames[taken..taken + bytes];
-            link = frame::seal(frame, link, self.synced, current.signature);
+            let first = link.index;
+            link = frame::seal(frame, link, self.synced, current.entry.signature);
+            self.written.push(Written {
+                first,
+                index_behind: link.index,
+                offset: current.end + taken as u64,
+                bytes: bytes as u64,
+            });
             taken += bytes;
         }
         write_all_at(current.file.as_ref(), current.end, &frames[..taken])
-            .at(Action::Write, &current.name)?;
+            .at(Action::Write, &current.entry.name)?;
         current.end += taken as u64;
         self.link = link;
+        self.pool.note_written(taken as u64);
         if self.layout.durability == Durability::Fsync {
             self.sync()?;
+        }
+        if let Some(current) = &self.current {
+            current.entry.grow(&self.written);
         }
         Ok(taken)
     }
 
+    /// The last record that is on disk with all before it.
+    pub(crate) fn durable(&self) -> u64 {
+        self.synced_index - 1
+    }
+
     /// Waits until everything that was written is on disk.
-    fn sync(&mut self) -> Result<(), Failure> {
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
         let written = self.link.sequence - 1;
         if self.synced < written
             && let Some(current) = &self.current
         {
-            current.file.sync_data().at(Action::Sync, &current.name)?;
+            let name = &current.entry.name;
+            current.file.sync_data().at(Action::Sync, name)?;
             self.synced = written;
+            self.synced_index = self.link.index;
         }
         Ok(())
     }
@@ -178,18 +194,9 @@ impl Writer {
     /// Leaves the current segment, which is synced before the next one says where it ended.
     fn step(&mut self, frame_bytes: u64) -> Result<(), Failure> {
         self.sync()?;
-        let bytes = self
-            .layout
-            .segment_bytes
-            .max(frame_bytes + HEADER_BYTES as u64);
-        let spare = if bytes > self.layout.segment_bytes {
-            self.create(bytes)?
-        } else {
-            match self.ready.take() {
-                Some(ready) => ready,
-                None => self.take_spare()?,
-            }
-        };
+        let segment_bytes = self.layout.pool.segment_bytes;
+        let bytes = segment_bytes.max(frame_bytes + HEADER_BYTES as u64);
+        let spare = self.pool.take(bytes)?;
         let manifest = self.manifest.current();
         let id = manifest.last_segment + 1;
         let header = SegmentHeader::new(manifest.store, id, self.link);
@@ -205,102 +212,57 @@ impl Writer {
             manifest.last_segment = id;
             manifest.durable = durable;
         })?;
-        let next = Current {
-            segment: Sealed {
-                id,
-                first_index: self.link.index,
-                bytes,
-            },
+        let segment = Segment {
             name,
+            header,
+            bytes,
+        };
+        let places = Some(Arc::default());
+        let entry = Arc::new(Entry::new(&segment, self.link.index, places));
+        self.table.add(entry.clone());
+        let next = Current {
+            entry,
             file: spare.file,
-            signature: header.signature,
             end: HEADER_BYTES as u64,
         };
         if let Some(left) = self.current.replace(next) {
-            self.sealed.push_back(left.segment);
+            self.table.may_forget(&left.entry);
+            self.sealed.push_back(left.entry);
         }
         Ok(())
     }
 
-    /// Has the next segment's file ready. False if the disk is full.
-    pub(crate) fn prepare(&mut self) -> Result<bool, Failure> {
-        if self.ready.is_none() {
-            match self.take_spare() {
-                Ok(spare) => self.ready = Some(spare),
-                Err(failure) if is_out_of_room(&failure.error) => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(self.ready.is_some())
-    }
-
-    fn take_spare(&mut self) -> Result<Spare, Failure> {
-        match self.spares.pop() {
-            None => self.create(self.layout.segment_bytes),
-            Some(name) => {
-                let file = self.storage.open(&name).at(Action::Open, &name)?;
-                Ok(Spare { name, file })
-            }
-        }
-    }
-
-    fn create(&mut self, bytes: u64) -> Result<Spare, Failure> {
-        let name = spare_name(self.next_spare);
-        self.next_spare += 1;
-        let file = self.storage.create(&name).at(Action::Create, &name)?;
-        if let Err(error) = file.preallocate(bytes) {
-            // What it got of a full disk is given back; if that fails too, the next start does it.
-            drop(file);
-            let _ = self.storage.delete(&name);
-            return Err(error).at(Action::Create, &name);
-        }
-        Ok(Spare { name, file })
-    }
-
-    /// Gives up segments all of whose records are below `index`.
+    /// Takes segments out of the chain all of whose records are below `index`. They are kept.
     pub(crate) fn release(&mut self, index: u64) -> Result<(), Failure> {
         let behind = |at: usize| match self.sealed.get(at + 1) {
-            Some(next) => next.first_index,
-            None => self.current.as_ref().map_or(0, |c| c.segment.first_index),
+            Some(next) => next.first,
+            None => self.current.as_ref().map_or(0, |c| c.entry.first),
         };
         let count = (0..self.sealed.len())
             .take_while(|&at| behind(at) <= index)
             .count();
-        if count == 0 {
+        let Some(last) = count.checked_sub(1).and_then(|at| self.sealed.get(at)) else {
             return Ok(());
-        }
-        let released: Vec<u64> = self.sealed.drain(..count).map(|s| s.id).collect();
-        let last = released.last().copied().unwrap_or_default();
+        };
+        let last = last.reference.id;
         let durable = self.synced;
         self.manifest.update(Copies::Both, |manifest| {
             manifest.first_segment = last + 1;
             manifest.durable = durable;
         })?;
-        for id in released {
-            self.reuse(segment_name(id))?;
+        for entry in self.sealed.drain(..count) {
+            entry.keep();
         }
         Ok(())
     }
 
-    /// Keeps a file that holds nothing as a spare, if there are not enough yet and it has the right length.
-    fn reuse(&mut self, name: String) -> Result<(), Failure> {
-        let len = {
-            let file = self.storage.open(&name).at(Action::Open, &name)?;
-            file.byte_len().at(Action::Read, &name)?
-        };
-        if len != self.layout.segment_bytes || self.spares.len() >= self.layout.spares_max {
-            return self.storage.delete(&name).at(Action::Delete, &name);
+    /// Recycles or deletes segments that are not part of the chain.
+    pub(crate) fn drop_segments(&mut self, dropped: &[SegmentRef]) -> Result<(), Failure> {
+        for &reference in dropped {
+            if let Some(entry) = self.table.take(reference) {
+                self.pool.reuse(entry.name.clone())?;
+            }
         }
-        if spare_number(&name).is_some() {
-            self.spares.push(name);
-            return Ok(());
-        }
-        let spare = spare_name(self.next_spare);
-        self.next_spare += 1;
-        self.storage
-            .rename(&name, &spare)
-            .at(Action::Rename, &name)?;
-        self.spares.push(spare);
         Ok(())
     }
 
@@ -312,5 +274,23 @@ impl Writer {
             manifest.durable = durable;
             manifest.clean = true;
         })
+    }
+}
+
+/// Where the records of a segment end; none for the last of the chain. A checkpoint may have been written while the segment
+/// still grew, but then it was part of the chain, and so is or was its successor.
+fn end_of(
+    segment: &Segment,
+    kept: Option<Index>,
+    behind: &[(Segment, Option<Index>)],
+) -> Option<u64> {
+    if let Some(extent) = segment.header.cold {
+        return Some(extent.index_behind);
+    }
+    let next = behind.iter().find(|(next, _)| next.header.cold.is_none());
+    let next = next.map(|(next, _)| next.header.link.index);
+    match kept {
+        None => next,
+        Some(kept) => Some(next.map_or(kept.0, |next| next.min(kept.0))),
     }
 }

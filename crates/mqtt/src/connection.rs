@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use ternmq_broker::Client;
 use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice};
-use ternmq_core::id::Timestamp;
+use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::{Flow, Machine, Output, Peer};
 
 use crate::codec::{self, Limits, Sender};
@@ -33,7 +33,7 @@ use crate::frame::{Disconnect, Packet, ProtocolVersion};
 use crate::listener::Node;
 use crate::properties::Properties;
 use crate::registry::{Hold, VhostSessions};
-use crate::session::attach::{Fate, WillFate};
+use crate::session::attach::WillFate;
 use assembly::Assembly;
 use packets::Step;
 
@@ -93,9 +93,20 @@ struct Online {
     /// The last read asked for much: others have their turn before the rest of it is handled.
     is_resting: bool,
     has_published: bool,
+    /// The CONNACK, until what it promises is safe. Before that nothing else is read or sent.
+    connack: Option<Box<HeldConnack>>,
+    /// So many answers wait for the journal that nothing more is read.
+    owes_much: bool,
     /// Another connection wants the session: when to go, at the latest.
     leaves_at: Option<Timestamp>,
     will: WillFate,
+}
+
+/// A CONNACK that waits.
+struct HeldConnack {
+    /// For this record.
+    lsn: Lsn,
+    packet: Vec<u8>,
 }
 
 /// Milliseconds that a connection goes on reading when its session is wanted by another. What had arrived before is
@@ -129,6 +140,7 @@ impl Connection {
             has_work,
             is_resting,
             has_published,
+            owes_much,
             last_packet_at,
             ..
         } = online;
@@ -167,6 +179,7 @@ impl Connection {
         active.flush(now, out.buf());
         *has_work = active.has_work();
         *has_published = active.live.has_published;
+        *owes_much = active.live.owes_much();
         drop(session);
         if used > 0 {
             *last_packet_at = now;
@@ -194,7 +207,8 @@ impl Connection {
         } else {
             tracing::debug!(%peer, client_id, error = %fault, "MQTT connection ended");
         }
-        if online.version.is_v5() {
+        // Before its CONNACK a client is sent nothing.
+        if online.version.is_v5() && online.connack.is_none() {
             let packet = Packet::Disconnect(Disconnect {
                 reason: fault.reason_code(),
                 properties: Properties::EMPTY,
@@ -213,6 +227,9 @@ impl Connection {
             return Some(Fault::SessionTakenOver);
         };
         let mut fault = None;
+        if let Some(held) = online.connack.take_if(|held| active.is_committed(held.lsn)) {
+            out.buf().extend_from_slice(&held.packet);
+        }
         for notice in self.notices.drain(..) {
             match notice {
                 Notice::Ready(token) => active.on_ready(token.0),
@@ -222,6 +239,8 @@ impl Connection {
                     }
                 }
                 Notice::Committed => active.acknowledge(out.buf()),
+                // Publishes are answered one by one.
+                Notice::Disk(_) => {}
                 Notice::Blocked => online.is_blocked = true,
                 Notice::Unblocked => {
                     online.is_blocked = false;
@@ -234,8 +253,14 @@ impl Connection {
                 Notice::Close(reason) => fault = Some(close_fault(reason)),
             }
         }
-        if fault.is_none() {
-            online.has_work = active.deliver(now, out);
+        online.owes_much = active.live.owes_much();
+        if fault.is_some() || online.connack.is_some() {
+            online.has_work = false;
+            return fault;
+        }
+        match active.deliver(now, out) {
+            Ok(has_work) => online.has_work = has_work,
+            Err(refused) => fault = Some(refused),
         }
         fault
     }
@@ -276,19 +301,20 @@ impl Connection {
         if !hold.owns(&session) {
             return;
         }
-        match session.detach(will, now) {
-            Fate::Ended => {
-                session.mark_removed();
-                sessions.remove(&session);
-            }
-            Fate::Kept(until) => sessions.expire_at(until, &mut session, hold.cell()),
-        }
+        let fate = session.detach(will, now);
+        sessions.let_go(fate, &mut session, hold.cell());
+    }
+
+    fn is_waiting_for_connack(&self) -> bool {
+        let online = self.online.as_deref();
+        online.is_some_and(|online| online.connack.is_some())
     }
 
     fn reads(&self) -> bool {
-        self.online
-            .as_deref()
-            .is_none_or(|online| !(online.is_blocked && online.has_published))
+        self.online.as_deref().is_none_or(|online| {
+            let is_paused = online.is_blocked && online.has_published;
+            !(is_paused || online.owes_much || online.connack.is_some())
+        })
     }
 }
 
@@ -308,7 +334,7 @@ impl Machine for Connection {
         }
         match self.phase {
             Phase::Greeting { .. } | Phase::Waiting { .. } => used,
-            Phase::Online if used == input.len() => used,
+            Phase::Online if used == input.len() || self.is_waiting_for_connack() => used,
             Phase::Online => used + self.handle_packets(&input[used..], now, out),
             Phase::Closing => input.len(),
         }

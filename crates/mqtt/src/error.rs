@@ -2,10 +2,11 @@
 //!
 //! MQTT 3 has codes in CONNACK and SUBACK only; everything else it is told by the close of the connection.
 
-use ternmq_broker::{ConnectRefusal, LoginRefusal};
+use ternmq_broker::{ConnectRefusal, LogError, LoginRefusal};
 use ternmq_core::error::Refusal;
 
 use crate::codec::{DecodeError, EncodeError};
+use crate::frame::ProtocolVersion;
 use crate::reason_code::ReasonCode;
 
 /// Why the server ends a connection.
@@ -44,6 +45,9 @@ pub(crate) enum Fault {
     /// The broker refused something for which there is no answer but the close.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// What has to be recorded before the client may have it can't be.
+    #[error(transparent)]
+    Journal(#[from] LogError),
     /// Somebody deleted the session's queue.
     #[error("the session's queue was deleted")]
     QueueDeleted,
@@ -71,6 +75,7 @@ impl Fault {
             | Self::UnexpectedAuth
             | Self::SessionExpiryRaised => ReasonCode::ProtocolError,
             Self::Encode(_) => ReasonCode::ImplementationSpecificError,
+            Self::Journal(_) => ReasonCode::QuotaExceeded,
             Self::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,
             Self::TopicAliasAboveMaximum(_) => ReasonCode::TopicAliasInvalid,
             Self::TopicLevels(_) => ReasonCode::TopicNameInvalid,
@@ -90,6 +95,7 @@ impl Fault {
             Self::KeepAliveTimeout
                 | Self::SessionTakenOver
                 | Self::ShuttingDown
+                | Self::Journal(_)
                 | Self::Administrative(_)
         )
     }
@@ -130,12 +136,18 @@ pub(crate) enum ConnectFault {
     /// No such vhost, no access to it, too many connections.
     #[error(transparent)]
     Connect(#[from] ConnectRefusal),
+    /// The session is to outlive its connection, and can't be recorded.
+    #[error(transparent)]
+    Journal(#[from] LogError),
 }
 
 impl ConnectFault {
     /// The reason code of the CONNACK; MQTT 3 gets the return code of the same meaning.
-    pub(crate) fn reason_code(&self) -> ReasonCode {
+    pub(crate) fn reason_code(&self, version: ProtocolVersion) -> ReasonCode {
         match self {
+            Self::Journal(_) if version.is_v5() => ReasonCode::QuotaExceeded,
+            // In MQTT 3 that would read as a lack of rights.
+            Self::Journal(_) => ReasonCode::ServerUnavailable,
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
             // RabbitMQ does not tell a missing vhost from a wrong password.
             Self::Anonymous

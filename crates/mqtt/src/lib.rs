@@ -7,10 +7,23 @@
 //! - [`mapping`]: PUBLISH ↔ the core's message;
 //! - `connection`: one network connection, a `ternmq_net` machine; `connection/greeting` is CONNECT;
 //! - `session`: one client's conversation, and what of it outlives the connection;
-//! - `registry`: client identifiers, take-over, expiry;
+//! - `registry`: client identifiers, take-over, expiry, groups of shared subscriptions;
 //! - `error`: one table from what went wrong to reason codes; [`config`]; [`listener`].
 //!
 //! Where to start: `connection.rs`, then `session/mod.rs`.
+//!
+//! # What outlives the process
+//! A session with an expiry above 0 is in the broker's journal: its queue and bindings by themselves, the rest of it as
+//! documents (`session/documents.rs` has the layout, `session/record.rs` says which answer waits for what,
+//! `session/restore.rs` brings it back). So QoS 2 is exactly once over a crash, in both directions. A session that ends
+//! with its connection has a queue that does too, is recorded nowhere and waits for nothing of its own.
+//!
+//! The queue of a shared subscription is durable whoever its members are: one that outlives the process may join at any
+//! time. If no member came back, it goes by its expiry.
+//!
+//! Packet identifiers of QoS 1 towards the client are not recorded: that would be a record for every message. After a
+//! restart such a message is sent again with a new identifier and without DUP (MQTT-4.4.0-1 holds for QoS 2); the
+//! client has no state by which it could mistake it.
 //!
 //! # Left out
 //! - Enhanced authentication (§4.12): every method is refused with 0x8C; AUTH on a connection is a protocol error.
@@ -20,6 +33,11 @@
 //! - Reason strings and user properties in acknowledgements: never sent, so request problem information has no effect.
 //! - Permissions on topics and exchanges are not checked; access to a vhost is.
 //! - `$SYS` topics: publishes to them go nowhere, and nobody publishes there yet.
+//! - Over a restart are lost: a will that waits for its delay, and retained messages that wait for a client which
+//!   subscribed. A retained message that was sent with QoS 2 and not answered is not sent again, but ended by PUBREL.
+//! - QoS 2 of a shared subscription that was in flight when the node stopped waits for its member (MQTT-4.8.2-4), but
+//!   not from consumers of other protocols on the group's queue; and once that member's session has ended
+//!   (MQTT-4.8.2-5), not over a second restart.
 //! - Payload format is passed on and not checked (MQTT-3.3.2-4 lets a server choose).
 
 pub mod codec;

@@ -10,6 +10,7 @@ use ternmq_net::machine::{Acceptor, Machine, Peer, Refused};
 use crate::config::MqttConfig;
 use crate::connection::Connection;
 use crate::registry::Registry;
+use crate::session::restore;
 
 /// What all MQTT connections of a node share.
 pub(crate) struct Node {
@@ -25,17 +26,17 @@ pub struct MqttAcceptor {
 }
 
 impl MqttAcceptor {
-    /// An adapter in front of `broker`. Numbers out of range in `config` are moved into it
+    /// An adapter in front of `broker`, with the sessions that the broker has documents of: so its journal was replayed
+    /// before, and nobody is connected yet. Numbers out of range in `config` are moved into it
     /// ([`MqttConfig::clamped`]).
     pub fn new(config: MqttConfig, broker: Broker) -> Self {
-        let node = Node {
+        let node = Arc::new(Node {
             config: config.clamped(),
+            registry: Registry::beginning_at(broker.now()),
             broker,
-            registry: Registry::default(),
-        };
-        Self {
-            node: Arc::new(node),
-        }
+        });
+        restore::restore(&node);
+        Self { node }
     }
 }
 

@@ -13,6 +13,7 @@
 //! | shards of `VhostSessions::cells`, `Registry::vhosts` | registries | one look-up or change |
 //! | `VhostSessions::shares` | groups of shared subscriptions | one joining or leaving, with its declarations |
 //! | `VhostSessions::expiries` | when sessions end | one change |
+//! | `Reserved::by_record` | messages that are another session's | one look-up or change |
 //!
 //! Order: cell, then the maps here, then anything of the broker. Nothing is locked while a cell is waited for.
 
@@ -27,7 +28,9 @@ use ternmq_broker::Client;
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::{PublisherId, Timestamp};
 
+use crate::session::attach::Fate;
 use crate::session::{Active, Session};
+use reserved::Reserved;
 
 /// Sessions of one node.
 #[derive(Default)]
@@ -39,6 +42,8 @@ pub(crate) struct Registry {
 
 /// Set in the identity of every MQTT publisher, so that it is no other protocol's.
 const PUBLISHER_BIT: u64 = 1 << 63;
+/// So many bits of it count within a millisecond.
+const PUBLISHERS_PER_MS_BITS: u32 = 10;
 
 impl Registry {
     /// The sessions of a vhost that exists.
@@ -47,6 +52,22 @@ impl Registry {
             return Arc::clone(&sessions);
         }
         Arc::clone(&self.vhosts.entry(name.into()).or_default())
+    }
+
+    /// A registry of a node that starts at that moment. Identities of publishers outlive it, in bindings and in
+    /// messages, so those of an earlier start must not come again: each start begins behind what the one before can
+    /// have given, at a million sessions a second.
+    pub(crate) fn beginning_at(now: Timestamp) -> Self {
+        Self {
+            publishers: AtomicU64::new(now.0 << PUBLISHERS_PER_MS_BITS),
+            ..Self::default()
+        }
+    }
+
+    /// That identity was given before the start, whatever the clock said then.
+    pub(crate) fn know_publisher(&self, publisher: PublisherId) {
+        let behind = (publisher.0 & !PUBLISHER_BIT).saturating_add(1);
+        self.publishers.fetch_max(behind, Ordering::Relaxed);
     }
 
     /// A number for a connection, never given twice.
@@ -78,6 +99,8 @@ pub(crate) struct VhostSessions {
     /// Groups of shared subscriptions, by `$share/NAME/FILTER`.
     shares: Mutex<Shares>,
     expiries: Mutex<BinaryHeap<Reverse<Expiry>>>,
+    /// What belongs to members of groups since before a restart.
+    pub(crate) reserved: Reserved,
 }
 
 /// The groups of a vhost.
@@ -136,10 +159,15 @@ impl VhostSessions {
         }))
     }
 
+    /// The cell of a client identifier, if there is one.
+    pub(crate) fn find(&self, client_id: &str) -> Option<Arc<SessionCell>> {
+        self.cells.get(client_id).map(|cell| Arc::clone(&cell))
+    }
+
     /// Whether another connection has the session of that client identifier. If so, it is told to go, and `newcomer` gets
     /// a notice once it did.
     pub(crate) fn is_taken(&self, client_id: &str, newcomer: &Arc<Mailbox>) -> bool {
-        let cell = self.cells.get(client_id).map(|cell| Arc::clone(&cell));
+        let cell = self.find(client_id);
         cell.is_some_and(|cell| cell.lock().make_way(newcomer))
     }
 
@@ -149,6 +177,17 @@ impl VhostSessions {
         let client_id = session.client_id();
         // A cell in the map is never a removed one, so there is no other to be taken for it.
         self.cells.remove(client_id);
+    }
+
+    /// A session has no connection any more: it is kept for its time, or gone.
+    pub(crate) fn let_go(&self, fate: Fate, session: &mut Session, cell: &Arc<SessionCell>) {
+        match fate {
+            Fate::Ended => {
+                session.mark_removed();
+                self.remove(session);
+            }
+            Fate::Kept(until) => self.expire_at(until, session, cell),
+        }
     }
 
     /// The session, which lost its connection, ends at `at` unless another connection takes it before. A session that
@@ -220,6 +259,19 @@ impl VhostSessions {
             },
         );
         Ok((declared, queue))
+    }
+
+    /// After a restart: a session is a member of `$share/GROUP/FILTER`, whose queue has that name.
+    pub(crate) fn restore_share(&self, text: &str, queue: &str) -> Arc<str> {
+        let mut shares = self.shares.lock();
+        let Shares { by_text, queues } = &mut *shares;
+        let share = by_text.entry(text.into()).or_insert_with(|| Share {
+            queue: queue.into(),
+            members: 0,
+        });
+        share.members += 1;
+        queues.insert(Arc::clone(&share.queue));
+        Arc::clone(&share.queue)
     }
 
     /// A session leaves `$share/GROUP/FILTER`; with the last one `delete` is called with the queue's name.
@@ -294,5 +346,6 @@ impl Hold {
     }
 }
 
+pub(crate) mod reserved;
 #[cfg(test)]
 mod tests;

@@ -49,8 +49,10 @@ impl Liveness {
     }
 
     pub(super) fn set_deaf(&mut self, deaf: bool, now: Timestamp) {
-        self.deaf = deaf;
-        self.heard = now;
+        if self.deaf != deaf {
+            self.deaf = deaf;
+            self.heard = now;
+        }
     }
 
     #[inline]

@@ -1,5 +1,6 @@
 //! A connection between `connection.open-ok` and its end: frames to channels, deliveries back.
 
+mod held;
 mod outgoing;
 
 use std::collections::VecDeque;
@@ -7,10 +8,10 @@ use std::net::SocketAddr;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::ShortString;
-use ternmq_broker::mailbox::Token;
+use ternmq_broker::mailbox::{DiskRoom, Token};
 use ternmq_broker::{Broker, Client};
 use ternmq_core::confirms::Confirm;
-use ternmq_core::id::Timestamp;
+use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::Body;
 use ternmq_net::machine::Output;
 
@@ -24,6 +25,7 @@ use crate::error::{
 };
 use crate::frame::{CLASS_BASIC, FRAME_OVERHEAD, Frame, Limits, Method, Publish};
 use crate::session::{Context, Publishes, Scratch, Wire, whole_content, write_method};
+use held::Held;
 
 const BASIC_GET: MethodId = (CLASS_BASIC, 70);
 const BASIC_ACK: MethodId = (CLASS_BASIC, 80);
@@ -54,14 +56,23 @@ impl Shared {
     }
 }
 
-/// The node's shortage of memory, as far as this connection is concerned.
+/// What the node is short of, as far as this connection is concerned.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pressure {
+    /// Memory.
     node_blocked: bool,
+    /// Room on the disk.
+    disk: DiskRoom,
     /// The client was sent `connection.blocked`.
     told: bool,
     /// Nothing is read until the shortage is over.
     paused: bool,
+}
+
+impl Pressure {
+    fn is_short(self) -> bool {
+        self.node_blocked || self.disk != DiskRoom::Enough
+    }
 }
 
 /// See the module's documentation.
@@ -80,6 +91,9 @@ pub(super) struct Running {
     ready: VecDeque<Token>,
     partial: Option<Partial>,
     pressure: Pressure,
+    /// The disk does not keep up: nothing is read before this record is committed.
+    behind: Option<Lsn>,
+    held: Held,
     /// What was asked is much work, or has filled the output: nothing is read until the next turn with room.
     is_resting: bool,
     scratch: Scratch,
@@ -145,6 +159,8 @@ impl Running {
             ready: VecDeque::new(),
             partial: None,
             pressure: Pressure::default(),
+            behind: None,
+            held: Held::default(),
             is_resting: false,
             scratch: Scratch::default(),
             confirms: Vec::new(),
@@ -155,14 +171,14 @@ impl Running {
         &self.shared.client
     }
 
-    /// Whether nothing is to be read for want of memory.
-    pub(super) fn is_paused(&self) -> bool {
-        self.pressure.paused
+    /// Whether nothing is to be read for as long as it takes: for want of memory, or until the disk has written.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.pressure.paused || !self.held.is_empty() || self.behind.is_some()
     }
 
     /// Whether anything is to be read.
     pub(super) fn reads(&self) -> bool {
-        !self.pressure.paused && !self.is_resting
+        !self.is_deaf() && !self.is_resting
     }
 
     /// Takes every frame there is, then publishes and settles what they said.
@@ -170,7 +186,7 @@ impl Running {
         let mut taken = 0;
         let end = loop {
             self.is_resting |= self.shared.publishes.is_heavy();
-            if self.is_resting {
+            if self.is_resting || self.has_to_wait(&input[taken..]) {
                 break None;
             }
             match self.read_one(&input[taken..], now, out) {
@@ -183,6 +199,7 @@ impl Running {
             }
         };
         self.flush(now, out);
+        self.await_commit();
         Read { taken, end }
     }
 
@@ -208,7 +225,7 @@ impl Running {
                 frame: Frame::Publish(publish),
                 len,
             }) => {
-                if self.pressure.node_blocked && !self.admit_publish(out) {
+                if self.pressure.is_short() && !self.admit_publish(channel, out) {
                     return Ok(0);
                 }
                 let behind = &input[len..];
@@ -344,12 +361,16 @@ impl Running {
         let id = (method.class_id, method.method_id);
         // Whatever it asks, it asks after what came before it.
         self.flush(now, out);
+        let answer_at = out.buf().len();
         let handled = if channel == 0 {
             on_connection_method(&method, out)
         } else {
             self.on_channel_method(channel, method, raw, now, out)
                 .map_err(End::Fault)
         };
+        if held::is_declaring(id.0) {
+            self.hold_uncommitted(answer_at, out);
+        }
         // A few bytes ask for a large answer, and a read may bring thousands of them.
         self.is_resting = id == BASIC_GET && out.is_full();
         handled.map_err(|end| match end {
@@ -431,6 +452,7 @@ impl Running {
         let peer = self.peer;
         tracing::debug!(%peer, channel, error = reply_text, "channel closed");
         let (class_id, method_id) = fault.method;
+        let close_at = out.buf().len();
         let close = channel::Close {
             reply_code: fault.reply.code(),
             reply_text: ShortString::try_new(reply_text).unwrap_or_default(),
@@ -442,6 +464,7 @@ impl Running {
             &AMQPClass::Channel(channel::AMQPMethod::Close(close)),
             out,
         );
+        self.hold_behind(close_at, out);
         Ok(())
     }
 

@@ -224,7 +224,7 @@ impl Session {
         let message = &delivery.message;
         let get_ok = GetOk {
             delivery_tag,
-            redelivered: delivery.attempts > 0,
+            redelivered: is_redelivered(delivery),
             exchange: message.exchange(),
             routing_key: mapping::routing_key(message, &mut key),
             message_count: u32::try_from(*ready).unwrap_or(u32::MAX),
@@ -282,7 +282,7 @@ impl Session {
             let deliver = Deliver {
                 consumer_tag: &consumer.tag,
                 delivery_tag: self.last_tag + 1,
-                redelivered: delivery.attempts > 0,
+                redelivered: is_redelivered(&delivery),
                 exchange: message.exchange(),
                 routing_key: mapping::routing_key(message, key),
             };
@@ -328,6 +328,12 @@ impl Session {
                 .settle(queue, delivery.position, Outcome::Reject { failed: false });
         }
     }
+}
+
+/// Whether the message may have been delivered before, to whomever.
+#[inline]
+fn is_redelivered(delivery: &Delivery) -> bool {
+    delivery.redelivered
 }
 
 /// Writes header and body. Nothing but the buffer's end is touched if it fails.

@@ -40,6 +40,7 @@ pub(crate) struct Publishes {
     turn: Turn,
     runs: Vec<Run>,
     rejected: Vec<usize>,
+    slow_down: bool,
 }
 
 /// Publishes of one channel that are to be confirmed.
@@ -81,6 +82,11 @@ impl Publishes {
         self.turn.is_heavy()
     }
 
+    /// Whether the disk does not keep up with what was flushed last.
+    pub(crate) fn slows_down(&self) -> bool {
+        self.slow_down
+    }
+
     fn note(&mut self, channel: u16, number: u64, routed: bool) {
         if let Some(run) = self.runs.last_mut()
             && run.channel == channel
@@ -111,6 +117,7 @@ impl Publishes {
     ) -> Lsn {
         let published = client.publish(&mut self.turn, now);
         let lsn = published.lsn;
+        self.slow_down = published.slow_down;
         self.rejected.clear();
         self.rejected.extend_from_slice(published.rejected);
         let mut rejected = &self.rejected[..];
@@ -289,6 +296,11 @@ impl Session {
             Mode::Confirming(confirming) => !confirming.owed.is_empty(),
             Mode::Transacted(transactions) => transactions.owes_answers(),
         }
+    }
+
+    /// Whether its publisher is told if a publish is refused.
+    pub(crate) fn hears_of_refusals(&self) -> bool {
+        !matches!(self.mode, Mode::Plain)
     }
 
     /// Confirms what the journal's watermark allows. `due` is a buffer.

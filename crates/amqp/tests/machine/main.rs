@@ -11,6 +11,7 @@ mod channels;
 mod consume;
 mod content;
 mod declare;
+mod durable;
 mod frames;
 mod garbage;
 mod handshake;

@@ -367,11 +367,12 @@ fn full_queue_that_refuses_is_told_by_nack_for_exactly_those() {
 fn persistent_messages_in_durable_queues_are_confirmed_when_committed() {
     let node = Node::with_log(AmqpConfig::default(), MemoryLog::held_back());
     let mut peer = node.channel();
-    peer.call(
+    peer.send(
         1,
         declare_with(queue::Declare {
             queue: short("q"),
             durable: true,
+            nowait: true,
             ..queue::Declare::default()
         }),
     );

@@ -357,8 +357,16 @@ fn channel_or_connection_that_ends_rolls_back() {
 fn commit_is_answered_when_the_journal_is_safe() {
     let node = Node::with_log(AmqpConfig::default(), MemoryLog::held_back());
     let mut peer = node.channel();
-    declare_durable(&mut peer, "d", &[]);
-    declare_durable(&mut peer, "e", &[]);
+    for queue in ["d", "e"] {
+        let declare = queue::Declare {
+            queue: short(queue),
+            durable: true,
+            nowait: true,
+            ..queue::Declare::default()
+        };
+        peer.send(1, declare_with(declare));
+    }
+    node.log.commit();
     peer.call(1, select());
     let before = node.log.records().len();
     publish_durable(&mut peer, "d", b"1");

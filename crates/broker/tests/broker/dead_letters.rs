@@ -141,6 +141,7 @@ fn dead_message_counts_once_however_many_queues_take_it() {
     client.declare_queue(queue("q", &to_fanout)).unwrap();
     publish(&mut client, START, "", "q", &["nobody wants it"]);
     let totals = |dead_lettered, dead_dropped| Totals {
+        unreadable: 0,
         dropped: 0,
         dead_lettered,
         dead_dropped,

@@ -370,6 +370,20 @@ impl Consumers {
         self.open[slot_of(class)] > 0
     }
 
+    /// Whether [`Self::pick`] would find somebody now; closes those whose shared credit is used up elsewhere.
+    #[cold]
+    pub(super) fn could_pick(&mut self, class: Class) -> bool {
+        let Some(key) = self.pick(class) else {
+            return false;
+        };
+        if let Some(consumer) = self.get_mut(key)
+            && consumer.uses_credit(class)
+        {
+            consumer.give_back_credit(1);
+        }
+        true
+    }
+
     /// Chooses who gets an entry of that class, and takes its credit for it: [`Self::hand`] must follow.
     pub(super) fn pick(&mut self, class: Class) -> Option<ConsumerKey> {
         let at = slot_of(class);

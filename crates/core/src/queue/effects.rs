@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::ConsumerKey;
 use super::ready::Lanes;
+use super::{ConsumerKey, PagePlace};
 use crate::id::{Lsn, Position};
 use crate::message::{DeathReason, Message};
 use crate::tags::Tags;
@@ -47,15 +47,22 @@ pub struct Delivery {
     pub position: Position,
     /// Tags of the bindings that led it here.
     pub tags: Tags,
-    /// Completed takings before this one; redelivered if not 0.
+    /// Completed takings before this one.
     pub attempts: u32,
     /// How many of those counted as failed.
     pub failures: u32,
+    /// Its journal record; [`Lsn::NONE`] if it has none.
+    pub lsn: Lsn,
+    /// It may have been delivered before: it came back, or it was in the queue when that was recovered.
+    pub redelivered: bool,
     /// It came in as at-most-once.
     pub at_most_once: bool,
     /// It has left the queue: there is nothing to settle.
     pub settled: bool,
 }
+
+// Measured: the next 8 bytes cost a tenth of a whole delivery.
+const _: () = assert!(size_of::<Delivery>() <= 56);
 
 /// How a lease ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +120,14 @@ pub struct Returned {
 #[derive(Default)]
 pub struct Remains(pub(super) Lanes);
 
+impl Remains {
+    /// The pages that its messages were in.
+    pub fn pages(&self) -> impl Iterator<Item = PagePlace> {
+        let lanes = self.0.kept();
+        lanes.flat_map(|(_, lane)| lane.cold_chunks(0).flat_map(|(_, _, cold)| cold.pages()))
+    }
+}
+
 impl fmt::Debug for Remains {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remains")
@@ -139,6 +154,13 @@ pub struct Effects {
     pub delete: Option<DeleteReason>,
     /// Messages that were dropped at the door, or died without a dead-letter target.
     pub dropped: u64,
+    /// Messages that were lost: neither their records nor their pages could be read. They left, and are not in
+    /// `settled`.
+    pub unreadable: u64,
+    /// Something cold must be read before the queue can go on, or soon: see [`super::Queue::wanted_cold`].
+    pub wants_cold: bool,
+    /// Pages that nothing refers to any more.
+    pub freed: Vec<PagePlace>,
     /// What a queue that was closed held: let go with the effects, as that may take long.
     pub remains: Remains,
 }
@@ -158,6 +180,9 @@ impl Effects {
         empty(&mut self.cancelled);
         self.delete = None;
         self.dropped = 0;
+        self.unreadable = 0;
+        self.wants_cold = false;
+        empty(&mut self.freed);
         self.remains = Remains::default();
     }
 
@@ -170,6 +195,9 @@ impl Effects {
             && self.cancelled.is_empty()
             && self.delete.is_none()
             && self.dropped == 0
+            && self.unreadable == 0
+            && !self.wants_cold
+            && self.freed.is_empty()
     }
 
     pub(super) fn settle(&mut self, lsn: Lsn) {

@@ -10,6 +10,7 @@ use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use super::part::deadline;
 use super::ready::{Entry, Lanes, NEVER, State};
 use super::{DeleteReason, Effects, Queue};
 use crate::id::{Position, Timestamp};
@@ -76,7 +77,12 @@ impl Expiry {
 
     /// To be called when an entry with a record has left.
     pub(super) fn forget_one(&mut self, lanes: &Lanes) {
-        self.live -= 1;
+        self.forget(1, lanes);
+    }
+
+    /// To be called when entries with records have left.
+    pub(super) fn forget(&mut self, entries: usize, lanes: &Lanes) {
+        self.live -= entries;
         while self
             .first()
             .is_some_and(|(_, position)| !is_live(lanes, position))
@@ -84,14 +90,22 @@ impl Expiry {
             self.pop_first();
         }
         if self.len() > 2 * self.live + STALE_RECORDS_MAX {
-            self.rising
-                .retain(|&(_, position)| is_live(lanes, position));
-            self.others
-                .retain(|&Reverse((_, position))| is_live(lanes, position));
-            self.rising.shrink_to(2 * self.rising.len());
-            self.others.shrink_to(2 * self.others.len());
+            self.compact(lanes);
         }
         debug_assert!(self.len() <= 2 * self.live + STALE_RECORDS_MAX);
+    }
+
+    /// Drops the records of entries that left. An entry that went cold and came back may have found its old record
+    /// here and made another: one of them goes as well.
+    fn compact(&mut self, lanes: &Lanes) {
+        let others = core::mem::take(&mut self.others);
+        let mut records = Vec::from(core::mem::take(&mut self.rising));
+        records.extend(others.into_iter().map(|Reverse(record)| record));
+        records.retain(|&(_, position)| is_live(lanes, position));
+        records.sort_unstable();
+        records.dedup();
+        records.shrink_to(2 * records.len());
+        self.rising = records.into();
     }
 }
 
@@ -102,11 +116,7 @@ fn is_live(lanes: &Lanes, position: Position) -> bool {
 impl Queue {
     /// When a message that enters now expires.
     pub(super) fn deadline(&self, enqueued_at: Timestamp, message: &Message) -> Timestamp {
-        match (message.ttl_ms(), self.settings.message_ttl_ms) {
-            (None, None) => NEVER,
-            (Some(ttl), None) | (None, Some(ttl)) => enqueued_at.plus_ms(ttl),
-            (Some(a), Some(b)) => enqueued_at.plus_ms(a.min(b)),
-        }
+        deadline(enqueued_at, message.ttl_ms(), self.settings.message_ttl_ms)
     }
 
     /// Makes sure that a ready entry with a deadline is in the index.
@@ -132,13 +142,13 @@ impl Queue {
         let queue_ttl = self.settings.message_ttl_ms;
         let mut records = Vec::new();
         self.lanes.for_each(|position, entry| {
-            let ttl = entry.message.ttl_ms().into_iter().chain(queue_ttl).min();
-            entry.expire_at = ttl.map_or(NEVER, |ttl| entry.enqueued_at.plus_ms(ttl));
+            entry.expire_at = deadline(entry.enqueued_at, entry.message.ttl_ms(), queue_ttl);
             entry.indexed = entry.state == State::Ready && entry.expire_at != NEVER;
             if entry.indexed {
                 records.push((entry.expire_at, position));
             }
         });
+        self.recompute_cold_deadlines();
         records.sort_unstable();
         self.expiry = Expiry {
             live: records.len(),
@@ -155,16 +165,23 @@ impl Queue {
             .then(|| self.last_used.plus_ms(expires_ms))
     }
 
-    /// When [`Self::expire`] has something to do; it may turn out to be nothing.
+    /// When [`Self::expire`] has something to do; it may turn out to be nothing. Cold messages count until they are
+    /// being read.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         if self.closed {
             return None;
         }
         let message = self.expiry.first().map(|(deadline, _)| deadline);
-        message.into_iter().chain(self.unused_deadline()).min()
+        let cold = self
+            .lanes
+            .cold
+            .first_deadline()
+            .map(|(deadline, _)| deadline);
+        let message = message.into_iter().chain(cold);
+        message.chain(self.unused_deadline()).min()
     }
 
-    /// Expires the messages whose time has come, up to [`EXPIRE_BATCH_MAX`], and asks for deletion of a queue that
+    /// Expires the messages whose time has come, up to [`EXPIRE_BATCH_MAX`], wants cold ones read, and asks for deletion of a queue that
     /// nobody used for its time. Ask [`Self::next_deadline`] again afterwards.
     pub fn expire(&mut self, now: Timestamp, fx: &mut Effects) {
         if self.closed {
@@ -189,6 +206,11 @@ impl Queue {
                 }
                 _ => self.expiry.pop_first(),
             }
+        }
+        let is_due = |(deadline, _)| deadline <= now;
+        if self.lanes.cold.first_deadline().is_some_and(is_due) {
+            self.expires_cold = true;
+            fx.wants_cold = true;
         }
         if self
             .unused_deadline()

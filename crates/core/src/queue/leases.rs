@@ -21,25 +21,29 @@ pub struct Budget {
     pub bytes: usize,
 }
 
-fn delivery(entry: &Entry, position: Position) -> Delivery {
+fn delivery(entry: &Entry, position: Position, recovered: bool) -> Delivery {
     Delivery {
         message: entry.message.clone(),
         position,
         tags: entry.tags.clone(),
         attempts: entry.attempts,
         failures: entry.failures,
+        lsn: entry.lsn,
+        redelivered: recovered || entry.attempts > 0,
         at_most_once: class_of(position) == Class::AtMostOnce,
         settled: false,
     }
 }
 
-fn last_delivery(entry: Entry, position: Position) -> Delivery {
+fn last_delivery(entry: Entry, position: Position, recovered: bool) -> Delivery {
     Delivery {
         message: entry.message,
         position,
         tags: entry.tags,
         attempts: entry.attempts,
         failures: entry.failures,
+        lsn: entry.lsn,
+        redelivered: recovered || entry.attempts > 0,
         at_most_once: class_of(position) == Class::AtMostOnce,
         settled: true,
     }
@@ -69,6 +73,7 @@ impl Queue {
                 AckMode::Manual => false,
                 AckMode::ByMessage => class_of(position) == Class::AtMostOnce,
             };
+            let recovered = self.lanes.is_recovered(position);
             let body_bytes;
             if gone {
                 let Some(entry) = self.lanes.remove(position) else {
@@ -80,7 +85,7 @@ impl Queue {
                 if entry.indexed {
                     self.expiry.forget_one(&self.lanes);
                 }
-                out.push(last_delivery(entry, position));
+                out.push(last_delivery(entry, position, recovered));
             } else {
                 let Some(entry) = self.lanes.entry_mut(position) else {
                     continue;
@@ -90,7 +95,7 @@ impl Queue {
                 entry.state = State::Leased(key);
                 Consumers::lease(consumer);
                 self.leased += 1;
-                out.push(delivery(entry, position));
+                out.push(delivery(entry, position, recovered));
             }
             messages += 1;
             bytes += body_bytes as usize;
@@ -111,6 +116,9 @@ impl Queue {
 
     /// Takes the next message without being a consumer, and counts as use of the queue. Also returns how many are
     /// left ready, as [`super::Counts::visible`] counts.
+    ///
+    /// None as well if the next message is cold ([`Self::is_head_cold`]): then it is wanted, and this is to be
+    /// called again when it is back.
     pub fn get(
         &mut self,
         now: Timestamp,
@@ -123,17 +131,22 @@ impl Queue {
         self.last_used = now;
         let position = match self.first_unexpired(now, Class::Kept, fx) {
             Some(position) => position,
+            None if self.is_head_cold() => {
+                self.want_head(fx);
+                return None;
+            }
             None => self.first_unexpired(now, Class::AtMostOnce, fx)?,
         };
+        let recovered = self.lanes.is_recovered(position);
         self.take_from_ready(position, State::Leased(ConsumerKey::NOBODY));
         let delivery = if auto_ack {
             let entry = self.lanes.remove(position)?;
             fx.settle(entry.lsn);
             self.unindex(&entry);
-            last_delivery(entry, position)
+            last_delivery(entry, position, recovered)
         } else {
             self.leased += 1;
-            delivery(self.lanes.entry(position)?, position)
+            delivery(self.lanes.entry(position)?, position, recovered)
         };
         Some((delivery, self.ready + self.assigned))
     }
@@ -279,7 +292,7 @@ impl Queue {
         self.lanes.take_first(position, state);
     }
 
-    /// The next ready entry of that class whose time is not over.
+    /// The next ready entry of that class whose time is not over. None as well if it is cold.
     pub(super) fn first_unexpired(
         &mut self,
         now: Timestamp,

@@ -1,6 +1,7 @@
 //! Length limits, and how entries die.
 
 use super::ready::State;
+use super::thaw::Stalled;
 use super::{Dead, Effects, Queue};
 use crate::id::{Lsn, Position};
 use crate::message::{DeathReason, Message};
@@ -23,21 +24,34 @@ impl Queue {
         self.settings.overflow != Overflow::DropHead
     }
 
-    /// Lets the waiting entries that matter least die until the limits hold, if the queue overflows that way.
+    /// Whether entries must be dropped.
+    pub(super) fn overflows(&self) -> bool {
+        let is_over = |max: Option<u64>, n| max.is_some_and(|max| n > max);
+        !self.refuses_overflow()
+            && (is_over(self.settings.max_length, self.ready)
+                || is_over(self.settings.max_length_bytes, self.ready_bytes))
+    }
+
+    /// Lets the waiting entries that matter least die until the limits hold, if the queue overflows that way. If the
+    /// next of them is cold, that goes on when it is back.
     pub(super) fn drop_overflow(&mut self, fx: &mut Effects) {
-        if self.refuses_overflow() {
-            return;
-        }
-        while self.settings.max_length.is_some_and(|max| self.ready > max)
-            || self
-                .settings
-                .max_length_bytes
-                .is_some_and(|max| self.ready_bytes > max)
-        {
+        while self.overflows() {
+            if self.stalled == Stalled::Assigning {
+                return;
+            }
             let Some(position) = self.lanes.least_ready() else {
-                break;
+                if self.ready > 0 {
+                    if !self.stalled.is_dropping() {
+                        self.stalled = Stalled::Dropping;
+                    }
+                    fx.wants_cold = true;
+                }
+                return;
             };
             self.die(position, DeathReason::MaxLength, fx);
+        }
+        if self.stalled.is_dropping() {
+            self.stalled = Stalled::No;
         }
     }
 
@@ -67,16 +81,6 @@ impl Queue {
             self.ready_bytes -= u64::from(entry.body_bytes);
         }
         self.unindex(&entry);
-        if self.settings.dead_letter.is_some() {
-            fx.dead.push(Dead {
-                message: entry.message,
-                lsn: entry.lsn,
-                reason,
-                attempts: entry.attempts,
-            });
-        } else {
-            fx.dropped += 1;
-            fx.settle(entry.lsn);
-        }
+        self.bury(entry.message, entry.lsn, (reason, entry.attempts), fx);
     }
 }

@@ -15,20 +15,40 @@
 //!
 //! `ready` and `lane` keep the entries, `consumers` chooses who is served, `leases` hands over and settles, `limits` and
 //! `expiry` let entries die, `replay` builds a queue from its journal.
+//!
+//! Ready messages can leave memory: `freeze` packs them, `thaw` brings them back when the queue wants them, `snapshot`
+//! writes down what is in the queue. What the shell does for that, in order:
+//!
+//! ```text
+//! memory is short     freeze, take_parts ─► write pages ─► part_written or part_failed
+//! fx.wants_cold       wanted_cold ─► read the parts, decode_part, read messages by lsn
+//!                     ─► thaw or expire_cold, or thaw_failed
+//! purge               purge until it returns 0; wanted_for_purge ─► read, decode_part ─► purge_cold; again
+//! fx.freed, Remains::pages   forget these pages
+//! ```
 
+mod cold;
 mod consumers;
 mod credit;
 mod effects;
 mod expiry;
+mod freeze;
+mod frozen;
 mod lane;
 mod leases;
 mod limits;
+mod part;
 mod ready;
 mod replay;
 mod rings;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod thaw;
 
+pub use cold::{
+    COLD_CHUNK_BYTES, ChunkKey, ColdChunk, PART_BYTES, PagePlace, PartKey, PartSource, Purpose,
+};
 pub use consumers::{
     AckMode, ConsumeRefusal, ConsumerKey, ConsumerSpec, ConsumerView, WINDOW_BYTES_MAX,
     WINDOW_MESSAGES_MAX,
@@ -40,6 +60,9 @@ pub use effects::{
 };
 pub use expiry::EXPIRE_BATCH_MAX;
 pub use leases::Budget;
+pub use part::{ColdEntry, PART_VERSION, decode_part};
+pub use snapshot::SNAPSHOT_VERSION;
+pub use thaw::READ_AHEAD_ENTRIES;
 
 use alloc::boxed::Box;
 
@@ -47,6 +70,7 @@ use consumers::Consumers;
 use expiry::Expiry;
 use ready::{Class, Entry, LaneId, Lanes, State};
 use replay::Replay;
+use thaw::Stalled;
 
 use crate::id::Timestamp;
 use crate::message::DeathReason;
@@ -86,6 +110,12 @@ pub struct Queue {
     leased: u64,
     last_used: Timestamp,
     closed: bool,
+    /// What waits for cold entries.
+    stalled: Stalled,
+    /// The next cold entries were wanted, and nobody asked yet which those are.
+    wants_head: bool,
+    /// Cold entries are due.
+    expires_cold: bool,
     replay: Option<Box<Replay>>,
 }
 
@@ -103,11 +133,15 @@ impl Queue {
             leased: 0,
             last_used: now,
             closed: false,
+            stalled: Stalled::No,
+            wants_head: false,
+            expires_cold: false,
             replay: None,
         }
     }
 
-    /// About how many bytes of memory the messages hold, those shared with other queues counted in full.
+    /// About how many bytes of memory the messages hold, those shared with other queues counted in full; of cold ones
+    /// what is left of them in memory.
     pub fn resident_bytes(&self) -> usize {
         self.lanes.held_bytes()
     }
@@ -142,19 +176,28 @@ impl Queue {
         } else {
             Class::Kept
         };
-        match self.consumers.pick(class) {
-            Some(key) => {
-                let entry = self.entry(now, incoming, State::Assigned(key));
-                let body_bytes = entry.body_bytes;
-                let position = self.lanes.append(self.lane_for(class, &entry), entry);
-                self.assigned += 1;
-                if self.consumers.hand(key, class, position, body_bytes) {
-                    fx.ready.push(key);
-                }
-                Admission::Accepted
+        // There may be room, but what waits is cold: then this one waits behind it.
+        let stalled = self.lanes.cold.chunks > 0 && self.consumers.could_pick(Class::Kept);
+        let picked = if stalled {
+            None
+        } else {
+            self.consumers.pick(class)
+        };
+        let Some(key) = picked else {
+            let admission = self.enqueue_waiting(now, incoming, class, fx);
+            if stalled {
+                self.assign(now, fx);
             }
-            None => self.enqueue_waiting(now, incoming, class, fx),
+            return admission;
+        };
+        let entry = self.entry(now, incoming, State::Assigned(key));
+        let body_bytes = entry.body_bytes;
+        let position = self.lanes.append(self.lane_for(class, &entry), entry);
+        self.assigned += 1;
+        if self.consumers.hand(key, class, position, body_bytes) {
+            fx.ready.push(key);
         }
+        Admission::Accepted
     }
 
     #[allow(clippy::inline_always, reason = "measured: saves copies of the entry")]
@@ -235,12 +278,24 @@ impl Queue {
             && self.lanes.at_most_once_bytes() < rule.bytes_max
     }
 
-    /// Gives ready messages to consumers with room until one side runs out. At-most-once messages come after the
+    /// Gives ready messages to consumers with room until one side runs out, or a cold message is next. At-most-once messages come after the
     /// others, so they never hold those back, and pass them where credit is used up.
     fn assign(&mut self, now: Timestamp, fx: &mut Effects) {
+        match self.stalled {
+            Stalled::No => {}
+            // Looked at anew.
+            Stalled::Assigning => self.stalled = Stalled::No,
+            Stalled::Dropping | Stalled::DroppingFirst => {
+                self.stalled = Stalled::DroppingFirst;
+                return;
+            }
+        }
         for class in [Class::Kept, Class::AtMostOnce] {
             while self.consumers.has_open(class) {
                 let Some(position) = self.first_unexpired(now, class, fx) else {
+                    if self.lanes.cold.chunks > 0 && self.stalls(now, class, fx) {
+                        return;
+                    }
                     break;
                 };
                 let Some(key) = self.consumers.pick(class) else {
@@ -256,6 +311,9 @@ impl Queue {
                     fx.ready.push(key);
                 }
             }
+        }
+        if self.lanes.cold.chunks > 0 {
+            self.read_ahead(fx);
         }
     }
 
@@ -316,7 +374,8 @@ impl Queue {
     }
 
     /// Removes ready messages, up to a number, and returns how many. What consumers were assigned is theirs, and
-    /// messages whose time is over die of that; those count against the number only.
+    /// messages whose time is over die of that; those count against the number only. Cold messages stay, see
+    /// [`Self::wanted_for_purge`], and so do those behind them.
     pub fn purge(&mut self, now: Timestamp, messages_max: u64, fx: &mut Effects) -> u64 {
         let mut purged = 0;
         for _ in 0..messages_max {
@@ -341,6 +400,11 @@ impl Queue {
             purged += 1;
         }
         purged
+    }
+
+    /// All messages that are here now are delivered as redelivered: who had them before the restart is not known.
+    pub fn mark_recovered(&mut self) {
+        self.lanes.mark_recovered();
     }
 
     /// Counts as use of the queue: it was declared again.
@@ -370,7 +434,8 @@ impl Queue {
     }
 
     /// Ends the queue: its consumers are cancelled, its messages gone, dead-lettered nowhere and settled by the end of
-    /// the queue. Whatever comes later finds it empty and deaf.
+    /// the queue. Whatever comes later finds it empty and deaf. The pages of cold messages are in
+    /// [`Remains::pages`].
     pub fn close(&mut self, fx: &mut Effects) {
         self.closed = true;
         fx.cancelled.extend(self.consumers.keys());
@@ -378,6 +443,8 @@ impl Queue {
         fx.remains = Remains(core::mem::take(&mut self.lanes));
         self.expiry = Expiry::default();
         self.replay = None;
+        self.stalled = Stalled::No;
+        (self.wants_head, self.expires_cold) = (false, false);
         (self.ready, self.ready_bytes, self.assigned, self.leased) = (0, 0, 0, 0);
     }
 }

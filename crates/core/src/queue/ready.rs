@@ -1,11 +1,12 @@
 //! Where entries wait: lanes, one per priority and one for at-most-once entries, addressed by position.
 //!
-//! How a lane keeps its entries is in `lane`.
+//! How a lane keeps its entries is in `lane`; what concerns cold ones is in `freeze` and `thaw`.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::ConsumerKey;
+use super::cold::ColdIndex;
 use super::lane::Lane;
 use crate::id::{Lsn, Position, Timestamp};
 use crate::message::Message;
@@ -47,7 +48,7 @@ pub(super) struct Entry {
     pub(super) indexed: bool,
 }
 
-const _: () = assert!(size_of::<Option<Entry>>() <= 88);
+const _: () = assert!(size_of::<Option<Entry>>() <= 80);
 
 impl Entry {
     /// Counts a completed taking.
@@ -74,7 +75,7 @@ pub(super) enum LaneId {
 }
 
 impl LaneId {
-    fn position(self, sequence: u64) -> Position {
+    pub(super) fn position(self, sequence: u64) -> Position {
         debug_assert!(
             sequence < 1 << SEQUENCE_BITS,
             "a queue sees fewer than 2^55 messages"
@@ -116,21 +117,96 @@ pub(super) struct Lanes {
     /// Which of the lanes in `higher` have ready entries; bit 0 is priority 1.
     higher_ready: [u64; 4],
     at_most_once: Option<Box<Lane>>,
-    /// See [`Lanes::held_bytes`].
+    /// Memory of resident entries, see [`Lanes::held_bytes`].
     held_bytes: usize,
+    pub(super) cold: ColdIndex,
+    /// There are entries that were there when the queue was recovered.
+    recovered: bool,
 }
 
 /// What an entry is counted with beside its body: the slot, and the message's envelope and names.
 const ENTRY_BYTES: usize = 256;
 
-fn held_bytes(entry: &Entry) -> usize {
+pub(super) fn held_bytes(entry: &Entry) -> usize {
     ENTRY_BYTES + entry.body_bytes as usize
 }
 
 impl Lanes {
     /// About how much memory the entries hold, shared bodies counted in full.
     pub(super) fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.cold.held_bytes
+    }
+
+    /// The lanes whose entries may be cold, by priority.
+    pub(super) fn kept(&self) -> impl DoubleEndedIterator<Item = (u8, &Lane)> {
+        let higher = (1..=u8::MAX).zip(&self.higher);
+        let higher = higher.filter_map(|(priority, lane)| Some((priority, &**lane.as_ref()?)));
+        core::iter::once((0, &self.plain)).chain(higher)
+    }
+
+    /// The highest priority that may have a lane.
+    pub(super) fn kept_max(&self) -> u8 {
+        u8::try_from(self.higher.len()).unwrap_or(u8::MAX)
+    }
+
+    pub(super) fn kept_lane(&self, priority: u8) -> Option<&Lane> {
+        self.lane(LaneId::Priority(priority))
+    }
+
+    /// The lane and what is known of all cold chunks. After a change to the lane, [`Self::mark_lane`] must follow.
+    pub(super) fn kept_lane_mut(&mut self, priority: u8) -> Option<(&mut Lane, &mut ColdIndex)> {
+        let lane = match priority {
+            0 => &mut self.plain,
+            _ => self
+                .higher
+                .get_mut(usize::from(priority) - 1)?
+                .as_deref_mut()?,
+        };
+        Some((lane, &mut self.cold))
+    }
+
+    /// As [`Self::kept_lane_mut`], and makes the lane if there is none.
+    pub(super) fn kept_lane_or_new(&mut self, priority: u8) -> (&mut Lane, &mut ColdIndex) {
+        self.lane_or_new(LaneId::Priority(priority));
+        self.kept_lane_mut(priority)
+            .expect("the lane was made just now")
+    }
+
+    /// To be called after a change to the number of ready entries of a lane.
+    pub(super) fn mark_lane(&mut self, priority: u8) {
+        self.mark(LaneId::Priority(priority).position(0));
+    }
+
+    /// Counts memory of resident entries in or out.
+    pub(super) fn add_held(&mut self, entry: &Entry) {
+        self.held_bytes += held_bytes(entry);
+    }
+
+    /// As [`Self::add_held`].
+    pub(super) fn sub_held(&mut self, bytes: usize) {
+        self.held_bytes -= bytes;
+    }
+
+    /// Everything that is here now counts as delivered before.
+    pub(super) fn mark_recovered(&mut self) {
+        self.recovered = true;
+        let higher = self.higher.iter_mut().flatten().map(|lane| &mut **lane);
+        let at_most_once = self.at_most_once.as_deref_mut();
+        for lane in core::iter::once(&mut self.plain)
+            .chain(higher)
+            .chain(at_most_once)
+        {
+            lane.recovered = lane.next;
+        }
+    }
+
+    /// Whether the entry was there when the queue was recovered.
+    #[inline]
+    pub(super) fn is_recovered(&self, position: Position) -> bool {
+        self.recovered
+            && self
+                .at(position)
+                .is_some_and(|(lane, sequence)| sequence < lane.recovered)
     }
 
     fn lane(&self, id: LaneId) -> Option<&Lane> {
@@ -232,7 +308,7 @@ impl Lanes {
         lane.entry_mut(sequence)
     }
 
-    /// The ready entry of that class that goes next: highest priority, then oldest.
+    /// The ready entry of that class that goes next: highest priority, then oldest. None as well if it is cold.
     pub(super) fn first_ready(&mut self, class: Class) -> Option<Position> {
         let id = match class {
             Class::AtMostOnce => LaneId::AtMostOnce,
@@ -243,21 +319,26 @@ impl Lanes {
             .map(|sequence| id.position(sequence))
     }
 
-    /// The ready entry that matters least: at-most-once, then lowest priority, then oldest.
-    pub(super) fn least_ready(&mut self) -> Option<Position> {
-        let id = if self.at_most_once_ready() > 0 {
+    /// The lane of the ready entry that matters least: at-most-once, then lowest priority.
+    pub(super) fn least_lane(&self) -> Option<LaneId> {
+        Some(if self.at_most_once_ready() > 0 {
             LaneId::AtMostOnce
         } else if self.plain.ready > 0 {
             LaneId::Priority(0)
         } else {
             LaneId::Priority(self.lowest_higher_ready()?)
-        };
+        })
+    }
+
+    /// The oldest of [`Self::least_lane`]. None as well if it is cold.
+    pub(super) fn least_ready(&mut self) -> Option<Position> {
+        let id = self.least_lane()?;
         self.lane_mut(id)?
             .first_ready()
             .map(|sequence| id.position(sequence))
     }
 
-    fn highest_ready(&self) -> u8 {
+    pub(super) fn highest_ready(&self) -> u8 {
         for (word, bits) in (0..4).zip(self.higher_ready).rev() {
             if bits != 0 {
                 return priority_of(word, bits.ilog2());
@@ -341,6 +422,13 @@ impl Lanes {
         if let Some(lane) = &mut self.at_most_once {
             lane.for_each(|sequence, entry| f(LaneId::AtMostOnce.position(sequence), entry));
         }
+    }
+
+    /// The entries that are not cold.
+    pub(super) fn resident(&self) -> impl Iterator<Item = &Entry> {
+        let kept = self.kept().map(|(_, lane)| lane);
+        let lanes = kept.chain(self.at_most_once.as_deref());
+        lanes.flat_map(Lane::resident)
     }
 
     /// Slots in memory, with or without entry.

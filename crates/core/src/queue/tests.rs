@@ -1,11 +1,14 @@
+mod cold;
 mod consumers;
 mod expiry;
 mod leases;
 mod limits;
 mod memory;
 mod model;
+mod part;
 mod property;
 mod replay;
+mod shelf;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -21,7 +21,7 @@ const TTL: u8 = 8;
 const PUBLISHER: u8 = 16;
 const EXTRAS: u8 = 32;
 
-pub(super) fn write(m: &Message, out: &mut Vec<u8>) {
+pub(crate) fn write(m: &Message, out: &mut Vec<u8>) {
     let bit = |set: bool, bit: u8| if set { bit } else { 0 };
     out.push(
         bit(m.durable(), DURABLE)
@@ -93,7 +93,7 @@ fn reason(r: DeathReason) -> u8 {
     }
 }
 
-pub(super) fn read(r: &mut Reader<'_>, formats: &dyn Formats) -> Result<Message, RecordError> {
+pub(crate) fn read(r: &mut Reader<'_>, formats: &dyn Formats) -> Result<Message, RecordError> {
     let flags = r.byte()?;
     let format = FormatId(r.byte()?);
     let format = formats

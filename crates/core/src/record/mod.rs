@@ -49,7 +49,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub use read::{Formats, RecordError, decode};
+pub(crate) use message::{read as read_message, write as write_message};
+pub(crate) use read::Reader;
+pub use read::{Formats, RecordError, decode, message_of};
 
 use crate::id::{Lsn, QueueId, RouteSetId, Timestamp};
 use crate::message::Message;
@@ -153,7 +155,7 @@ fn begin(kind: u8, out: &mut Vec<u8>) {
 }
 
 /// Appends an unsigned LEB128 number.
-fn number(mut n: u64, out: &mut Vec<u8>) {
+pub(crate) fn number(mut n: u64, out: &mut Vec<u8>) {
     while n >= 0x80 {
         out.push(n.to_le_bytes()[0] | 0x80);
         n >>= 7;
@@ -161,7 +163,7 @@ fn number(mut n: u64, out: &mut Vec<u8>) {
     out.push(n.to_le_bytes()[0]);
 }
 
-fn bytes(b: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn bytes(b: &[u8], out: &mut Vec<u8>) {
     number(b.len() as u64, out);
     out.extend_from_slice(b);
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{BindingRecord, Record, TargetRecord, VERSION, kind, message, value};
 use crate::id::{Lsn, PublisherId, QueueId, RouteSetId, Timestamp};
-use crate::message::{FormatId, PropertyFormat};
+use crate::message::{FormatId, Message, PropertyFormat};
 use crate::queue::Returned;
 use crate::routing::key::KeySyntax;
 use crate::topology::{BindingOptions, ExchangeDecl, ExchangeKind, QueueDecl};
@@ -85,13 +85,34 @@ pub fn decode(bytes: &[u8], formats: &dyn Formats) -> Result<Record, RecordError
     }
 }
 
-pub(super) struct Reader<'a>(&'a [u8]);
+/// Reads the message of a record that carries one (published, moved, retained), and nothing behind it.
+pub fn message_of(bytes: &[u8], formats: &dyn Formats) -> Result<Message, RecordError> {
+    let mut r = Reader(bytes);
+    let version = r.byte()?;
+    if version != VERSION {
+        return Err(RecordError::UnknownVersion(version));
+    }
+    match r.byte()? {
+        kind::PUBLISHED | kind::PUBLISHED_BY_SET => {}
+        kind::MOVED => {
+            r.number()?;
+            r.option(Reader::number)?;
+        }
+        kind::RETAINED => {
+            r.bytes()?;
+            r.bytes()?;
+            if !r.flag()? {
+                return Err(RecordError::Malformed);
+            }
+        }
+        _ => return Err(RecordError::Malformed),
+    }
+    message::read(&mut r, formats)
+}
+
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -105,7 +126,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, RecordError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, RecordError> {
         Ok(self.take(1)?[0])
     }
 
@@ -113,7 +134,7 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().map_err(|_| RecordError::Malformed)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, RecordError> {
+    pub(crate) fn number(&mut self) -> Result<u64, RecordError> {
         let mut n = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -129,11 +150,11 @@ impl<'a> Reader<'a> {
         Err(RecordError::Malformed)
     }
 
-    pub(super) fn number_u32(&mut self) -> Result<u32, RecordError> {
+    pub(crate) fn number_u32(&mut self) -> Result<u32, RecordError> {
         u32::try_from(self.number()?).map_err(|_| RecordError::Malformed)
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], RecordError> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], RecordError> {
         let count = usize::try_from(self.number()?).map_err(|_| RecordError::Malformed)?;
         self.take(count)
     }
@@ -148,7 +169,7 @@ impl<'a> Reader<'a> {
             .map_err(|_| RecordError::Malformed)
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, RecordError> {
+    pub(crate) fn flag(&mut self) -> Result<bool, RecordError> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -156,7 +177,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn option<T>(
+    pub(crate) fn option<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, RecordError>,
     ) -> Result<Option<T>, RecordError> {
@@ -168,7 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Every item takes a byte at least, so a list cannot be longer than what is left.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, RecordError>,
     ) -> Result<Vec<T>, RecordError> {

@@ -1,13 +1,13 @@
 //! What a checkpoint says: the state of a node at one moment, as records of their own kinds between ordinary ones.
 //!
 //! ```text
-//! 32 begun      replayed from(lsn), applied from(lsn), next queue id, flag(clean), kept files(list of number, kind)
+//! 32 begun      replayed from(lsn), applied from(lsn), next queue id, flag(clean)
 //! 33 vhost      name, then how far the journal's records are in: topology, retained, documents (lsn each);
 //!               behind it the vhost's declarations and documents as ordinary records
 //! 34 queue      queue id, snapshot (bytes, see `queue::snapshot`)
 //! 35 retained   vhost topic, lsn of the record that retained it
 //! 36 held       queue id, lsn, tags(list), since(time): a dead letter that waits for room in that queue
-//! 37 ended      records in all, this one included
+//! 37 ended      records in all, this one included; kept files(list of number, kind, end)
 //! ```
 //! Layout and numbers are those of [`crate::record`].
 
@@ -28,7 +28,7 @@ const HELD: u8 = 36;
 const ENDED: u8 = 37;
 
 /// Where a checkpoint begins.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Begun {
     /// The journal is read from here on, for the lists of targets that later records name.
     pub replay_from: Lsn,
@@ -38,8 +38,6 @@ pub struct Begun {
     pub next_queue: QueueId,
     /// Nobody was connected and nothing was under way any more: the node had been told to stop.
     pub clean: bool,
-    /// Files of the journal that hold messages from before, by number and kind. Only the journal knows what they mean.
-    pub kept: Vec<(u64, u8)>,
 }
 
 /// How far the journal's records of one vhost are in the checkpoint: those below are, the others are not.
@@ -53,6 +51,17 @@ pub struct VhostPositions {
     pub retained: Lsn,
     /// Documents.
     pub documents: Lsn,
+}
+
+/// A file of the journal that holds messages from before a checkpoint. Only the journal knows what the numbers mean.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeptFile {
+    /// Its number.
+    pub id: u64,
+    /// Its kind.
+    pub kind: u8,
+    /// Its records lie before this one.
+    pub end: Lsn,
 }
 
 /// A record of a checkpoint, read back.
@@ -86,8 +95,13 @@ pub enum StateRecord {
         /// Since when it waits.
         since: Timestamp,
     },
-    /// The last one, with the number of all.
-    Ended(u64),
+    /// The last one.
+    Ended {
+        /// How many there are in all.
+        records: u64,
+        /// Files of the journal that hold messages from before.
+        kept: Vec<KeptFile>,
+    },
 }
 
 /// Where a checkpoint begins.
@@ -97,11 +111,6 @@ pub fn begun(b: &Begun, out: &mut Vec<u8>) {
     number(b.apply_from.0, out);
     number(b.next_queue.0, out);
     flag(b.clean, out);
-    number(b.kept.len() as u64, out);
-    for (id, kind) in &b.kept {
-        number(*id, out);
-        out.push(*kind);
-    }
 }
 
 /// A vhost.
@@ -141,14 +150,20 @@ pub fn held(queue: QueueId, lsn: Lsn, tags: &[u32], since: Timestamp, out: &mut 
 }
 
 /// The end; `records` counts all, this one included.
-pub fn ended(records: u64, out: &mut Vec<u8>) {
+pub fn ended(records: u64, kept: &[KeptFile], out: &mut Vec<u8>) {
     begin(ENDED, out);
     number(records, out);
+    number(kept.len() as u64, out);
+    for file in kept {
+        number(file.id, out);
+        out.push(file.kind);
+        number(file.end.0, out);
+    }
 }
 
 /// Reads one record of a checkpoint.
 pub fn decode_state(input: &[u8], formats: &dyn Formats) -> Result<StateRecord, RecordError> {
-    let mut r = Reader::new(input);
+    let mut r = Reader(input);
     let version = r.byte()?;
     if version != VERSION {
         return Err(RecordError::UnknownVersion(version));
@@ -159,7 +174,6 @@ pub fn decode_state(input: &[u8], formats: &dyn Formats) -> Result<StateRecord, 
             apply_from: Lsn(r.number()?),
             next_queue: QueueId(r.number()?),
             clean: r.flag()?,
-            kept: r.list(|r| Ok((r.number()?, r.byte()?)))?,
         }),
         VHOST => StateRecord::Vhost(VhostPositions {
             vhost: r.text()?,
@@ -179,7 +193,16 @@ pub fn decode_state(input: &[u8], formats: &dyn Formats) -> Result<StateRecord, 
             tags: r.list(Reader::number_u32)?,
             since: Timestamp(r.number()?),
         },
-        ENDED => StateRecord::Ended(r.number()?),
+        ENDED => StateRecord::Ended {
+            records: r.number()?,
+            kept: r.list(|r| {
+                Ok(KeptFile {
+                    id: r.number()?,
+                    kind: r.byte()?,
+                    end: Lsn(r.number()?),
+                })
+            })?,
+        },
         _ => return decode(input, formats).map(StateRecord::Plain),
     };
     if r.is_empty() {
@@ -191,7 +214,6 @@ pub fn decode_state(input: &[u8], formats: &dyn Formats) -> Result<StateRecord, 
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
 
     use super::*;
     use crate::message::{FormatId, PropertyFormat};
@@ -220,7 +242,6 @@ mod tests {
             apply_from: Lsn(300),
             next_queue: QueueId(7),
             clean: true,
-            kept: vec![(1, 1), (300, 2)],
         };
         assert!(matches!(written(|out| begun(&b, out)), StateRecord::Begun(back) if back == b));
         let v = VhostPositions {
@@ -240,9 +261,12 @@ mod tests {
         assert!(
             matches!(back, StateRecord::Held { tags, since: Timestamp(6), .. } if tags == [4, 5])
         );
-        assert!(matches!(
-            written(|out| ended(300, out)),
-            StateRecord::Ended(300)
-        ));
+        let files = [(1, 1), (300, 2)].map(|(id, kind)| KeptFile {
+            id,
+            kind,
+            end: Lsn(id * 1000),
+        });
+        let back = written(|out| ended(300, &files, out));
+        assert!(matches!(back, StateRecord::Ended { records: 300, kept } if kept == files));
     }
 }

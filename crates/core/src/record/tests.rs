@@ -288,6 +288,34 @@ fn nesting_beyond_the_limit_is_refused() {
 }
 
 #[test]
+fn message_of_a_record_is_read_alone() {
+    let message = dead_message();
+    let to = || core::iter::once((QueueId(1), &[1_u32, 2][..]));
+    let (mut published, mut moved, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    super::published(&message, to(), &mut published);
+    super::moved(
+        (QueueId(300), Lsn(500)),
+        Timestamp(9),
+        &message,
+        to(),
+        &mut moved,
+    );
+    retained("v", b"topic", Some(&message), &mut kept);
+    for record in [&published, &moved, &kept] {
+        let read = message_of(record, &OnlyNone).unwrap();
+        assert_eq!(read.body(), b"body");
+        assert_eq!(read.extras(), message.extras());
+    }
+    let mut gone = Vec::new();
+    retained("v", b"topic", None, &mut gone);
+    let mut other = Vec::new();
+    queue_deleted("v", QueueId(1), &mut other);
+    for record in [&gone[..], &other, &published[..9], &[]] {
+        assert!(message_of(record, &OnlyNone).is_err());
+    }
+}
+
+#[test]
 fn other_versions_and_unknown_forms_are_named() {
     assert_eq!(
         decode(&[2, 1], &OnlyNone).map(|_| ()),

@@ -5,16 +5,22 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
+
 use super::{Storage, StorageFile};
 use crate::error::{Action, At as _, OpenError};
 
 const LOCK: &str = "LOCK";
+/// Files that are held open for nothing but to be closed when the process may open no more: connections must not take
+/// the journal's.
+const RESERVE_FILES: usize = 8;
 
 /// A directory of the file system, locked for as long as this value lives.
 #[derive(Debug)]
 pub struct FileStorage {
     directory: PathBuf,
-    _lock: File,
+    lock: File,
+    reserve: Mutex<Vec<File>>,
 }
 
 impl FileStorage {
@@ -35,10 +41,42 @@ impl FileStorage {
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { directory: shown }),
             Err(TryLockError::Error(error)) => Err(error).at(Action::Open, LOCK)?,
         }
-        Ok(Self {
+        let storage = Self {
             directory,
-            _lock: lock,
-        })
+            lock,
+            reserve: Mutex::default(),
+        };
+        storage.refill();
+        Ok(storage)
+    }
+
+    /// Opens something, with a file of the reserve if there is no other.
+    fn with_a_file<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match open() {
+                Err(error) if is_out_of_files(&error) => {
+                    let given_up = self.reserve.lock().pop();
+                    if given_up.is_none() {
+                        return Err(error);
+                    }
+                }
+                result => {
+                    self.refill();
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// Fills the reserve as far as the system lets it.
+    fn refill(&self) {
+        let mut reserve = self.reserve.lock();
+        while reserve.len() < RESERVE_FILES {
+            let Ok(file) = self.lock.try_clone() else {
+                break;
+            };
+            reserve.push(file);
+        }
     }
 
     /// The directory.
@@ -64,6 +102,16 @@ fn make_durably(directory: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether the process, or the system, has as many files open as it may.
+fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    let code = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE]
+        .map(|e| Some(e.raw_os_error()))
+        .contains(&code)
+}
+
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
@@ -71,7 +119,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 impl Storage for FileStorage {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
+        for entry in self.with_a_file(|| fs::read_dir(&self.directory))? {
             // A name that is not Unicode is none of ours.
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
@@ -81,19 +129,16 @@ impl Storage for FileStorage {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(self.directory.join(name))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        let file = self.with_a_file(|| options.open(self.directory.join(name)))?;
         Ok(Box::new(DiskFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.directory.join(name))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let file = self.with_a_file(|| options.open(self.directory.join(name)))?;
         Ok(Box::new(DiskFile(file)))
     }
 
@@ -106,8 +151,24 @@ impl Storage for FileStorage {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        sync_directory(&self.directory)
+        self.with_a_file(|| sync_directory(&self.directory))
     }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        free_bytes(&self.directory)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(directory)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+fn free_bytes(_: &Path) -> io::Result<u64> {
+    Ok(u64::MAX)
 }
 
 struct DiskFile(File);
@@ -195,6 +256,15 @@ mod tests {
         assert_eq!(file.read_at(1, &mut bytes).unwrap(), 5);
         assert_eq!(bytes, *b"bc\0\0\0");
         assert_eq!(file.read_at(10_000, &mut bytes).unwrap(), 0);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_file_system_says_how_much_is_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(directory.path()).unwrap();
+        let free = storage.free_bytes().unwrap();
+        assert!(free > 0 && free < u64::MAX);
     }
 
     #[test]

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Stepped, batch, read_all};
+use super::{Stepped, batch, read_all, try_read};
 use crate::check::check;
 use crate::committer::Next;
 use crate::error::OpenError;
 use crate::log::{Index, Log as _, LogError};
 use crate::options::{Durability, Options};
+use crate::segment::{KeptSegment, SegmentRef};
 use crate::simulated::{Fault, Operation, Random, SimulatedStorage};
+use crate::table::SegmentInfo;
 
 const SEEDS: u64 = 2_000;
 
@@ -52,7 +54,10 @@ struct Seen {
     failures: u64,
     failed_opens: u64,
     lost_tails: u64,
-    released: u64,
+    checkpoints: u64,
+    copies: u64,
+    failed_copies: u64,
+    kept: u64,
     full: u64,
     segments: u64,
 }
@@ -67,7 +72,10 @@ impl Seen {
             failures,
             failed_opens,
             lost_tails,
-            released,
+            checkpoints,
+            copies,
+            failed_copies,
+            kept,
             full,
             segments,
         } = self;
@@ -79,7 +87,10 @@ impl Seen {
             failures,
             failed_opens,
             lost_tails,
-            released,
+            checkpoints,
+            copies,
+            failed_copies,
+            kept,
             full,
             segments,
         ] {
@@ -99,18 +110,27 @@ struct Model {
     on_disk: u64,
     /// So many survive the end of the process.
     committed: u64,
-    /// Records below this are not needed.
-    released: u64,
+    /// What the owner wrote down last, durably.
+    checkpoint: Checkpoint,
     fault_planned: bool,
+}
+
+/// What the owner of a log knows besides the log.
+#[derive(Default)]
+struct Checkpoint {
+    /// Replay begins here.
+    from: u64,
+    /// Records below that are still needed.
+    live: BTreeSet<u64>,
+    /// Where they are.
+    kept: Vec<KeptSegment>,
 }
 
 fn run(seed: u64, seen: &mut Seen) {
     let mut random = Random(seed);
     let disk = SimulatedStorage::new(random.number());
-    let mut model = Model {
-        released: 1,
-        ..Model::default()
-    };
+    let mut model = Model::default();
+    model.checkpoint.from = 1;
     let segment_bytes = 8192 + 4096 * random.below(3) as u64;
     let durability = if random.one_in(3) {
         Durability::Os
@@ -126,12 +146,14 @@ fn run(seed: u64, seen: &mut Seen) {
             segment_bytes: segment_bytes + 4096 * u64::from(random.one_in(10)),
             durability,
             spares_max: random.below(3),
-            replay_from: None,
+            reserve_segments: random.below(3),
+            replay_from: Some(Index(model.checkpoint.from)),
+            kept: model.checkpoint.kept.clone(),
             unsynced_bytes_max: 6000,
             ..super::options()
         };
         match Stepped::open(&disk, options) {
-            Ok(log) => live(log, &mut model, durability, &mut random, seen),
+            Ok(log) => live(log, &disk, &mut model, durability, &mut random, seen),
             Err(OpenError::Io(_)) if model.fault_planned => seen.failed_opens += 1,
             Err(error) => panic!("{error}"),
         }
@@ -157,6 +179,7 @@ fn plan_fault(disk: &SimulatedStorage, random: &mut Random) {
 /// From opening to the end of the process, in whatever way.
 fn live(
     mut log: Stepped,
+    disk: &SimulatedStorage,
     model: &mut Model,
     durability: Durability,
     random: &mut Random,
@@ -167,15 +190,14 @@ fn live(
         return;
     }
     for _ in 0..random.below(60) {
-        match random.below(10) {
-            0..=5 => append(&log, model, random, seen),
-            6 => {
-                let up_to = log.log.committed().0 + 1;
-                let index = up_to.saturating_sub(random.below(30) as u64);
-                log.log.release(Index(index));
-                model.released = model.released.max(index);
-                seen.released += 1;
+        match random.below(20) {
+            0..=11 => append(&log, model, random, seen),
+            12 => write_checkpoint(&log, disk, model, random, seen),
+            13 => {
+                let wanted: Vec<u64> = needed(model).filter(|_| random.one_in(3)).collect();
+                read_needed(&log, model, &wanted);
             }
+            14 => log.log.ask_for_sync(),
             _ => {
                 let next = log.step();
                 committed(&log, model, durability);
@@ -195,7 +217,7 @@ fn live(
         committed(&log, model, durability);
         if log.log.failure().is_none() {
             assert_eq!(log.log.committed().0, model.records.len() as u64);
-            model.on_disk = model.committed;
+            assert_eq!(model.on_disk, model.committed);
             seen.closes += 1;
         }
     }
@@ -218,11 +240,7 @@ fn recovered(log: &mut Stepped, model: &mut Model, seen: &mut Seen) -> Result<()
         "{len} is inside a batch"
     );
     let first = found.first().map_or(last + 1, |(index, _)| *index);
-    assert!(
-        first <= model.released.max(1) || found.is_empty() && last < model.released,
-        "{first} above {}",
-        model.released
-    );
+    assert_eq!(first, model.checkpoint.from);
     for (place, (index, record)) in found.iter().enumerate() {
         assert_eq!(*index, first + place as u64);
         assert_eq!(*record, model.records[usize::try_from(index - 1).unwrap()]);
@@ -232,10 +250,80 @@ fn recovered(log: &mut Stepped, model: &mut Model, seen: &mut Seen) -> Result<()
     seen.lost_tails += u64::from(len < model.records.len());
     model.records.truncate(len);
     model.ends.split_off(&(len + 1));
-    model.released = model.released.min(last + 1);
     model.on_disk = last;
     model.committed = last;
+    seen.kept += model.checkpoint.kept.len() as u64;
+    read_needed(log, model, &needed(model).collect::<Vec<_>>());
     Ok(())
+}
+
+/// Records that have to be readable.
+fn needed(model: &Model) -> impl Iterator<Item = u64> {
+    let below = model.checkpoint.live.iter().copied();
+    below.chain(model.checkpoint.from..=model.committed)
+}
+
+fn read_needed(log: &Stepped, model: &Model, wanted: &[u64]) {
+    let (records, result) = try_read(&log.log.reader(), wanted);
+    assert!(result.is_ok() || model.fault_planned);
+    for (index, record) in records {
+        match record {
+            Ok(record) => assert_eq!(record, model.records[usize::try_from(index - 1).unwrap()]),
+            Err(flaw) => assert!(model.fault_planned, "{index}: {flaw}"),
+        }
+    }
+}
+
+/// Settles some records, copies what is sparse, writes down what is needed, and gives up the rest.
+fn write_checkpoint(
+    log: &Stepped,
+    disk: &SimulatedStorage,
+    model: &mut Model,
+    random: &mut Random,
+    seen: &mut Seen,
+) {
+    let old = &model.checkpoint;
+    let from = (model.on_disk + 1).saturating_sub(random.below(20) as u64);
+    let from = from.max(old.from);
+    let live = old.live.iter().copied().chain(old.from..from);
+    let one_in = 1 + random.below(6);
+    let live: BTreeSet<u64> = live.filter(|_| random.one_in(one_in)).collect();
+    let outside = log.log.segments().into_iter();
+    let outside = outside.filter(|s| s.kept || s.end.0 <= from);
+    let used = outside.filter(|s| live.range(s.first.0..s.end.0).next().is_some());
+    let (victims, mut kept): (Vec<SegmentInfo>, Vec<_>) = used.partition(|_| random.one_in(2));
+    let refs: Vec<SegmentRef> = victims.iter().map(SegmentInfo::reference).collect();
+    match log
+        .log
+        .copy_live(&refs, &mut live.iter().map(|&i| Index(i)))
+    {
+        Ok(copied) => {
+            assert!(copied.damaged == 0 || model.fault_planned);
+            seen.copies += u64::from(copied.segment.is_some());
+            let bad = victims
+                .iter()
+                .filter(|v| copied.keep.contains(&v.reference()));
+            kept.extend(bad.chain(&copied.segment).copied());
+        }
+        Err(failure) => {
+            assert!(model.fault_planned, "{failure}");
+            seen.failed_copies += 1;
+            kept.extend(victims);
+        }
+    }
+    if disk.has_stopped() {
+        return;
+    }
+    seen.checkpoints += 1;
+    log.log.release(Index(from));
+    let kept: Vec<KeptSegment> = kept.iter().map(SegmentInfo::to_keep).collect();
+    let is_kept = |segment: &SegmentRef| kept.iter().any(|kept| kept.segment == *segment);
+    let all = log.log.segments();
+    let dropped = all.iter().map(SegmentInfo::reference);
+    let dropped: Vec<_> = dropped.filter(|segment| !is_kept(segment)).collect();
+    // Those of the chain are among them, and left alone.
+    log.log.drop_segments(&dropped);
+    model.checkpoint = Checkpoint { from, live, kept };
 }
 
 fn append(log: &Stepped, model: &mut Model, random: &mut Random, seen: &mut Seen) {
@@ -273,9 +361,10 @@ fn committed(log: &Stepped, model: &mut Model, durability: Durability) {
     assert!(committed >= model.committed, "the watermark moved back");
     assert!(committed <= model.records.len() as u64);
     model.committed = committed;
-    if durability == Durability::Fsync {
-        model.on_disk = committed;
-    }
+    let durable = log.log.durable().0;
+    assert!(durable >= model.on_disk && durable <= committed);
+    assert!(durability == Durability::Os || durable == committed);
+    model.on_disk = durable;
 }
 
 /// The process ends, and perhaps the power goes.
@@ -289,6 +378,7 @@ fn end(disk: &SimulatedStorage, model: &mut Model, random: &mut Random, seen: &m
         disk.heal();
         let report = check(disk).unwrap();
         assert!(report.is_sound(), "{:?}", report.problems);
+        assert!(report.kept_problems.is_empty(), "{report:?}");
         seen.segments += report.segments.len() as u64;
     }
     model.fault_planned = false;

@@ -4,10 +4,10 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use ternmq_broker::User;
-use ternmq_core::id::Timestamp;
+use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::Output;
 
-use super::{Connection, Online, Pending, Phase};
+use super::{Connection, HeldConnack, Online, Pending, Phase};
 use crate::codec::{self, DecodeError, Decoded, Limits, Sender, Violation};
 use crate::config::MqttConfig;
 use crate::error::ConnectFault;
@@ -15,7 +15,7 @@ use crate::frame::{ConnAck, Connect, Packet, PacketType, ProtocolVersion};
 use crate::properties::{Properties, Property, PropertyBuf};
 use crate::reason_code::ReasonCode;
 use crate::registry::{Hold, VhostSessions};
-use crate::session::attach::{Arrival, WillFate};
+use crate::session::attach::{Arrival, Attached, WillFate};
 use crate::session::will::Will;
 use crate::session::{Identity, PeerLimits, Session};
 
@@ -105,7 +105,8 @@ impl Connection {
                     Err(fault) => {
                         let user = connect.user_name.unwrap_or_default();
                         tracing::info!(peer = %self.peer.addr, user, error = %fault, "MQTT login refused");
-                        self.refuse(connect.version, fault.reason_code(), out);
+                        let reason = fault.reason_code(connect.version);
+                        self.refuse(connect.version, reason, out);
                     }
                 }
                 len
@@ -196,23 +197,15 @@ impl Connection {
             clean_start: connect.clean_start,
             expiry_s,
         };
-        let (hold, is_present) = self.attach(&sessions, client_id, arrival, now);
+        let (hold, attached) = self.attach(&sessions, client_id, arrival, now)?;
+        let Attached { is_present, record } = attached;
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
         tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
         self.online = Some(Box::new(Online {
-            hold,
-            sessions,
             client_id: client_id.into(),
-            version: connect.version,
             silence_ms_max: u64::from(keep_alive_s) * 1500,
-            last_packet_at: now,
-            assembly: None,
-            has_work: true,
             is_blocked,
-            is_resting: false,
-            has_published: false,
-            leaves_at: None,
-            will: WillFate::Published,
+            ..Online::new(hold, sessions, connect.version, now)
         }));
         self.phase = Phase::Online;
         let grants = Grants {
@@ -222,7 +215,9 @@ impl Connection {
         };
         // MQTT 3.1 has no such flag: the bit is reserved there.
         let session_present = is_present && connect.version != ProtocolVersion::V31;
+        let start = out.buf().len();
         self.accept(&grants, session_present, wishes.packet_bytes_max, out);
+        self.hold_connack((record, start), out);
         Ok(Answer::Given)
     }
 
@@ -268,7 +263,7 @@ impl Connection {
         client_id: &str,
         arrival: Arrival,
         now: Timestamp,
-    ) -> (Hold, bool) {
+    ) -> Result<(Hold, Attached), ConnectFault> {
         let registry = &self.node.registry;
         let epoch = registry.next_epoch();
         let new = || {
@@ -284,9 +279,17 @@ impl Connection {
             let mut session = cell.lock();
             // Else it ended between the look and the lock: there is another cell now, or none.
             if !session.is_removed() {
-                let is_present = session.attach(arrival, epoch, now);
-                drop(session);
-                return (Hold::new(cell, epoch), is_present);
+                let attached = session.attach(arrival, epoch, now);
+                return match attached {
+                    Ok(attached) => {
+                        drop(session);
+                        Ok((Hold::new(cell, epoch), attached))
+                    }
+                    Err((error, fate)) => {
+                        sessions.let_go(fate, &mut session, &cell);
+                        Err(error.into())
+                    }
+                };
             }
         }
     }
@@ -318,6 +321,54 @@ impl Connection {
         if out.buf().len() - start > packet_bytes_max as usize {
             out.buf().truncate(start);
             self.phase = Phase::Closing;
+        }
+    }
+}
+
+impl Online {
+    fn new(
+        hold: Hold,
+        sessions: Arc<VhostSessions>,
+        version: ProtocolVersion,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            hold,
+            sessions,
+            client_id: Box::default(),
+            version,
+            silence_ms_max: 0,
+            last_packet_at: now,
+            assembly: None,
+            has_work: true,
+            is_blocked: false,
+            is_resting: false,
+            has_published: false,
+            connack: None,
+            owes_much: false,
+            leaves_at: None,
+            will: WillFate::Published,
+        }
+    }
+}
+
+impl Connection {
+    /// The CONNACK that was just written, from `start` on, waits if what it promises is not safe yet.
+    fn hold_connack(&mut self, (lsn, start): (Lsn, usize), out: &mut Output) {
+        let Some(online) = self.online.as_deref_mut() else {
+            return;
+        };
+        if self.phase != Phase::Online {
+            return;
+        }
+        let mut session = online.hold.lock();
+        let Some(mut active) = online.hold.active(&mut session) else {
+            return;
+        };
+        if !active.is_committed(lsn) {
+            let packet = out.buf().split_off(start);
+            online.connack = Some(Box::new(HeldConnack { lsn, packet }));
+            active.wait_for(lsn);
         }
     }
 }

@@ -65,7 +65,8 @@ impl Bed {
             clean_start: false,
             expiry_s,
         };
-        let present = session.attach(arrival, self.node.registry.next_epoch(), now);
+        let attached = session.attach(arrival, self.node.registry.next_epoch(), now);
+        let present = attached.unwrap().is_present;
         match session.detach(WillFate::Dropped, now) {
             Fate::Kept(until) => self.sessions.expire_at(until, &mut session, &cell),
             Fate::Ended => {

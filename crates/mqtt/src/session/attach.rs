@@ -4,11 +4,13 @@ use std::mem;
 use std::sync::Arc;
 
 use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice, Token};
-use ternmq_broker::{Client, DeleteIf, Turn};
-use ternmq_core::id::{Position, Timestamp};
+use ternmq_broker::{Client, DeleteIf, LogError, Turn};
+use ternmq_core::id::{Lsn, Position, Timestamp};
 use ternmq_core::queue::Outcome;
 
+use super::awaited::settle_found;
 use super::declare::{consumer_spec, expires_ms, own_binding};
+use super::record::session_document;
 use super::source::Source;
 use super::will::Will;
 use super::window::{Outgoing, Step};
@@ -32,6 +34,15 @@ pub(crate) enum WillFate {
     Dropped,
     /// Everything else: it is published.
     Published,
+}
+
+/// How a connection got its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Attached {
+    /// Whether there was state to go on with.
+    pub(crate) is_present: bool,
+    /// What has to be committed before the client is told.
+    pub(crate) record: Lsn,
 }
 
 /// What becomes of the session of a connection that left.
@@ -61,8 +72,16 @@ impl Session {
         true
     }
 
-    /// A connection takes the session; the one that had it is told. Returns whether there was state to go on with.
-    pub(crate) fn attach(&mut self, arrival: Arrival, epoch: u64, now: Timestamp) -> bool {
+    /// A connection takes the session; the one that had it is told.
+    ///
+    /// # Errors
+    /// It can't be recorded. What becomes of the session then is said.
+    pub(crate) fn attach(
+        &mut self,
+        arrival: Arrival,
+        epoch: u64,
+        now: Timestamp,
+    ) -> Result<Attached, (LogError, Fate)> {
         let Arrival {
             mut client,
             mailbox,
@@ -78,21 +97,56 @@ impl Session {
         }
         let resumes = self.kept.exists && !clean_start && !self.is_expired(now);
         if !resumes {
-            self.end(&mut client, now);
+            let ended = self.end(&mut client, now);
+            self.kept.last_record = ended;
         }
-        if let Some(will) = self.kept.scheduled_will.take() {
-            self.identity.node.broker.cancel_scheduled(will);
-        }
+        let scheduled_will = self.kept.scheduled_will.take();
         self.epoch = epoch;
         self.live = Some(Box::new(Live::new(client, mailbox, limits, will)));
-        let present = resumes && self.resume(now);
+        let is_present = resumes && self.resume(now);
+        let before = (self.kept.expiry_s, self.kept.expires_at.take());
         self.kept.exists = true;
-        self.kept.expires_at = None;
         self.kept.expiry_s = expiry_s;
-        if let Some(mut active) = self.active(epoch).filter(|_| present) {
+        let mut live = self.live.take();
+        let recorded = match live.as_deref_mut() {
+            Some(live) => self.record_attach(&mut live.client),
+            None => Ok(Lsn::NONE),
+        };
+        self.live = live;
+        let record = match recorded {
+            Ok(record) => record,
+            Err(error) => {
+                self.kept.scheduled_will = scheduled_will;
+                return Err((error, self.turn_away(before, now)));
+            }
+        };
+        if let Some(will) = scheduled_will {
+            self.identity.node.broker.cancel_scheduled(will);
+        }
+        if let Some(mut active) = self.active(epoch).filter(|_| is_present) {
             active.set_expiry(expiry_s);
         }
-        present
+        Ok(Attached { is_present, record })
+    }
+
+    /// The connection can't have the session, which is as it was before.
+    fn turn_away(
+        &mut self,
+        (expiry_s, expires_at): (u32, Option<Timestamp>),
+        now: Timestamp,
+    ) -> Fate {
+        self.kept.expiry_s = expiry_s;
+        if let Some(live) = self.live.as_deref_mut() {
+            live.will = None;
+        }
+        let fate = self.detach(WillFate::Dropped, now);
+        match (fate, expires_at) {
+            (Fate::Kept(_), Some(at)) => {
+                self.kept.expires_at = Some(at);
+                Fate::Kept(at)
+            }
+            (fate, _) => fate,
+        }
     }
 
     /// Consumes again from the session's queues. If its own is gone, so is the session, and a new one begins.
@@ -115,10 +169,12 @@ impl Session {
                 .consume(&name, spec.clone(), Token(number as u64))
                 .ok();
             // A queue that was deleted meanwhile may be there again, but is another one.
-            let same = consumer
-                .as_ref()
-                .is_some_and(|consumer| source.queue.as_ref() == Some(consumer.queue()));
+            let same = consumer.as_ref().is_some_and(|consumer| {
+                let known = source.queue.get_or_insert_with(|| consumer.queue().clone());
+                *known == *consumer.queue()
+            });
             is_whole &= same;
+            source.held_for_others = 0;
             source.consumer = consumer;
         }
         if is_whole {
@@ -127,7 +183,8 @@ impl Session {
         let mut live = self.live.take();
         if let Some(live) = live.as_deref_mut() {
             cancel_consumers(&mut self.kept.sources, &mut live.client);
-            self.end(&mut live.client, now);
+            let ended = self.end(&mut live.client, now);
+            self.kept.last_record = ended;
         }
         self.live = live;
         false
@@ -162,16 +219,29 @@ impl Session {
         }
         let at = now.plus_ms(u64::from(self.kept.expiry_s) * 1000);
         self.kept.expires_at = Some(at);
+        let mut changes = mem::take(&mut live.documents);
+        changes.push(session_document(&self.identity, &self.kept, Some(at)));
+        if let Err(error) = live.client.put_documents(changes) {
+            // Then after a restart its time counts from there.
+            tracing::warn!(%error, client_id = &*self.identity.client_id, "end of a connection not recorded");
+        }
         Fate::Kept(at)
     }
 
-    /// Ends the session: everything of it goes. A will that waits is published now, as the session is over.
-    pub(crate) fn end(&mut self, client: &mut Client, now: Timestamp) {
+    /// Ends the session: everything of it goes. A will that waits is published now, as the session is over. Returns
+    /// what has to be committed before anybody is told.
+    pub(crate) fn end(&mut self, client: &mut Client, now: Timestamp) -> Lsn {
         let kept = mem::take(&mut self.kept);
         if let Some(will) = kept.scheduled_will {
             self.identity.node.broker.fire_scheduled(will);
         }
         settle_leases(&kept, client, now);
+        let found = self
+            .identity
+            .sessions
+            .reserved
+            .abandon(&self.identity.client_id);
+        settle_found(found, client, now);
         for subscription in kept
             .subscriptions
             .iter()
@@ -186,13 +256,26 @@ impl Session {
         if let Some((own, queue)) = own.and_then(|own| Some((own, own.name.as_deref()?))) {
             leave_own_queue(&self.identity, &kept, own.created, queue, client);
         }
+        if kept.is_recorded {
+            // Behind its queue: a session without one is found out, a queue without a session would not be.
+            self.remove_documents(client)
+        } else {
+            Lsn::NONE
+        }
     }
 }
 
 /// Handling what was read stops after so many retained messages were looked through, and goes on behind other tasks.
 const WORK_MAX: usize = 4096;
+/// Nothing more is read while so many answers wait for the journal.
+const OWED_MAX: usize = 16 * 1024;
 
 impl Live {
+    /// Whether so many answers wait for the journal that the client has to wait with more.
+    pub(crate) fn owes_much(&self) -> bool {
+        self.owed.len() >= OWED_MAX
+    }
+
     /// Whether what was read so far is so much work that other tasks come first.
     pub(crate) fn is_heavy(&self) -> bool {
         self.work > WORK_MAX || self.turn.is_heavy()
@@ -214,6 +297,8 @@ impl Live {
             turn: Turn::new(),
             turn_acks: Vec::new(),
             turn_retains: Vec::new(),
+            documents: Vec::new(),
+            releases: Vec::new(),
             owed: std::collections::VecDeque::new(),
             pubacks_owed: 0,
             deliveries: Vec::new(),
@@ -246,6 +331,14 @@ impl Active<'_> {
     /// The connection leaves, the session may stay: what the client never saw goes back to its queue, and what it saw
     /// of a shared subscription with QoS 1 goes to the other members (MQTT-4.8.2-4 lets QoS 2 wait for its return).
     fn give_back(&mut self, now: Timestamp) {
+        for unseen in self.kept.window.take_unseen().into_iter().rev() {
+            if unseen.step == Step::AwaitPubRec {
+                self.forget_outgoing(unseen.packet_id());
+            }
+            if let Some(outgoing) = unseen.outgoing {
+                self.kept.pending.push_front(outgoing);
+            }
+        }
         for outgoing in mem::take(&mut self.kept.pending) {
             self.settle_now(outgoing.lease, Outcome::Untouched, now);
             if outgoing.retained && outgoing.message.durable() {

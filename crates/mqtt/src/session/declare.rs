@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use ternmq_broker::LogError;
 use ternmq_broker::mailbox::Token;
 use ternmq_core::error::Refusal;
-use ternmq_core::id::Timestamp;
+use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::policy::{AT_MOST_ONCE_BYTES_MAX, AT_MOST_ONCE_MAX};
 use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
 use ternmq_core::routing::key::KeySyntax;
@@ -17,6 +18,8 @@ use ternmq_core::tags::Tags;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
 use ternmq_core::value::{Headers, Value};
 
+use super::documents::{self, Subject};
+use super::record::session_document;
 use super::source::Source;
 use super::subscriptions::Subscription;
 use super::window::Outgoing;
@@ -55,7 +58,7 @@ impl Active<'_> {
         self.flush(now, out);
         let version = self.live.limits.version;
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        let mut granted = Vec::new();
+        let mut granted: Vec<(TopicFilter<'_>, SubscribeFilter<'_>, Granted)> = Vec::new();
         for requested in subscribe.filters.iter() {
             let parsed = requested.parse().ok();
             let Some(filter) = parsed.filter(|filter| self.levels_allowed(*filter)) else {
@@ -68,17 +71,58 @@ impl Active<'_> {
             match self.subscribe(requested, filter, subscribe.subscription_id) {
                 Ok(subscription) => {
                     reasons.push(requested.options.qos.granted());
-                    granted.push((filter, requested.options, subscription));
+                    granted.push((filter, requested, subscription));
                 }
                 Err(refusal) => reasons.push(acknowledge_reason(&refusal)),
             }
         }
+        let lsn = match self.record_subscriptions(&granted) {
+            Ok(lsn) => lsn,
+            Err(error) => {
+                tracing::warn!(%error, client_id = &*self.identity.client_id, "subscriptions not recorded");
+                for (_, requested, _) in granted.extract_if(.., |(.., granted)| granted.is_new) {
+                    self.unsubscribe(requested.filter);
+                }
+                granted.clear();
+                for reason in reasons.iter_mut().filter(|reason| !reason.is_error()) {
+                    *reason = ReasonCode::QuotaExceeded;
+                }
+                Lsn::NONE
+            }
+        };
+        let mut suback = Vec::new();
         let properties = Properties::EMPTY;
-        codec::suback(out, version, subscribe.packet_id, &reasons, properties)?;
-        for (filter, options, subscription) in granted {
-            self.send_retained(filter, options, &subscription, now);
+        codec::suback(
+            &mut suback,
+            version,
+            subscribe.packet_id,
+            &reasons,
+            properties,
+        )?;
+        self.answer_when(lsn, suback, out);
+        for (filter, requested, subscription) in granted {
+            self.send_retained(filter, requested.options, &subscription, now);
         }
         Ok(())
+    }
+
+    /// Records what was granted. Returns what has to be committed before the client is told.
+    fn record_subscriptions(
+        &mut self,
+        granted: &[(TopicFilter<'_>, SubscribeFilter<'_>, Granted)],
+    ) -> Result<Lsn, LogError> {
+        if !self.kept.is_durable() || granted.is_empty() {
+            return Ok(Lsn::NONE);
+        }
+        let declared = self.live.client.declared();
+        self.change(session_document(self.identity, self.kept, None));
+        for (_, requested, _) in granted {
+            if let Some(subscription) = self.kept.subscriptions.find(requested.filter) {
+                let change = self.subscription_document(subscription);
+                self.change(change);
+            }
+        }
+        Ok(declared.max(self.put_documents()?))
     }
 
     /// Whether the filter has no more levels than configured. What has more is refused as a bad filter is.
@@ -242,6 +286,7 @@ impl Active<'_> {
             .pending
             .extend(messages.into_iter().map(|message| Outgoing {
                 message,
+                lsn: Lsn::NONE,
                 tags: Tags::One(granted.tag),
                 lease: None,
                 retained: true,
@@ -268,15 +313,46 @@ impl Active<'_> {
         for text in unsubscribe.filters.iter() {
             reasons.push(self.unsubscribe(text));
         }
-        let version = self.live.limits.version;
+        let lsn = self.record_unsubscribed(unsubscribe, &mut reasons);
+        let mut unsuback = Vec::new();
         codec::unsuback(
-            out,
-            version,
+            &mut unsuback,
+            self.live.limits.version,
             unsubscribe.packet_id,
             &reasons,
             Properties::EMPTY,
         )?;
+        self.answer_when(lsn, unsuback, out);
         Ok(())
+    }
+
+    /// Records what was unsubscribed. Returns what has to be committed before the client is told. What can't be recorded
+    /// may be back after a restart, and the client is told that.
+    fn record_unsubscribed(
+        &mut self,
+        unsubscribe: &Unsubscribe<'_>,
+        reasons: &mut [ReasonCode],
+    ) -> Lsn {
+        if !self.kept.is_durable() {
+            return Lsn::NONE;
+        }
+        for (text, reason) in unsubscribe.filters.iter().zip(&*reasons) {
+            if *reason == ReasonCode::Success {
+                let subject = Subject::Subscription(text);
+                self.change(documents::remove(&self.identity.client_id, subject));
+            }
+        }
+        match self.put_documents() {
+            // Of one that is asked again, the removal may still be on its way.
+            Ok(_) => self.kept.last_record,
+            Err(error) => {
+                tracing::warn!(%error, client_id = &*self.identity.client_id, "UNSUBSCRIBE not recorded");
+                for reason in reasons.iter_mut().filter(|reason| !reason.is_error()) {
+                    *reason = ReasonCode::UnspecifiedError;
+                }
+                Lsn::NONE
+            }
+        }
     }
 
     fn unsubscribe(&mut self, text: &str) -> ReasonCode {

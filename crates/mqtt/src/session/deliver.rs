@@ -11,6 +11,7 @@ use super::Active;
 use super::encode::{Sent, Terms};
 use super::window::{Lease, Outgoing, Step};
 use crate::codec;
+use crate::error::Fault;
 use crate::frame::{PacketType, QoS};
 use crate::reason_code::ReasonCode;
 
@@ -42,29 +43,41 @@ impl Active<'_> {
     }
 
     /// Writes what the client may have now, until the output is full. Returns whether there is more for it.
-    pub(crate) fn deliver(&mut self, now: Timestamp, out: &mut Output) -> bool {
+    ///
+    /// # Errors
+    /// What has to be recorded first can't be.
+    pub(crate) fn deliver(&mut self, now: Timestamp, out: &mut Output) -> Result<bool, Fault> {
+        self.collect_awaited();
         self.resend(now, out);
         self.send_pending(now, out);
         self.drain_ready(now, out);
+        self.record_outgoing()?;
         self.flush_settlements(now);
-        self.has_work()
+        Ok(self.has_work())
     }
 
     /// Whether there is something to deliver for which there is room in the window.
     pub(crate) fn has_work(&self) -> bool {
         let kept = &self.kept;
-        let unsent = kept.window.next_resend().is_some() || !kept.pending.is_empty();
-        unsent && kept.window.sent() < self.live.limits.quota
-            || kept.sources.iter().any(|source| source.ready)
+        let has_room = kept.window.sent() < self.live.limits.quota;
+        let moves = match kept.window.next_resend() {
+            Some(entry) => self.is_committed(entry.record),
+            None => !kept.pending.is_empty(),
+        };
+        moves && has_room || kept.sources.iter().any(|source| source.ready)
     }
 
-    /// Sends again what an earlier connection left unanswered, in the original order (MQTT-4.4.0-1, MQTT-4.6.0-1).
+    /// Sends again what an earlier connection left unanswered, in the original order (MQTT-4.4.0-1, MQTT-4.6.0-1), and
+    /// what waited for its record.
     fn resend(&mut self, now: Timestamp, out: &mut Output) {
         while self.kept.window.sent() < self.live.limits.quota && !out.is_full() {
             let Some(entry) = self.kept.window.next_resend() else {
                 return;
             };
-            let (packet_id, step) = (entry.packet_id(), entry.step);
+            if !self.is_committed(entry.record) {
+                return;
+            }
+            let (packet_id, step, was_sent) = (entry.packet_id(), entry.step, entry.was_sent);
             let qos = match step {
                 Step::AwaitPubAck => QoS::AtLeastOnce,
                 Step::AwaitPubRec => QoS::ExactlyOnce,
@@ -75,7 +88,13 @@ impl Active<'_> {
                 .clone()
                 .filter(|_| step != Step::AwaitPubComp);
             let sent = if let Some(outgoing) = again {
-                self.transmit(&outgoing, Terms::Again { packet_id, qos }, now, out)
+                let dup = was_sent || outgoing.redelivered;
+                let terms = Terms::Fixed {
+                    packet_id,
+                    qos,
+                    dup,
+                };
+                self.transmit(&outgoing, terms, now, out)
             } else {
                 let version = self.live.limits.version;
                 let reason = ReasonCode::Success;
@@ -85,6 +104,9 @@ impl Active<'_> {
             if matches!(sent, Sent::Written(_)) {
                 self.kept.window.resent();
             } else {
+                if qos == QoS::ExactlyOnce {
+                    self.forget_outgoing(packet_id);
+                }
                 let gone = self
                     .kept
                     .window
@@ -105,7 +127,7 @@ impl Active<'_> {
             let Some(outgoing) = self.kept.pending.pop_front() else {
                 break;
             };
-            if let Some(waiting) = self.send(outgoing, now, out) {
+            if let Some(waiting) = self.send(outgoing, Turn::Its, now, out) {
                 self.kept.pending.push_front(waiting);
                 return;
             }
@@ -154,7 +176,9 @@ impl Active<'_> {
             .drain(consumer, budget, &mut deliveries, now);
         let (more, share) = (source.ready, source.share);
         for delivery in deliveries.drain(..) {
-            self.offer(from_delivery(delivery, number, share), now, out);
+            if let Some(outgoing) = self.recognise(from_delivery(delivery, number, share)) {
+                self.offer(outgoing, now, out);
+            }
         }
         if more || deliveries.capacity() <= KEEP_DELIVERIES_MAX {
             self.live.deliveries = deliveries;
@@ -164,20 +188,35 @@ impl Active<'_> {
 
     /// Sends a message, or lets it wait behind those that wait already.
     fn offer(&mut self, outgoing: Outgoing, now: Timestamp, out: &mut Output) {
-        if let Some(waiting) = self.send(outgoing, now, out) {
+        let turn = if self.kept.pending.is_empty() {
+            Turn::Its
+        } else {
+            Turn::Others
+        };
+        if let Some(waiting) = self.send(outgoing, turn, now, out) {
             self.kept.pending.push_back(waiting);
         }
     }
 
     /// Sends a message if there is room for it. Returns it if there is not.
-    fn send(&mut self, outgoing: Outgoing, now: Timestamp, out: &mut Output) -> Option<Outgoing> {
+    fn send(
+        &mut self,
+        outgoing: Outgoing,
+        turn: Turn,
+        now: Timestamp,
+        out: &mut Output,
+    ) -> Option<Outgoing> {
         let packet_id = if outgoing.is_at_most_once() || !self.has_room() {
             None
         } else {
             self.kept.window.reserve()
         };
         match self.transmit(&outgoing, Terms::New { packet_id }, now, out) {
+            Sent::Waits if self.kept.is_durable() => {
+                return self.line_up(Step::AwaitPubAck, turn, outgoing);
+            }
             Sent::Waits => return Some(outgoing),
+            Sent::FirstRecorded => return self.line_up(Step::AwaitPubRec, turn, outgoing),
             Sent::Written(QoS::AtMostOnce) | Sent::Never => self.done(outgoing.lease),
             Sent::Written(QoS::AtLeastOnce) => self.kept.window.push(Step::AwaitPubAck, outgoing),
             Sent::Written(QoS::ExactlyOnce) => self.kept.window.push(Step::AwaitPubRec, outgoing),
@@ -188,23 +227,45 @@ impl Active<'_> {
         None
     }
 
+    /// Gives a message its packet identifier, to be sent behind what waits for its record. So whatever QoS messages have,
+    /// they are sent in their order, and those of one drain wait for one record. Returns it if there is no room.
+    fn line_up(&mut self, step: Step, turn: Turn, outgoing: Outgoing) -> Option<Outgoing> {
+        let window = &mut self.kept.window;
+        let has_room = window.len() < self.live.limits.quota;
+        if turn == Turn::Others || !has_room || window.reserve().is_none() {
+            return Some(outgoing);
+        }
+        window.line_up(step, outgoing);
+        None
+    }
+
     /// Whether one more message with a packet identifier may go out.
     fn has_room(&self) -> bool {
         self.kept.window.sent() < self.live.limits.quota && self.kept.window.next_resend().is_none()
     }
 }
 
-fn from_delivery(delivery: Delivery, number: usize, share: Option<u32>) -> Outgoing {
+/// Whose turn it is among messages that wait for room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    /// The message's own.
+    Its,
+    /// Others came before it, and wait.
+    Others,
+}
+
+pub(super) fn from_delivery(delivery: Delivery, number: usize, share: Option<u32>) -> Outgoing {
     let lease = (!delivery.settled).then(|| Lease {
         source: u16::try_from(number).unwrap_or(u16::MAX),
         position: delivery.position,
     });
     Outgoing {
         message: delivery.message,
+        lsn: delivery.lsn,
         // All members of a group share one binding, so the tag is the member's own.
         tags: share.map_or(delivery.tags, Tags::One),
         lease,
         retained: false,
-        redelivered: delivery.attempts > 0,
+        redelivered: delivery.redelivered,
     }
 }

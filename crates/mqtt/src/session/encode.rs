@@ -35,13 +35,32 @@ pub(super) enum Terms {
         /// For QoS above 0; none if there is no room in the window.
         packet_id: Option<PacketId>,
     },
-    /// Once more, as before.
-    Again {
-        /// As before.
+    /// As it was decided before.
+    Fixed {
+        /// What it has.
         packet_id: PacketId,
-        /// As before.
+        /// With which it goes.
         qos: QoS,
+        /// Whether the client may have seen it before.
+        dup: bool,
     },
+}
+
+impl Terms {
+    /// QoS, packet identifier and DUP of a message that may have `qos_max`.
+    fn settled(self, outgoing: &Outgoing, qos_max: QoS) -> (QoS, Option<PacketId>, bool) {
+        match self {
+            Self::Fixed {
+                packet_id,
+                qos,
+                dup,
+            } => (qos, Some(packet_id), dup),
+            Self::New { .. } if outgoing.is_at_most_once() || qos_max == QoS::AtMostOnce => {
+                (QoS::AtMostOnce, None, false)
+            }
+            Self::New { packet_id } => (qos_max, packet_id, outgoing.redelivered),
+        }
+    }
 }
 
 /// What became of an attempt to send.
@@ -51,6 +70,8 @@ pub(super) enum Sent {
     Written(QoS),
     /// It needs a packet identifier.
     Waits,
+    /// It has QoS 2, and the session outlives the process: its packet identifier has to be recorded first.
+    FirstRecorded,
     /// Larger than the client takes (MQTT-3.1.2-24).
     TooLarge,
     /// No topic of MQTT, or expired.
@@ -78,22 +99,15 @@ impl Active<'_> {
         let Some(rendered) = mapping::from_core(message, limits.version, now, properties) else {
             return Sent::Never;
         };
-        let (qos, packet_id, dup) = match terms {
-            Terms::Again { packet_id, qos } => (qos, Some(packet_id), true),
-            Terms::New { packet_id } => {
-                let qos = if outgoing.is_at_most_once() {
-                    QoS::AtMostOnce
-                } else {
-                    rendered.qos.min(grant.qos)
-                };
-                if qos == QoS::AtMostOnce {
-                    (qos, None, false)
-                } else if packet_id.is_none() {
-                    return Sent::Waits;
-                } else {
-                    (qos, packet_id, outgoing.redelivered)
-                }
+        let qos_max = rendered.qos.min(grant.qos);
+        let (qos, packet_id, dup) = match terms.settled(outgoing, qos_max) {
+            (QoS::ExactlyOnce, ..)
+                if self.kept.is_durable() && matches!(terms, Terms::New { .. }) =>
+            {
+                return Sent::FirstRecorded;
             }
+            (QoS::AtLeastOnce | QoS::ExactlyOnce, None, _) => return Sent::Waits,
+            settled => settled,
         };
         ids.clear();
         if limits.version.is_v5() {

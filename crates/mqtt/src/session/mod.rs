@@ -4,17 +4,25 @@
 //!              attach                    detach, expiry > 0
 //!   (nothing) ───────► live ◄──────────────────────────────► kept ── expiry over ──► (nothing)
 //!                       └── detach, expiry 0 ──► (nothing)
+//!
+//!   documents ── restart ──► kept
 //! ```
 //!
 //! [`Session`] is what the registry holds, behind a lock. A connection that owns it works with [`Active`]: who the
 //! session is, what is kept of it, and what lives as long as the connection. The four verbs are `impl Active` in a file
-//! each; [`attach`](self::attach) is how connections come and go.
+//! each; [`attach`](self::attach) is how connections come and go. What outlives the process is written by `record` and
+//! read by `restore`.
 
 pub(crate) mod attach;
+mod awaited;
 mod declare;
 mod deliver;
+pub(crate) mod documents;
 mod encode;
+mod flush;
 mod publish;
+mod record;
+pub(crate) mod restore;
 mod settle;
 mod share;
 mod source;
@@ -27,20 +35,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_broker::{Client, ScheduleId, Turn};
-use ternmq_core::id::{PublisherId, Timestamp};
+use ternmq_broker::{Client, DocumentChange, ScheduleId, Turn};
+use ternmq_core::id::{Lsn, PublisherId, Timestamp};
 use ternmq_core::queue::Delivery;
 
 use crate::frame::ProtocolVersion;
 use crate::listener::Node;
 use crate::properties::PropertyBuf;
 use crate::registry::VhostSessions;
+use flush::Owed;
 pub(crate) use publish::Payload;
-use publish::{Owed, TurnAck, TurnRetain};
+use publish::{TurnAck, TurnRetain};
 use source::Source;
 use subscriptions::Subscriptions;
 use will::Will;
-use window::{Outgoing, Window};
+use window::{Lease, Outgoing, Window};
 
 /// See the module's documentation.
 pub(crate) struct Session {
@@ -86,6 +95,13 @@ pub(crate) struct Kept {
     expires_at: Option<Timestamp>,
     /// A will that waits for its delay.
     scheduled_will: Option<ScheduleId>,
+    /// Whether it has documents.
+    is_recorded: bool,
+    /// The last record that a promise to the client rests upon: a connection that takes the session over is let in
+    /// once that is safe, so nothing of an earlier one has to be waited for later.
+    last_record: Lsn,
+    /// After a restart: what its queue gives out with a later record came in since.
+    restored_until: Lsn,
 }
 
 /// What lives as long as the connection.
@@ -104,6 +120,10 @@ pub(crate) struct Live {
     pub(crate) turn_acks: Vec<TurnAck>,
     /// Which of them are retained.
     pub(crate) turn_retains: Vec<TurnRetain>,
+    /// Documents that change with the next batch.
+    pub(crate) documents: Vec<DocumentChange>,
+    /// Leases of QoS 2 messages whose PUBREC came, to be settled with the next batch.
+    pub(crate) releases: Vec<Lease>,
     /// Answers that wait for the journal, in the order of the publishes.
     pub(crate) owed: VecDeque<Owed>,
     /// PUBACKs among those answers.

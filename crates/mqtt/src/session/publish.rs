@@ -5,7 +5,7 @@
 //! ```
 
 use bytes::Bytes;
-use ternmq_core::id::{Lsn, Timestamp};
+use ternmq_core::id::Timestamp;
 use ternmq_core::message::{Body, Message};
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
@@ -13,8 +13,7 @@ use ternmq_core::value::{Headers, Value};
 
 use super::topic_alias::{define_alias, resolve_topic};
 use super::{Active, Live};
-use crate::codec;
-use crate::error::{Fault, acknowledge_reason};
+use crate::error::Fault;
 use crate::frame::{PacketId, PacketType, Publish, QoS};
 use crate::mapping::{self, Origin};
 use crate::properties::Properties;
@@ -36,29 +35,22 @@ pub(crate) enum Payload {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TurnAck {
     /// Its index in the turn; none if it is not part of it.
-    index: Option<usize>,
-    packet_id: PacketId,
-    /// PUBACK or PUBREC.
-    packet: PacketType,
-    reason: ReasonCode,
+    pub(super) index: Option<usize>,
+    pub(super) packet_id: PacketId,
+    /// PUBACK or PUBREC; PUBREL or PUBCOMP of a session that is recorded.
+    pub(super) packet: PacketType,
+    pub(super) reason: ReasonCode,
+    /// Whether the exchange began before, so that nothing of this turn decides about it.
+    pub(super) is_repeat: bool,
 }
 
 /// A retained message of this turn.
 #[derive(Debug)]
 pub(crate) struct TurnRetain {
-    index: Option<usize>,
+    pub(super) index: Option<usize>,
     /// Place among the turn's answers, if there is one for it.
-    ack: Option<usize>,
-    message: Message,
-}
-
-/// An answer that waits for the journal.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Owed {
-    lsn: Lsn,
-    packet_id: PacketId,
-    packet: PacketType,
-    reason: ReasonCode,
+    pub(super) ack: Option<usize>,
+    pub(super) message: Message,
 }
 
 impl Active<'_> {
@@ -170,6 +162,7 @@ impl Active<'_> {
         let packet = if publish.qos == QoS::ExactlyOnce {
             if !reason.is_error() {
                 remember(&mut self.kept.received, packet_id);
+                self.record_received(packet_id);
             }
             PacketType::PubRec
         } else {
@@ -181,6 +174,7 @@ impl Active<'_> {
             packet_id,
             packet,
             reason,
+            is_repeat: false,
         });
     }
 
@@ -191,133 +185,47 @@ impl Active<'_> {
                 return false;
             }
             // An answer that is on its way answers this one too.
-            if !self.is_owed(packet_id) {
-                let reason = ReasonCode::Success;
-                let ack = TurnAck {
-                    index: None,
-                    packet_id,
-                    packet: PacketType::PubRec,
-                    reason,
-                };
-                self.live.turn_acks.push(ack);
+            if !self.is_owed(PacketType::PubRec, packet_id) {
+                self.answer_with_turn(PacketType::PubRec, packet_id, ReasonCode::Success);
             }
             return true;
         }
-        publish.dup && self.is_owed(packet_id)
+        publish.dup && self.is_owed(PacketType::PubAck, packet_id)
     }
 
-    fn is_owed(&self, packet_id: PacketId) -> bool {
-        self.live
-            .turn_acks
-            .iter()
-            .any(|ack| ack.packet_id == packet_id)
-            || self
-                .live
-                .owed
-                .iter()
-                .any(|owed| owed.packet_id == packet_id)
+    /// Notes an answer that is no publish's own, and goes out in order with theirs.
+    pub(super) fn answer_with_turn(
+        &mut self,
+        packet: PacketType,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        self.live.turn_acks.push(TurnAck {
+            index: None,
+            packet_id,
+            packet,
+            reason,
+            is_repeat: true,
+        });
+    }
+
+    fn is_owed(&self, packet: PacketType, packet_id: PacketId) -> bool {
+        let acks = &self.live.turn_acks;
+        acks.iter()
+            .any(|ack| (ack.packet, ack.packet_id) == (packet, packet_id))
+            || self.live.owed.iter().any(|owed| owed.is(packet, packet_id))
+    }
+
+    /// Whether this read brought a publish with that identifier.
+    pub(super) fn is_answered_in_turn(&self, packet_id: PacketId) -> bool {
+        let acks = &self.live.turn_acks;
+        acks.iter()
+            .any(|ack| (ack.packet, ack.packet_id) == (PacketType::PubRec, packet_id))
     }
 
     /// Publishes that count against our receive maximum (§4.9): QoS 1 without PUBACK, QoS 2 without PUBCOMP.
     fn unacknowledged(&self) -> usize {
         self.kept.received.len() + self.live.pubacks_owed
-    }
-
-    /// Hands the turn to the broker, then the retained messages, then notes or writes the answers.
-    pub(super) fn flush_publishes(&mut self, now: Timestamp, out: &mut Vec<u8>) {
-        let Live {
-            client,
-            limits,
-            turn,
-            turn_acks,
-            turn_retains,
-            owed,
-            pubacks_owed,
-            rejected,
-            ..
-        } = &mut *self.live;
-        if turn.is_empty() && turn_acks.is_empty() && turn_retains.is_empty() {
-            return;
-        }
-        let published = client.publish(turn, now);
-        let lsn = published.lsn;
-        rejected.clear();
-        rejected.extend_from_slice(published.rejected);
-        let is_rejected =
-            |index: Option<usize>| index.is_some_and(|at| rejected.binary_search(&at).is_ok());
-        for TurnRetain {
-            index,
-            ack,
-            message,
-        } in turn_retains.drain(..)
-        {
-            if is_rejected(index) {
-                continue;
-            }
-            let topic = message.routing_key().to_vec();
-            let kept = Some(message).filter(|message| !message.body().is_empty());
-            if let Err(refusal) = client.retain(&topic, kept)
-                && let Some(ack) = ack.and_then(|at| turn_acks.get_mut(at))
-            {
-                ack.reason = acknowledge_reason(&refusal);
-            }
-        }
-        for TurnAck {
-            index,
-            packet_id,
-            packet,
-            mut reason,
-        } in turn_acks.drain(..)
-        {
-            if is_rejected(index) {
-                reason = ReasonCode::QuotaExceeded;
-            }
-            if reason.is_error() {
-                if packet == PacketType::PubRec {
-                    forget(&mut self.kept.received, packet_id);
-                }
-                if !limits.version.is_v5() {
-                    // It can't be told: the client sends it again when it connects again.
-                    *pubacks_owed -= usize::from(packet == PacketType::PubAck);
-                    continue;
-                }
-            }
-            owed.push_back(Owed {
-                lsn,
-                packet_id,
-                packet,
-                reason,
-            });
-        }
-        self.acknowledge(out);
-        if self.live.owed.back().is_some_and(|owed| owed.lsn == lsn) {
-            self.live.client.notify_commit(lsn);
-        }
-    }
-
-    /// Writes the answers whose publishes are safe.
-    pub(crate) fn acknowledge(&mut self, out: &mut Vec<u8>) {
-        let Live {
-            client,
-            owed,
-            pubacks_owed,
-            limits,
-            ..
-        } = &mut *self.live;
-        if owed.is_empty() {
-            return;
-        }
-        let committed = client.committed();
-        while let Some(Owed {
-            packet_id,
-            packet,
-            reason,
-            ..
-        }) = owed.pop_front_if(|owed| owed.lsn <= committed)
-        {
-            *pubacks_owed -= usize::from(packet == PacketType::PubAck);
-            codec::puback(out, limits.version, packet, packet_id, reason);
-        }
     }
 }
 
@@ -349,13 +257,13 @@ pub(super) fn headers(properties: Properties<'_>) -> Headers {
 }
 
 /// Adds to the ascending packet identifiers.
-fn remember(received: &mut Vec<u16>, packet_id: PacketId) {
+pub(super) fn remember(received: &mut Vec<u16>, packet_id: PacketId) {
     if let Err(at) = received.binary_search(&packet_id.get()) {
         received.insert(at, packet_id.get());
     }
 }
 
-fn forget(received: &mut Vec<u16>, packet_id: PacketId) {
+pub(super) fn forget(received: &mut Vec<u16>, packet_id: PacketId) {
     if let Ok(at) = received.binary_search(&packet_id.get()) {
         received.remove(at);
     }

@@ -13,12 +13,8 @@ use crate::reason_code::ReasonCode;
 impl Active<'_> {
     /// PUBACK: the client has a QoS 1 message, or refuses it.
     pub(crate) fn on_puback(&mut self, ack: &Ack<'_>, now: Timestamp) -> Result<(), Fault> {
-        match self
-            .kept
-            .window
-            .get_mut(ack.packet_id)
-            .map(|entry| entry.step)
-        {
+        let known = self.kept.window.get(ack.packet_id);
+        match known.filter(|entry| entry.was_sent).map(|entry| entry.step) {
             // Nothing to do for an exchange that is over.
             None => Ok(()),
             Some(Step::AwaitPubAck) => {
@@ -37,8 +33,12 @@ impl Active<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         let version = self.live.limits.version;
-        let Some(entry) = self.kept.window.get_mut(ack.packet_id) else {
-            if !ack.reason.is_error() {
+        let is_durable = self.kept.is_durable();
+        let known = self.kept.window.get_mut(ack.packet_id);
+        let Some(entry) = known.filter(|entry| entry.was_sent) else {
+            // The PUBLISH of an exchange from before a restart is still to come again, and the PUBREC with it.
+            let is_known = self.kept.window.awaits(ack.packet_id);
+            if !ack.reason.is_error() && !is_known {
                 let reason = ReasonCode::PacketIdentifierNotFound;
                 codec::puback(out, version, PacketType::PubRel, ack.packet_id, reason);
             }
@@ -52,19 +52,19 @@ impl Active<'_> {
                 self.finish(ack.packet_id, ack.reason, now);
                 return Ok(());
             }
+            Step::AwaitPubRec if is_durable => {
+                entry.step = Step::AwaitPubComp;
+                let lease = entry.outgoing.as_ref().and_then(|outgoing| outgoing.lease);
+                self.live.releases.extend(lease);
+                self.record_released(ack.packet_id);
+            }
             Step::AwaitPubRec => {
                 entry.step = Step::AwaitPubComp;
                 let lease = entry.outgoing.take().and_then(|outgoing| outgoing.lease);
                 self.done(lease);
             }
         }
-        codec::puback(
-            out,
-            version,
-            PacketType::PubRel,
-            ack.packet_id,
-            ReasonCode::Success,
-        );
+        self.conclude(PacketType::PubRel, ack.packet_id, ReasonCode::Success, out);
         Ok(())
     }
 
@@ -79,6 +79,7 @@ impl Active<'_> {
             None => Ok(()),
             Some(Step::AwaitPubComp) => {
                 self.kept.window.remove(ack.packet_id);
+                self.forget_outgoing(ack.packet_id);
                 Ok(())
             }
             Some(_) => Err(Fault::WrongAcknowledgement(ack.packet_id.get())),
@@ -88,7 +89,7 @@ impl Active<'_> {
     /// PUBREL: the client knows that we have its QoS 2 message; its identifier is free.
     pub(crate) fn on_pubrel(&mut self, ack: &Ack<'_>, now: Timestamp, out: &mut Vec<u8>) {
         // The PUBREC of this very read goes out first.
-        if !self.live.turn_acks.is_empty() {
+        if self.is_answered_in_turn(ack.packet_id) {
             self.flush_publishes(now, out);
         }
         let received = &mut self.kept.received;
@@ -99,18 +100,36 @@ impl Active<'_> {
             }
             Err(_) => ReasonCode::PacketIdentifierNotFound,
         };
-        codec::puback(
-            out,
-            self.live.limits.version,
-            PacketType::PubComp,
-            ack.packet_id,
-            reason,
-        );
+        if reason == ReasonCode::Success {
+            self.forget_received(ack.packet_id);
+        }
+        self.conclude(PacketType::PubComp, ack.packet_id, reason, out);
+    }
+
+    /// Answers the second half of a QoS 2 exchange: at once, or with the turn where it has to be recorded.
+    fn conclude(
+        &mut self,
+        packet: PacketType,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        out: &mut Vec<u8>,
+    ) {
+        if self.kept.is_durable() {
+            self.answer_with_turn(packet, packet_id, reason);
+        } else {
+            codec::puback(out, self.live.limits.version, packet, packet_id, reason);
+        }
     }
 
     /// The client answered a message for good.
     fn finish(&mut self, packet_id: PacketId, reason: ReasonCode, now: Timestamp) {
         let entry = self.kept.window.remove(packet_id);
+        if entry
+            .as_ref()
+            .is_some_and(|entry| entry.step == Step::AwaitPubRec)
+        {
+            self.forget_outgoing(packet_id);
+        }
         let lease = entry
             .and_then(|entry| entry.outgoing)
             .and_then(|outgoing| outgoing.lease);

@@ -2,16 +2,19 @@
 //!
 //! A group is a queue bound once; its members are competing consumers of it, and so may be any other client.
 
+use ternmq_broker::Client;
 use ternmq_broker::mailbox::Token;
 use ternmq_core::error::Refusal;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
+use ternmq_core::value::Value;
 
 use super::Active;
 use super::attach::delete_share;
-use super::declare::{NO_ARGUMENTS, consumer_spec, queue_arguments};
+use super::declare::{NO_ARGUMENTS, consumer_spec, expires_ms, queue_arguments};
 use super::source::Source;
 use super::window::Outgoing;
+use crate::config::MqttConfig;
 use crate::topic::TopicFilter;
 
 impl Active<'_> {
@@ -38,13 +41,7 @@ impl Active<'_> {
         let (consumer, name) = identity
             .sessions
             .join_share(group, filter.filter(), |queue| {
-                client.declare_queue(QueueDecl {
-                    name: queue.into(),
-                    durable: true,
-                    exclusive: None,
-                    auto_delete: false,
-                    arguments: queue_arguments(&identity.node.config),
-                })?;
+                declare_group(client, queue, &identity.node.config)?;
                 client.bind(&BindingDecl {
                     source: &identity.node.config.exchange,
                     destination: Destination::Queue(queue),
@@ -70,7 +67,7 @@ impl Active<'_> {
     }
 
     /// A source that nothing refers to any more, or one behind the last.
-    fn free_source(&self) -> usize {
+    pub(super) fn free_source(&self) -> usize {
         let sources = &self.kept.sources;
         let is_free = |number: usize| {
             let source = &sources[number];
@@ -108,5 +105,26 @@ impl Active<'_> {
         self.identity
             .sessions
             .leave_share(text, |queue| delete_share(client, queue));
+    }
+}
+
+/// Declares a group's queue, which is durable whoever its first member is: others may join that outlive the process.
+/// One that nobody consumes, offline sessions included, goes by itself, so that none is left over after a crash. One
+/// that is there with other properties is used as it is.
+fn declare_group(client: &mut Client, queue: &str, config: &MqttConfig) -> Result<(), Refusal> {
+    let mut arguments = queue_arguments(config);
+    let expires_ms = i64::try_from(expires_ms(config.session_expiry_s_max)).unwrap_or(i64::MAX);
+    arguments.push("x-expires", Value::I64(expires_ms));
+    let declared = client.declare_queue(QueueDecl {
+        name: queue.into(),
+        durable: true,
+        exclusive: None,
+        auto_delete: false,
+        arguments,
+    });
+    match declared {
+        Ok(_) => Ok(()),
+        Err(Refusal::Inequivalent { .. }) => client.check_queue(queue).map(drop),
+        Err(refusal) => Err(refusal),
     }
 }

@@ -17,6 +17,9 @@ pub(crate) struct Source {
     pub(crate) created: bool,
     /// While connected.
     pub(crate) consumer: Option<Consumer>,
+    /// Messages it was given that are another session's, see [`crate::registry::reserved`]: they count against the
+    /// consumer's credit and must not.
+    pub(crate) held_for_others: u32,
     /// Messages are assigned to the consumer.
     pub(crate) ready: bool,
     /// Delivered and done, to be settled with the next flush.

@@ -73,6 +73,11 @@ impl Subscriptions {
         self.list.get_mut(at)
     }
 
+    /// The subscription with that filter, to look at.
+    pub(crate) fn find(&self, filter: &str) -> Option<&Subscription> {
+        self.list.get(self.place_of(filter)?)
+    }
+
     /// Whether there is one with that filter.
     pub(crate) fn contains(&self, filter: &str) -> bool {
         self.place_of(filter).is_some()
@@ -96,6 +101,16 @@ impl Subscriptions {
         let tag = self.next_tag;
         self.next_tag = self.next_tag.wrapping_add(1);
         tag
+    }
+
+    /// The tag that comes next.
+    pub(crate) fn next_tag(&self) -> u32 {
+        self.next_tag
+    }
+
+    /// After a restart: tags go on from there.
+    pub(crate) fn restore_next_tag(&mut self, next_tag: u32) {
+        self.next_tag = self.next_tag.max(next_tag);
     }
 
     /// Adds one whose tag came from [`Subscriptions::new_tag`], and whose filter is new.

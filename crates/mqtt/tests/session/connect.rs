@@ -1,17 +1,17 @@
 //! CONNECT and CONNACK (§3.1, §3.2).
 
 use ternmq_broker::BrokerConfig;
-use ternmq_broker::MemoryLog;
 use ternmq_mqtt::MqttConfig;
 use ternmq_mqtt::properties::Property;
 
 use crate::harness::{Hello, Post, V5, V31, V311, World};
+use crate::log::TestLog;
 
 fn closed_world() -> World {
     World::on(
         MqttConfig::default(),
         &BrokerConfig::default(),
-        MemoryLog::new(),
+        TestLog::new(),
     )
 }
 
@@ -192,7 +192,7 @@ fn user_name_may_name_the_vhost() {
         vhosts,
         ..BrokerConfig::default()
     };
-    let world = World::on(MqttConfig::default(), &broker, MemoryLog::new());
+    let world = World::on(MqttConfig::default(), &broker, TestLog::new());
     let other = Hello::new("a").login("other:guest", b"guest");
     let root = Hello::new("a").login("/:guest", b"guest");
     let mut there = world.connect(&other);
@@ -216,7 +216,7 @@ fn too_many_connections_are_told_as_quota() {
         anonymous: true,
         ..MqttConfig::default()
     };
-    let world = World::on(config, &broker, MemoryLog::new());
+    let world = World::on(config, &broker, TestLog::new());
     let _first = world.v5("a");
     assert_eq!(world.dial().greet(&Hello::new("b")), ["CONNACK 97"]);
     assert_eq!(
@@ -305,7 +305,7 @@ fn password_is_any_bytes() {
         users: vec![user],
         ..BrokerConfig::default()
     };
-    let world = World::on(MqttConfig::default(), &broker, MemoryLog::new());
+    let world = World::on(MqttConfig::default(), &broker, TestLog::new());
     assert_eq!(
         world.dial().greet(&Hello::new("a").login("guest", b"p\0w")),
         ["CONNACK 00"]

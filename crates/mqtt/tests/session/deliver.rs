@@ -1,6 +1,6 @@
 //! Messages to the client: windows, acknowledgements, redelivery (§4.3, §4.4, §4.9).
 
-use ternmq_broker::{DeleteIf, MemoryLog};
+use ternmq_broker::DeleteIf;
 use ternmq_core::topology::QueueDecl;
 use ternmq_core::value::{Headers, Value};
 use ternmq_mqtt::MqttConfig;
@@ -10,6 +10,7 @@ use ternmq_mqtt::reason_code::ReasonCode;
 
 use crate::harness::V5;
 use crate::harness::{Device, Hello, Post, V311, World};
+use crate::log::TestLog;
 
 fn receive_max(id: &str, max: u16) -> Hello<'_> {
     Hello::new(id).with(Property::ReceiveMaximum(max.try_into().unwrap()))
@@ -306,7 +307,7 @@ fn pure_publisher_has_no_queue() {
             ..MqttConfig::default()
         },
         &ternmq_broker::BrokerConfig::default(),
-        MemoryLog::new(),
+        TestLog::new(),
     );
     let mut device = world.connect(&Hello::new("p").expiry(60));
     device.publish(&Post::new("t", "x").qos1(1));

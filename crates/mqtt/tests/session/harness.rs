@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use ternmq_broker::clock::{Clock as _, ManualClock};
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_broker::{Broker, BrokerConfig, Client, MemoryLog};
-use ternmq_core::id::Timestamp;
-use ternmq_core::message::NewMessage;
+use ternmq_broker::{Broker, BrokerConfig, Client};
+use ternmq_core::id::{Lsn, Timestamp};
+use ternmq_core::message::{FormatId, NewMessage, NoProperties, PropertyFormat};
+use ternmq_core::record::Formats;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::value::Headers;
@@ -26,15 +27,31 @@ use ternmq_mqtt::reason_code::ReasonCode;
 use ternmq_mqtt::{MqttAcceptor, MqttConfig};
 use ternmq_net::machine::{Acceptor, Flow, Machine, Output, Peer};
 
+use crate::log::TestLog;
+
 pub(crate) use ProtocolVersion::{V5, V31, V311};
 
 /// One node.
 pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) broker: Broker,
-    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) log: Arc<TestLog>,
+    config: MqttConfig,
+    broker_config: BrokerConfig,
     acceptor: MqttAcceptor,
     lines: Lines,
+}
+
+struct Forms;
+
+impl Formats for Forms {
+    fn format(&self, id: FormatId) -> Option<&'static dyn PropertyFormat> {
+        match id {
+            FormatId(0) => Some(&NoProperties),
+            ternmq_mqtt::mapping::FORMAT_ID => Some(&ternmq_mqtt::mapping::FORMAT),
+            _ => None,
+        }
+    }
 }
 
 /// All connections, for what needs the one to move before the other can.
@@ -53,22 +70,51 @@ impl World {
                 ..config
             },
             &BrokerConfig::default(),
-            MemoryLog::new(),
+            TestLog::new(),
         )
     }
 
-    pub(crate) fn on(config: MqttConfig, broker: &BrokerConfig, log: MemoryLog) -> Self {
+    pub(crate) fn on(config: MqttConfig, broker: &BrokerConfig, log: TestLog) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)));
         let log = Arc::new(log);
-        let broker = Broker::new(broker, clock.clone(), log.clone());
-        let acceptor = MqttAcceptor::new(config, broker.clone());
+        Self::start(config, broker, log, clock)
+    }
+
+    /// A node on a journal: what is in it is replayed.
+    fn start(
+        config: MqttConfig,
+        broker_config: &BrokerConfig,
+        log: Arc<TestLog>,
+        clock: Arc<ManualClock>,
+    ) -> Self {
+        let broker = Broker::new(broker_config, clock.clone(), log.clone());
+        for (lsn, record) in (1..).zip(log.records()) {
+            broker.replay(Lsn(lsn), &record, &Forms).unwrap();
+        }
+        broker.finish_replay(clock.now());
+        let acceptor = MqttAcceptor::new(config.clone(), broker.clone());
         Self {
             clock,
             broker,
             log,
+            config,
+            broker_config: broker_config.clone(),
             acceptor,
             lines: Lines::default(),
         }
+    }
+
+    /// The node dies, and another one starts from what was safe.
+    pub(crate) fn crash(&self) -> Self {
+        self.crash_with(self.log.safe())
+    }
+
+    /// The node dies, and another one starts from so many records.
+    pub(crate) fn crash_with(&self, records: usize) -> Self {
+        assert!(records >= self.log.safe(), "what is safe is not lost");
+        let log = Arc::new(TestLog::of(&self.log.records()[..records]));
+        let clock = Arc::new(ManualClock::new(self.clock.now()));
+        Self::start(self.config.clone(), &self.broker_config, log, clock)
     }
 
     /// Time passes, and the broker does what is due.
@@ -115,6 +161,11 @@ impl World {
     pub(crate) fn connect(&self, hello: &Hello<'_>) -> Device {
         let mut device = self.dial();
         let mut received = device.greet(hello);
+        if received.is_empty() {
+            // It waits for the journal.
+            self.log.commit();
+            received = device.recv();
+        }
         let connack = received.remove(0);
         assert!(connack.starts_with("CONNACK 00"), "{connack}");
         device.put_back(received);

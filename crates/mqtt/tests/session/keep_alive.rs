@@ -1,9 +1,10 @@
 //! Keep alive and PINGREQ (§3.1.2.10, §3.12), and reading under memory pressure.
 
-use ternmq_broker::{BrokerConfig, MemoryLog};
+use ternmq_broker::BrokerConfig;
 use ternmq_mqtt::MqttConfig;
 
 use crate::harness::{Hello, Post, V311, World};
+use crate::log::TestLog;
 
 #[test]
 fn silence_of_one_and_a_half_keep_alives_ends_the_connection() {
@@ -93,7 +94,7 @@ fn memory_pressure_stops_reading_from_publishers_only_and_their_silence_is_forgi
             ..MqttConfig::default()
         },
         &broker,
-        MemoryLog::new(),
+        TestLog::new(),
     );
     let mut subscriber = world.connect(&Hello::new("s").expiry(60));
     subscriber.subscribe("t", 1);

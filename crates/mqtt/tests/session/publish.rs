@@ -1,6 +1,6 @@
 //! PUBLISH from the client: QoS flows, answers, properties (§3.3, §4.3).
 
-use ternmq_broker::{BrokerConfig, DeleteIf, MemoryLog};
+use ternmq_broker::{BrokerConfig, Client, DeleteIf};
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
 use ternmq_core::value::{Headers, Value};
@@ -9,6 +9,7 @@ use ternmq_mqtt::frame::PacketType::{PubRec, PubRel};
 use ternmq_mqtt::properties::Property;
 
 use crate::harness::{Hello, Post, V311, World};
+use crate::log::TestLog;
 
 #[test]
 fn qos_0_has_no_answer() {
@@ -104,10 +105,11 @@ fn answers_wait_for_the_journal_and_come_in_order() {
         anonymous: true,
         ..MqttConfig::default()
     };
-    let world = World::on(config, &BrokerConfig::default(), MemoryLog::held_back());
+    let world = World::on(config, &BrokerConfig::default(), TestLog::held_back());
     let mut subscriber = world.connect(&Hello::new("s").expiry(60));
     subscriber.subscribe("t", 1);
     world.log.commit();
+    assert_eq!(subscriber.recv(), ["SUBACK 1 [01]"]);
     let mut device = world.v5("a");
     device.publish(&Post::new("t", "x").qos1(1));
     device.publish(&Post::new("t", "x").qos2(2));
@@ -128,10 +130,8 @@ fn answers_wait_for_the_journal_and_come_in_order() {
     );
 }
 
-#[test]
-fn full_queue_that_rejects_is_told_to_mqtt_5_and_kept_silent_to_mqtt_3() {
-    let world = World::new();
-    let mut native = world.native();
+/// A queue `q` with room for one message, which gets what is published to `t`.
+fn full_queue(native: &mut Client) {
     let mut arguments = Headers::new();
     arguments.push("x-max-length", Value::I64(1));
     arguments.push("x-overflow", Value::text("reject-publish"));
@@ -154,6 +154,13 @@ fn full_queue_that_rejects_is_told_to_mqtt_5_and_kept_silent_to_mqtt_3() {
             options: BindingOptions::default(),
         })
         .unwrap();
+}
+
+#[test]
+fn full_queue_that_rejects_is_told_to_mqtt_5_and_kept_silent_to_mqtt_3() {
+    let world = World::new();
+    let mut native = world.native();
+    full_queue(&mut native);
     let mut device = world.v5("a");
     device.publish(&Post::new("t", "1").qos1(1));
     device.publish(&Post::new("t", "2").qos1(2));
@@ -172,6 +179,32 @@ fn full_queue_that_rejects_is_told_to_mqtt_5_and_kept_silent_to_mqtt_3() {
     native.delete_queue("q", DeleteIf::default()).unwrap();
     device.publish(&Post::new("t", "5").qos2(5).dup());
     assert_eq!(device.recv(), ["PUBREC 5"], "it was not taken for received");
+}
+
+#[test]
+fn qos_2_identifier_of_a_publish_that_a_queue_rejected_is_not_known_after_a_restart() {
+    for hello in [
+        Hello::new("a").expiry(60),
+        Hello::new("a").version(V311).resume(),
+    ] {
+        let world = World::new();
+        let mut native = world.native();
+        full_queue(&mut native);
+        let mut device = world.connect(&hello);
+        device.publish(&Post::new("t", "1").qos1(1));
+        device.publish(&Post::new("t", "2").qos2(2));
+        let refused = device.recv();
+        assert!(refused == ["PUBACK 1", "PUBREC 2 97"] || refused == ["PUBACK 1"]);
+        let world = world.crash();
+        let mut native = world.native();
+        native.delete_queue("q", DeleteIf::default()).unwrap();
+        let mut watcher = world.v5("w");
+        watcher.subscribe("t", 0);
+        let mut device = world.connect(&hello.resume());
+        device.publish(&Post::new("t", "2").qos2(2).dup());
+        assert_eq!(device.recv(), ["PUBREC 2"]);
+        assert_eq!(watcher.recv(), ["PUBLISH t=2 q0"]);
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Retained messages (§3.3.1.3, §3.8.3.1).
 
-use ternmq_broker::{BrokerConfig, MemoryLog};
+use ternmq_broker::BrokerConfig;
 use ternmq_mqtt::MqttConfig;
 use ternmq_mqtt::frame::{RetainHandling, SubscribeOptions};
 use ternmq_mqtt::properties::Property;
 
 use crate::harness::{Hello, Post, World, options};
+use crate::log::TestLog;
 
 fn handling(retain_handling: RetainHandling) -> SubscribeOptions {
     SubscribeOptions {
@@ -197,7 +198,7 @@ fn too_many_topics_are_told_as_quota_and_present_ones_may_change() {
             ..MqttConfig::default()
         },
         &broker,
-        MemoryLog::new(),
+        TestLog::new(),
     );
     let mut device = world.v5("a");
     device.publish(&Post::new("t", "1").retain().qos1(1));

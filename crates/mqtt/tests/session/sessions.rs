@@ -1,12 +1,12 @@
 //! Sessions, their expiry, and take-over (§3.1.2.11.2, §3.1.4, §4.1).
 
 use ternmq_broker::BrokerConfig;
-use ternmq_broker::MemoryLog;
 use ternmq_mqtt::MqttConfig;
 use ternmq_mqtt::properties::Property;
 use ternmq_mqtt::reason_code::ReasonCode;
 
 use crate::harness::{Device, Hello, LEAVE_MS, Post, V5, V311, World, options};
+use crate::log::TestLog;
 
 fn greet(world: &World, hello: &Hello<'_>) -> (Device, String) {
     let mut device = world.dial();
@@ -396,7 +396,7 @@ fn failed_login_takes_nothing_over() {
     let world = World::on(
         MqttConfig::default(),
         &BrokerConfig::default(),
-        MemoryLog::new(),
+        TestLog::new(),
     );
     let mut device = world.connect(&Hello::new("s").login("guest", b"guest"));
     let (_, connack) = greet(&world, &Hello::new("s").login("guest", b"wrong"));

@@ -2,7 +2,7 @@
 
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::ShortString;
-use ternmq_broker::mailbox::Token;
+use ternmq_broker::mailbox::{DiskRoom, Token};
 use ternmq_core::id::Timestamp;
 use ternmq_core::queue::Budget;
 use ternmq_net::machine::{OUTPUT_BUDGET_BYTES, Output};
@@ -10,38 +10,72 @@ use ternmq_net::machine::{OUTPUT_BUDGET_BYTES, Output};
 use super::{Pressure, Running};
 use crate::session::{ConsumerSlot, write_method};
 
+/// What a client is told to be short, in RabbitMQ's words.
+const LOW_ON_MEMORY: &str = "low on memory";
+const LOW_ON_DISK: &str = "low on disk";
+
 /// Most messages one consumer is sent before the next one's turn.
 const TURN_MESSAGES_MAX: usize = 512;
 
 impl Running {
-    /// Memory is short: the first publish is taken and answered by `connection.blocked`, the next one waits with
-    /// all that is behind it. A client without that capability waits at once.
+    /// Something is short: the first publish is answered by `connection.blocked`.
+    ///
+    /// If it is memory, that one is taken, and the next one waits with all that is behind it; a client without that
+    /// capability waits at once. If it is room on the disk, publishes are taken while there is some. When there is none,
+    /// those that are confirmed are refused one by one, so that what else the connection sends is read; those that are
+    /// not wait, as their publisher could not be told.
     #[cold]
-    pub(super) fn admit_publish(&mut self, out: &mut Output) -> bool {
-        if self.capabilities.connection_blocked && !self.pressure.told {
+    pub(super) fn admit_publish(&mut self, channel: u16, out: &mut Output) -> bool {
+        let Pressure {
+            node_blocked,
+            disk,
+            told,
+            ..
+        } = self.pressure;
+        let tells = self.capabilities.connection_blocked && !told;
+        if tells {
             self.pressure.told = true;
-            let reason = ShortString::try_new("low on memory").unwrap_or_default();
+            let reason = if node_blocked {
+                LOW_ON_MEMORY
+            } else {
+                LOW_ON_DISK
+            };
+            let reason = ShortString::try_new(reason).unwrap_or_default();
             let blocked = connection::AMQPMethod::Blocked(connection::Blocked { reason });
             write_method(0, &AMQPClass::Connection(blocked), out);
-            return true;
         }
-        self.pressure.paused = true;
-        false
+        let session = self.channels.open_session(channel);
+        let is_unheard = session.is_none_or(|session| !session.hears_of_refusals());
+        self.pressure.paused = node_blocked && !tells || disk == DiskRoom::Full && is_unheard;
+        !self.pressure.paused
     }
 
-    /// The node's shortage began or ended.
+    /// The node's shortage of memory began or ended.
     pub(in crate::connection) fn on_pressure(&mut self, node_blocked: bool, out: &mut Output) {
-        if !node_blocked && self.pressure.told {
+        self.pressure.node_blocked = node_blocked;
+        self.relax(out);
+    }
+
+    /// The room on the disk changed.
+    pub(in crate::connection) fn on_disk(&mut self, room: DiskRoom, out: &mut Output) {
+        self.pressure.disk = room;
+        self.relax(out);
+    }
+
+    /// Goes on if there is enough again. A publish that still has to wait pauses once more.
+    fn relax(&mut self, out: &mut Output) {
+        self.pressure.paused = false;
+        if self.pressure.told && !self.pressure.is_short() {
+            self.pressure.told = false;
             let unblocked = connection::AMQPMethod::Unblocked(connection::Unblocked {});
             write_method(0, &AMQPClass::Connection(unblocked), out);
         }
-        let told = self.pressure.told && node_blocked;
-        let paused = self.pressure.paused && node_blocked;
-        self.pressure = Pressure {
-            node_blocked,
-            told,
-            paused,
-        };
+    }
+
+    /// Reads on if the disk has caught up.
+    pub(in crate::connection) fn catch_up(&mut self) {
+        let committed = self.shared.client.committed();
+        self.behind = self.behind.filter(|lsn| *lsn > committed);
     }
 
     /// Carries out what was collected: settles, publishes, confirms.
@@ -72,6 +106,10 @@ impl Running {
                 session.on_owed(owed);
             }
         });
+        if self.shared.publishes.slows_down() && lsn.is_some() {
+            self.behind = Some(lsn);
+            self.shared.client.notify_commit(lsn);
+        }
         if self.owing.is_empty() {
             return;
         }

@@ -622,6 +622,27 @@ impl Model {
         }
     }
 
+    /// What has a record and is not at-most-once is there again, and waits; consumers are not.
+    pub(super) fn restart(&mut self, now: u64) {
+        let fx = core::mem::take(&mut self.fx);
+        let lost = |e: &MEntry| e.state == MState::Gone || e.lsn == 0 || e.at_most_once;
+        let states: Vec<_> = self
+            .entries
+            .iter()
+            .map(|e| if lost(e) { MState::Gone } else { MState::Ready })
+            .collect();
+        let closed = self.closed;
+        self.close();
+        self.closed = closed;
+        for (entry, state) in self.entries.iter_mut().zip(states) {
+            entry.state = state;
+        }
+        self.fx = fx;
+        self.active = None;
+        self.last_used = now;
+        self.drop_overflow();
+    }
+
     pub(super) fn close(&mut self) {
         self.closed = true;
         self.fx.cancelled = self.present();

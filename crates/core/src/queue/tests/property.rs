@@ -10,6 +10,7 @@ use proptest::sample::Index;
 
 use super::super::*;
 use super::model::{MCredit, MEffects, MEntry, MState, Model};
+use super::shelf::Shelf;
 use crate::id::{Lsn, Position};
 use crate::message::{Body, NewMessage};
 use crate::policy::{AtMostOnce, DeadLetterTarget, Overflow};
@@ -56,6 +57,17 @@ enum Command {
     },
     SetSharedLimit(u32),
     Close,
+    Freeze {
+        keep: u64,
+        committed: u64,
+        backwards: bool,
+    },
+    Write {
+        take: bool,
+        written: usize,
+        failed: usize,
+    },
+    Restart,
 }
 
 fn option<T: Clone + core::fmt::Debug + 'static>(
@@ -168,6 +180,44 @@ fn budget() -> impl Strategy<Value = Budget> {
         .prop_map(|(messages, bytes)| Budget { messages, bytes })
 }
 
+fn freeze() -> impl Strategy<Value = Command> {
+    let keep = prop_oneof![2 => Just(0u64), 1 => 0u64..50];
+    let committed = prop_oneof![3 => Just(u64::MAX), 1 => 0u64..200];
+    (keep, committed, any::<bool>()).prop_map(|(keep, committed, backwards)| Command::Freeze {
+        keep,
+        committed,
+        backwards,
+    })
+}
+
+fn write() -> impl Strategy<Value = Command> {
+    (any::<bool>(), 0usize..5, 0usize..2).prop_map(|(take, written, failed)| Command::Write {
+        take,
+        written,
+        failed,
+    })
+}
+
+/// With messages that go cold.
+fn cold_command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        8 => command(),
+        2 => freeze(),
+        1 => write(),
+        1 => prop::bool::weighted(0.1).prop_map(|restart| if restart { Command::Restart } else { Command::Touch }),
+    ]
+}
+
+/// What fills a queue, so that much of it is cold.
+fn long_enqueue() -> impl Strategy<Value = Command> {
+    enqueue().prop_map(|mut command| {
+        if let Command::Enqueue { times, .. } = &mut command {
+            *times += 20;
+        }
+        command
+    })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         30 => enqueue(),
@@ -199,6 +249,13 @@ struct Pair {
     positions: Vec<Option<Position>>,
     shared: [Arc<SharedCredit>; 2],
     elsewhere: u32,
+    shelf: Shelf,
+    /// Messages up to this number were there at a restart.
+    recovered: usize,
+    /// Something cold was read for this command.
+    loaded: bool,
+    /// A drained consumer may be notified of what was cold.
+    behind: Option<ConsumerKey>,
 }
 
 impl Pair {
@@ -215,6 +272,10 @@ impl Pair {
                 Arc::new(SharedCredit::new(4)),
             ],
             elsewhere: 0,
+            shelf: Shelf::default(),
+            recovered: 0,
+            loaded: false,
+            behind: None,
         }
     }
 
@@ -248,6 +309,9 @@ impl Pair {
             (delivery.attempts, delivery.failures),
             (e.attempts, e.failures)
         );
+        assert_eq!(delivery.lsn.0, e.lsn);
+        let recovered = number < self.recovered;
+        assert_eq!(delivery.redelivered, recovered || e.attempts > 0);
         assert_eq!(delivery.at_most_once, e.at_most_once);
         assert_eq!(delivery.settled, e.state == MState::Gone);
         // A message has one position for ever, and nobody else has it.
@@ -273,8 +337,10 @@ impl Pair {
         new.body = Body::copy_from(&body);
         (new.priority, new.ttl_ms) = (priority, ttl_ms);
         let lsn = if journal { number as u64 + 1 } else { 0 };
+        let message = new.build(&mut Vec::new());
+        self.shelf.journal.insert(Lsn(lsn), message.clone());
         let incoming = Incoming {
-            message: new.build(&mut Vec::new()),
+            message,
             lsn: Lsn(lsn),
             tags: tags_of(number),
             at_most_once,
@@ -295,7 +361,57 @@ impl Pair {
         let got = self
             .queue
             .enqueue(Timestamp(self.now), incoming, &mut self.fx);
-        assert_eq!(got, self.model.enqueue(self.now, entry, priority));
+        let expected = self.model.enqueue(self.now, entry, priority);
+        // It may have to be dropped when what goes before is back.
+        let is_late = self.fx.wants_cold && got == Admission::Accepted;
+        assert!(got == expected || is_late && expected == Admission::Dropped);
+        self.load();
+    }
+
+    /// Gives the queue what is cold and wanted.
+    fn load(&mut self) {
+        let now = self.now();
+        self.loaded |= self.shelf.load(&mut self.queue, now, &mut self.fx);
+    }
+
+    fn restart(&mut self) {
+        let mut bytes = Vec::new();
+        self.queue.snapshot(&mut bytes);
+        let settings = self.queue.settings().clone();
+        self.queue.close(&mut Effects::new());
+        let restored = Queue::restore_snapshot(settings, &bytes, self.now()).unwrap();
+        self.queue = restored;
+        let mut again = Vec::new();
+        self.queue.snapshot(&mut again);
+        assert_eq!(bytes, again);
+        // What only transient messages were in is garbage now.
+        let mut pages = Vec::new();
+        self.queue.cold_parts(|_, place, _, _| pages.push(place));
+        self.shelf.pages.retain(|place, _| pages.contains(place));
+        self.shelf.writing.clear();
+        self.keys.fill(ConsumerKey::NOBODY);
+        self.positions.fill(None);
+        self.recovered = self.positions.len();
+        self.queue.mark_recovered();
+        let now = self.now();
+        self.queue.finish_replay(now, &mut self.fx);
+        self.model.restart(self.now);
+    }
+
+    fn write(&mut self, take: bool, written: usize, failed: usize) {
+        if take {
+            self.queue.take_parts(&mut self.shelf.writing);
+        }
+        for n in 0..written + failed {
+            let Some((key, bytes)) = self.shelf.writing.pop() else {
+                break;
+            };
+            if n < written {
+                self.shelf.write(&mut self.queue, key, bytes);
+            } else {
+                self.queue.part_failed(key);
+            }
+        }
     }
 
     fn run(&mut self, command: &Command) {
@@ -317,13 +433,15 @@ impl Pair {
             Command::Get { auto_ack } => self.get(*auto_ack),
             Command::Settle(which, outcome) => self.settle(which, *outcome),
             Command::Purge => {
-                assert_eq!(
-                    self.queue.purge(now, u64::MAX, &mut self.fx),
-                    self.model.purge(self.now)
-                );
+                let purged = self.shelf.purge(&mut self.queue, now, &mut self.fx);
+                self.loaded = true;
+                assert_eq!(purged, self.model.purge(self.now));
             }
             Command::Advance(ms) => self.now += ms,
             Command::Expire => {
+                self.queue.expire(now, &mut self.fx);
+                self.load();
+                // What came back with it.
                 self.queue.expire(now, &mut self.fx);
                 self.model.expire(self.now);
                 let next = self.queue.next_deadline();
@@ -351,8 +469,27 @@ impl Pair {
                 .shared
                 .iter()
                 .for_each(|shared| shared.set_limit(*limit)),
+            &Command::Freeze {
+                keep,
+                committed,
+                backwards,
+            } => {
+                self.shelf.backwards = backwards;
+                self.queue.freeze(keep, Lsn(committed));
+            }
+            &Command::Write {
+                take,
+                written,
+                failed,
+            } => self.write(take, written, failed),
+            Command::Restart if self.queue.is_closed() => {}
+            Command::Restart => self.restart(),
             Command::Close => {
                 self.queue.close(&mut self.fx);
+                for place in self.fx.remains.pages() {
+                    assert!(self.shelf.pages.remove(&place).is_some());
+                }
+                assert!(self.shelf.pages.is_empty());
                 self.model.close();
             }
             _ => self.run_with_consumer(command),
@@ -407,7 +544,10 @@ impl Pair {
                     .queue
                     .drain(now, self.keys[who], *budget, &mut out, &mut self.fx);
                 let (drained, expected_more) = self.model.drain(self.now, who, *budget);
-                assert_eq!(more, expected_more);
+                if more != expected_more {
+                    assert!(!more && self.fx.wants_cold);
+                    self.behind = Some(self.keys[who]);
+                }
                 assert_eq!(out.len(), drained.len());
                 for (delivery, number) in out.iter().zip(drained) {
                     self.check_delivery(delivery, number);
@@ -418,7 +558,13 @@ impl Pair {
     }
 
     fn get(&mut self, auto_ack: bool) {
-        let got = self.queue.get(self.now(), auto_ack, &mut self.fx);
+        let now = self.now();
+        let mut got = self.queue.get(now, auto_ack, &mut self.fx);
+        while got.is_none() && self.queue.is_head_cold() {
+            assert!(self.fx.wants_cold);
+            self.load();
+            got = self.queue.get(now, auto_ack, &mut self.fx);
+        }
         let expected = self.model.get(self.now, auto_ack);
         assert_eq!(got.is_some(), expected.is_some());
         if let (Some((delivery, left)), Some(number)) = (got, expected) {
@@ -451,8 +597,18 @@ impl Pair {
     }
 
     fn check(&mut self) {
+        self.load();
+        if let Some(key) = self.behind.take() {
+            let at = self.fx.ready.iter().position(|k| *k == key).unwrap();
+            // Told by the drain itself where nothing is cold, unless it had nothing before.
+            if self.model.fx.ready.len() < self.fx.ready.len() {
+                self.fx.ready.remove(at);
+            }
+        }
+        assert_eq!(self.fx.unreadable, 0);
+        self.shelf.check(&self.queue);
         let number_of_key = |key: &ConsumerKey| self.keys.iter().position(|k| k == key).unwrap();
-        let got = MEffects {
+        let mut got = MEffects {
             ready: self
                 .fx
                 .ready
@@ -485,7 +641,15 @@ impl Pair {
         for dead in &self.fx.dead {
             assert_eq!(dead.lsn.0, self.model.entries[number_of(&dead.message)].lsn);
         }
-        assert_eq!(got, core::mem::take(&mut self.model.fx));
+        let mut expected = core::mem::take(&mut self.model.fx);
+        if core::mem::take(&mut self.loaded) {
+            // Chunks come back one after the other.
+            for fx in [&mut got, &mut expected] {
+                fx.dead.sort_unstable_by_key(|dead| dead.0);
+                fx.settled.sort_unstable();
+            }
+        }
+        assert_eq!(got, expected);
         self.fx.clear();
         self.check_counts();
         self.check_credit();
@@ -522,7 +686,10 @@ impl Pair {
             .iter()
             .filter(|e| e.state != MState::Gone);
         let held: u64 = held.map(|e| 256 + e.size).sum();
-        assert_eq!(self.queue.resident_bytes() as u64, held);
+        if self.queue.lanes.cold.chunks == 0 {
+            assert_eq!(self.queue.resident_bytes() as u64, held);
+        }
+        self.check_cold();
         if self.model.settings.overflow == Overflow::DropHead {
             assert!(
                 self.model
@@ -543,6 +710,31 @@ impl Pair {
             .map(|v| self.keys.iter().position(|k| *k == v.key).unwrap())
             .collect();
         assert_eq!(views, self.model.present());
+    }
+
+    /// What is known of cold chunks is what they are.
+    fn check_cold(&self) {
+        let lanes = &self.queue.lanes;
+        let resident = lanes.resident().map(|e| 256 + e.body_bytes as usize);
+        let (mut chunks, mut bytes) = (0, resident.sum::<usize>());
+        for (_, lane) in lanes.kept() {
+            let mut live = 0;
+            for (_, chunk, cold) in lane.cold_chunks(0) {
+                assert!(!chunk.loading);
+                chunks += 1;
+                bytes += cold.held_bytes();
+                live += u64::from(cold.live);
+            }
+            assert_eq!(live, lane.cold);
+        }
+        assert_eq!(chunks, lanes.cold.chunks);
+        assert_eq!(bytes, self.queue.resident_bytes());
+        let (mut named, mut ranged) = (0, 0);
+        self.queue
+            .each_lsn(|_| named += 1, |_, _, count| ranged += count);
+        let entries = self.model.entries.iter();
+        let there = entries.filter(|e| e.state != MState::Gone && e.lsn > 0);
+        assert_eq!(named + ranged, there.count() as u64);
     }
 
     fn check_credit(&self) {
@@ -593,6 +785,49 @@ fn tags_of(number: usize) -> Tags {
 }
 
 proptest! {
+    #[test]
+    fn queue_whose_messages_go_cold_and_model_say_the_same(
+        settings in settings(),
+        commands in prop::collection::vec(prop_oneof![9 => cold_command().boxed(), 1 => long_enqueue().boxed()], 1..120),
+    ) {
+        let mut pair = Pair::new(settings);
+        for command in &commands {
+            pair.run(command);
+            pair.check();
+        }
+    }
+
+    /// Begins with what fills several chunks, most of it on disk.
+    #[test]
+    fn queue_with_much_on_disk_and_model_say_the_same(
+        mut settings in settings(),
+        times in 60usize..200,
+        ttl_ms in option(20u64..60),
+        keep in 0u64..60,
+        commands in prop::collection::vec(cold_command(), 1..60),
+    ) {
+        settings.max_length = settings.max_length.map(|max| 10 * max);
+        settings.max_length_bytes = None;
+        settings.message_ttl_ms = settings.message_ttl_ms.map(|ttl| ttl + 20);
+        let mut pair = Pair::new(settings);
+        for n in 0..times {
+            let ttl_ms = ttl_ms.filter(|_| n % 3 == 0).map(|ttl| ttl + n as u64 % 7);
+            let priority = Some(u8::try_from(n % 2).unwrap());
+            pair.enqueue(n % 5, priority, ttl_ms, false, n % 4 != 0);
+            if n % 16 == 0 {
+                pair.run(&Command::Advance(1));
+                pair.queue.freeze(keep, Lsn(u64::MAX));
+            }
+        }
+        pair.shelf.write_all(&mut pair.queue);
+        pair.loaded = true;
+        pair.check();
+        for command in &commands {
+            pair.run(command);
+            pair.check();
+        }
+    }
+
     #[test]
     fn queue_and_model_say_the_same(
         settings in settings(),
