@@ -111,9 +111,12 @@ impl Liveness {
         let journal = self.journal_rows();
         let (rows, copies) = self.rows.split_at_mut(journal);
         let first = rows.partition_point(|row| row.info.end <= min);
+        // What lies in a segment that is given up lies in a copy as well, and that is the one that counts.
+        let replaced = &self.replaced;
         let touched = rows[first..]
             .iter_mut()
-            .take_while(|row| row.info.first <= max);
+            .take_while(|row| row.info.first <= max)
+            .filter(|row| !replaced.contains(&row.segment()));
         let mut covered = false;
         for row in touched {
             if row.info.first <= min && max < row.info.end {
@@ -350,6 +353,8 @@ impl Inner {
         }
         let mut page = Vec::new();
         for cell in self.all_cells().into_iter().filter(|cell| cell.durable) {
+            // Whoever loads the queue reads pages where they were: those stay until the end of this checkpoint.
+            let _loading = cell.loading.lock();
             let mut moving = Vec::new();
             cell.look(|queue| {
                 queue.cold_parts(|chunk, place, _, _| {
