@@ -64,9 +64,7 @@ impl Residency {
         if sweep_at > self.budget && resident < self.budget / 2 {
             // What could not leave when it was looked for is gone.
             self.sweep_at.store(self.budget, Ordering::Relaxed);
-        } else if resident > sweep_at
-            && !self.sweep_pending.swap(true, Ordering::AcqRel)
-        {
+        } else if resident > sweep_at && !self.sweep_pending.swap(true, Ordering::AcqRel) {
             self.tasks.push(Task::Sweep);
         }
     }
