@@ -26,7 +26,7 @@ use ternmq_core::record::state::{self, Begun, VhostPositions};
 use ternmq_core::topology::QueueEntry;
 use ternmq_journal::{Batch, CheckpointWriter, Checkpoints, Failure, Index, LogError};
 
-use crate::broker::Inner;
+use crate::broker::{Broker, Inner};
 use crate::inbox::Inbox;
 use crate::reclaim::{DiskSpace, Liveness};
 use crate::store::Store;
@@ -75,6 +75,16 @@ pub(crate) enum Occasion {
     Running,
     /// Nobody is connected any more.
     Stopping,
+}
+
+impl Broker {
+    /// Makes a checkpoint now, on the caller's thread, and waits for it. For tests.
+    #[doc(hidden)]
+    pub fn checkpoint(&self) {
+        if let Some(store) = &self.0.store {
+            self.0.make_checkpoint(store, Occasion::Running);
+        }
+    }
 }
 
 impl Inner {
