@@ -36,10 +36,16 @@ use crate::vhost::{Space, Vhost};
 /// checkpoints are a small part of what is written.
 const GROWTH_PER_CHECKPOINT_BYTE: u64 = 8;
 
+/// A journal that grew by less than this is left alone when it becomes quiet.
+const QUIET_BYTES_MIN: u64 = 256 * 1024;
+
 /// When checkpoints are made.
 pub(crate) struct Checkpointing {
     /// The journal's length, in bytes since the start, at which the next one is due.
     due_at: AtomicU64,
+    /// How long the journal was at the last one, and when it was last looked whether anything happens.
+    done_at: AtomicU64,
+    seen_at: AtomicU64,
     pending: AtomicBool,
     pub(crate) wishes: Inbox<()>,
 }
@@ -48,6 +54,8 @@ impl Checkpointing {
     pub(crate) fn new(every_bytes: u64) -> Self {
         Self {
             due_at: AtomicU64::new(every_bytes),
+            done_at: AtomicU64::new(0),
+            seen_at: AtomicU64::new(0),
             pending: AtomicBool::new(false),
             wishes: Inbox::default(),
         }
@@ -56,6 +64,16 @@ impl Checkpointing {
     /// The journal has that many bytes now.
     pub(crate) fn look(&self, written_bytes: u64) {
         if written_bytes >= self.due_at.load(Ordering::Relaxed) {
+            self.wish();
+        }
+    }
+
+    /// To be called now and then: when it has become quiet after much was going on, a checkpoint gives back what room it
+    /// can.
+    pub(crate) fn look_for_quiet(&self, written_bytes: u64) {
+        let was_quiet = self.seen_at.swap(written_bytes, Ordering::Relaxed) == written_bytes;
+        let since = written_bytes.saturating_sub(self.done_at.load(Ordering::Relaxed));
+        if was_quiet && since >= QUIET_BYTES_MIN {
             self.wish();
         }
     }
@@ -105,6 +123,8 @@ impl Inner {
     pub(crate) fn make_checkpoint(&self, store: &Store, occasion: Occasion) {
         let mut space = store.space.lock();
         let written = store.log.written_bytes();
+        let checkpointing = &store.checkpointing;
+        checkpointing.done_at.store(written, Ordering::Relaxed);
         match self.try_checkpoint(store, &mut space, occasion) {
             Ok(bytes) => {
                 let step = store

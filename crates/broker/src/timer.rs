@@ -177,6 +177,9 @@ impl Inner {
             *self.timers.room_checked.lock() = now;
             // The answer comes by the watcher.
             store.log.check_room();
+            store
+                .checkpointing
+                .look_for_quiet(store.log.written_bytes());
         }
     }
 }
