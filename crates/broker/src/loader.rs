@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::Message;
-use ternmq_core::queue::{ColdChunk, ColdEntry, PartSource, Purpose, Queue, decode_part};
+use ternmq_core::queue::{ColdChunk, ColdEntry, PartSource, Purpose, decode_part};
 use ternmq_core::record;
 use ternmq_journal::Index;
 
@@ -40,13 +40,15 @@ impl Inner {
         }
     }
 
-    /// Has a queue's head loaded, for somebody who can't wait for a notice. False if there is nothing to wait for.
+    /// Has a queue's head loaded, for somebody who can't wait for a notice and asks again then: it may have left once
+    /// more. False if there is nothing to load from.
     pub(crate) fn load_head(&self, cell: &Arc<QueueCell>, work: &mut Work) -> bool {
         let Some(store) = &self.store else {
             return false;
         };
         // Behind the loader, if that is at it; then nothing may be left to do.
-        self.load(store, cell, work) || !cell.look(Queue::is_head_cold)
+        self.load(store, cell, work);
+        true
     }
 
     /// Loads what a queue wants. Returns whether there was anything.

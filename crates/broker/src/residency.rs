@@ -90,7 +90,8 @@ impl Inner {
             let counts = queue.counts();
             let keep = if need == Need::Growing || counts.consumers > 0 {
                 let average = (counts.ready_bytes / counts.ready.max(1)).max(1);
-                (tuning.keep_bytes / average).min(tuning.keep_messages)
+                // One at least: whoever gets it has just had it loaded.
+                (tuning.keep_bytes / average).clamp(1, tuning.keep_messages)
             } else {
                 0
             };

@@ -86,6 +86,8 @@ impl Life {
             next_id: 1,
         };
         life.declare_all();
+        // On the disk, whatever a commit means.
+        life.broker.checkpoint();
         life
     }
 
@@ -241,9 +243,9 @@ impl Life {
     }
 
     fn publish(&mut self) {
-        let count = match self.random.below(6) {
+        let count = match self.random.below(12) {
             0 => 600,
-            1..=2 => 100,
+            1..=4 => 100,
             _ => 8,
         };
         let (count, mut turn) = (1 + self.random.below(count), Turn::new());
