@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use crate::topology;
+
 /// Faults kept of one party; more of them say no more.
 const FAULTS_MAX: usize = 20;
 
@@ -185,6 +187,9 @@ impl Received {
         } else {
             self.tally.again += 1;
             self.tally.unflagged += u64::from(flag == Flag::Fresh);
+            if flag == Flag::Fresh && topology::is_published_to(&self.queue) {
+                self.fault(format_args!("{id:?} came again as if for the first time"));
+            }
         }
         Some(id)
     }
@@ -372,6 +377,10 @@ mod tests {
             deliver(q, A);
             q.settle(A);
             q.make_safe();
+            q.deliver(&A.body(), Flag::Redelivered);
+        });
+        finds("as if for the first time", |q| {
+            deliver(q, A);
             deliver(q, A);
         });
         finds("came twice", |q| {

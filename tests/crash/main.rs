@@ -9,7 +9,8 @@
 //! What the clients were promised: what was confirmed arrives, what was settled for good stays away, nothing comes
 //! that nobody sent, transactions are whole, order is kept, QoS 2 comes once, what was declared is there.
 //!
-//! `TERNMQ_CRASH_CYCLES` kills more often, or with 0 not at all; `TERNMQ_CRASH_SEED` repeats the moments of a run.
+//! `TERNMQ_CRASH_CYCLES` kills more often, or with 0 not at all; `TERNMQ_CRASH_SEED` repeats the moments of a run,
+//! `TERNMQ_CRASH_CONFIG` is another configuration (TOML).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -215,8 +216,19 @@ fn number_from_environment(name: &str, default: impl FnOnce() -> u64) -> u64 {
     }
 }
 
+/// So small that in every life segments are filled and recycled, checkpoints written and messages leave memory.
+const CONFIG: &str = "
+[storage]
+segment_bytes = 1048576
+checkpoint_bytes = 1048576
+[memory]
+resident_bodies = 262144
+";
+
 fn start(data: &TempDir) -> Ternmq {
-    Ternmq::start(&["--data-dir", data.path().to_str().unwrap()])
+    let path = data.path().join("data");
+    let config = std::env::var("TERNMQ_CRASH_CONFIG").unwrap_or_else(|_| CONFIG.to_owned());
+    Ternmq::start_with_config(&config, &["--data-dir", path.to_str().unwrap()])
 }
 
 /// Kills the broker and waits until it is gone.

@@ -71,6 +71,12 @@ pub fn queues(id: Id) -> Vec<&'static str> {
     }
 }
 
+/// Whether messages come into the queue from publishers who send each of them once. A dead letter whose record was lost
+/// in a crash dies again, and a device sends again what was not acknowledged: those come as new messages.
+pub fn is_published_to(queue: &str) -> bool {
+    !["rejected", "dead", DEVICE].contains(&queue)
+}
+
 /// The messages that arrive with this one or not at all.
 pub fn unit(id: Id) -> Vec<Id> {
     if id.publisher != TRANSACTED {
