@@ -10,7 +10,7 @@
 //! that nobody sent, transactions are whole, order is kept, QoS 2 comes once, what was declared is there.
 //!
 //! `TERNMQ_CRASH_CYCLES` kills more often, or with 0 not at all; `TERNMQ_CRASH_SEED` repeats the moments of a run,
-//! `TERNMQ_CRASH_CONFIG` is another configuration (TOML).
+//! `TERNMQ_CRASH_CONFIG` is another configuration (TOML), `TERNMQ_CRASH_KEEP` leaves the data where it is.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -216,6 +216,16 @@ fn number_from_environment(name: &str, default: impl FnOnce() -> u64) -> u64 {
     }
 }
 
+/// Where the data lies: what was at fault can be looked at afterwards, if somebody wants to.
+fn data_directory() -> TempDir {
+    let mut data = tempfile::tempdir().unwrap();
+    if std::env::var_os("TERNMQ_CRASH_KEEP").is_some() {
+        data.disable_cleanup(true);
+        eprintln!("TERNMQ_CRASH_KEEP: {}", data.path().display());
+    }
+    data
+}
+
 /// So small that in every life segments are filled and recycled, checkpoints written and messages leave memory.
 const CONFIG: &str = "
 [storage]
@@ -243,7 +253,7 @@ async fn crashes_break_no_promise() {
     let cycles = number_from_environment("TERNMQ_CRASH_CYCLES", || CYCLES);
     eprintln!("TERNMQ_CRASH_SEED={seed} TERNMQ_CRASH_CYCLES={cycles}");
     let mut moments = Moments(seed);
-    let data = tempfile::tempdir().unwrap();
+    let data = data_directory();
     let (over, _) = watch::channel(false);
 
     let mut broker = start(&data);
