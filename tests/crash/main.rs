@@ -241,10 +241,13 @@ fn start(data: &TempDir) -> Ternmq {
     Ternmq::start_with_config(&config, &["--data-dir", path.to_str().unwrap()])
 }
 
-/// Kills the broker and waits until it is gone.
+/// Kills the broker and waits until it is gone. It must not have complained: crashes are no damage.
 fn kill(mut broker: Ternmq) {
     broker.signal(Signal::KILL);
     broker.wait();
+    for line in broker.log() {
+        assert!(!line.contains("ERROR"), "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

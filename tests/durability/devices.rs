@@ -6,7 +6,7 @@ use crate::support::amqp::{bind, declare, drain, open};
 use crate::support::mqtt::{BOTH, Device, Options, PublishProperties, Version};
 use crate::support::node::{ENDS, Node};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_with_subscriptions_and_waiting_messages_are_kept() {
     for version in BOTH {
         for end in ENDS {
@@ -43,7 +43,7 @@ async fn sessions_with_subscriptions_and_waiting_messages_are_kept() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn properties_of_mqtt_5_are_the_same() {
     let properties = PublishProperties {
         payload_format_indicator: Some(1),
@@ -76,7 +76,7 @@ async fn properties_of_mqtt_5_are_the_same() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retained_messages_are_kept_and_deleted_ones_are_not() {
     for version in BOTH {
         for end in ENDS {
@@ -106,7 +106,7 @@ async fn retained_messages_are_kept_and_deleted_ones_are_not() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shared_groups_keep_members_and_messages() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -145,7 +145,7 @@ async fn shared_groups_keep_members_and_messages() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_between_the_protocols_are_kept() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -164,7 +164,7 @@ async fn messages_between_the_protocols_are_kept() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exchange_of_qos_2_goes_on_where_it_was() {
     for end in ENDS {
         let mut node = Node::start("");

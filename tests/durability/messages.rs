@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicNackOptions, BasicPublishOptions};
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicPublishOptions, BasicRejectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 
@@ -49,7 +49,7 @@ fn everything() -> BasicProperties {
         .with_app_id(short("app"))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn properties_and_bodies_are_the_same_bit_for_bit() {
     let bodies: [Vec<u8>; 4] = [
         Vec::new(),
@@ -77,7 +77,7 @@ async fn properties_and_bodies_are_the_same_bit_for_bit() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_and_priorities_are_kept_and_transient_messages_are_not() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -105,7 +105,7 @@ async fn order_and_priorities_are_kept_and_transient_messages_are_not() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_history_of_deaths_is_kept() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -158,20 +158,17 @@ async fn reject(message: &BasicGetMessage) {
 }
 
 async fn requeue(message: &BasicGetMessage) {
-    let options = BasicNackOptions {
-        requeue: true,
-        ..Default::default()
-    };
-    soon(message.nack(options)).await.unwrap();
+    let options = BasicRejectOptions { requeue: true };
+    soon(message.reject(options)).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deliveries_are_counted_on() {
     for end in ENDS {
         let mut node = Node::start("");
         let (_connection, channel) = open(node.broker()).await;
-        let limited = || table([("x-queue-type", text("quorum")), ("x-delivery-limit", number(5))]);
-        declare(&channel, "q", limited()).await;
+        let limited = table([("x-queue-type", text("quorum")), ("x-delivery-limit", number(5))]);
+        declare(&channel, "q", limited).await;
         send(&channel, "q", b"message").await;
         for _ in 0..3 {
             requeue(&get(&channel, "q").await.unwrap()).await;
@@ -194,7 +191,7 @@ async fn deliveries_are_counted_on() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redelivered_says_what_may_have_been_delivered() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -215,7 +212,7 @@ async fn redelivered_says_what_may_have_been_delivered() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_to_live_counts_from_publishing() {
     const TTL_MS: i32 = 3_000;
     for end in ENDS {
@@ -240,11 +237,11 @@ async fn time_to_live_counts_from_publishing() {
         let lived = published.elapsed();
         assert_eq!(dead.data, b"message");
         assert!(lived >= Duration::from_millis(2_990), "{lived:?}");
-        assert!(lived < Duration::from_millis(4_900), "{lived:?}: it began anew");
+        assert!(lived < Duration::from_millis(4_900), "{lived:?}, {end:?}: it began anew");
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_to_live_passes_while_nobody_is_there() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -261,7 +258,7 @@ async fn time_to_live_passes_while_nobody_is_there() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_stays_away_and_unacknowledged_comes_back() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -299,7 +296,7 @@ async fn begin_transaction(channel: &Channel) {
     soon(taken.ack(BasicAckOptions::default())).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_happen_as_a_whole_or_not_at_all() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -326,7 +323,7 @@ async fn transactions_happen_as_a_whole_or_not_at_all() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purged_stays_empty() {
     for end in ENDS {
         let mut node = Node::start("");

@@ -119,7 +119,7 @@ async fn publish_everywhere(channel: &Channel) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn durable_exchanges_and_bindings_route_as_before() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -157,7 +157,7 @@ async fn durable_exchanges_and_bindings_route_as_before() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_and_unbound_stays_so() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -220,7 +220,7 @@ async fn redeclare(channel: &Channel, queue: &str, arguments: FieldTable) -> lap
     soon(channel.queue_declare(queue.into(), options, arguments)).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queues_keep_every_argument() {
     for end in ENDS {
         let mut node = Node::start("");
@@ -252,7 +252,7 @@ async fn queues_keep_every_argument() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queues_that_are_not_durable_or_are_exclusive_are_gone() {
     for end in ENDS {
         let mut node = Node::start("");
