@@ -207,8 +207,11 @@ impl Broker {
                 mailbox: mailbox.clone(),
             },
         );
-        if inner.pressure.is_blocked() || inner.pressure.disk() != DiskRoom::Enough {
+        if inner.pressure.is_blocked() {
             inner.pressure.tell(&mailbox);
+        }
+        if inner.pressure.disk() != DiskRoom::Enough {
+            inner.pressure.tell_disk(&mailbox);
         }
         Ok(Client {
             broker: inner.clone(),
@@ -287,26 +290,30 @@ impl Inner {
             return Ok(Lsn::NONE);
         }
         let appended = match weight {
-            Weight::Refusable => self.append_refusable(batch),
-            Weight::Essential => self.log.append_essential(batch),
+            Weight::Refusable => self.append_waiting(|| self.log.append(batch)),
+            Weight::Essential => self.append_waiting(|| self.log.append_essential(batch)),
         };
         appended.map(|index| Lsn(index.0))
     }
 
-    /// If the disk only lags behind, whoever publishes has to wait: an accepted message is not dropped for that. If it
-    /// is full, the publisher hears of it.
-    fn append_refusable(&self, batch: &Batch) -> Result<Index, LogError> {
+    /// If the disk only lags behind, whoever appends has to wait: neither an accepted message nor what happened already
+    /// is dropped for that. If it is full, a publisher hears of it.
+    ///
+    /// That may be under a vhost's lock. The journal gets on without those, and so does whoever it calls.
+    fn append_waiting(
+        &self,
+        append: impl Fn() -> Result<Index, LogError>,
+    ) -> Result<Index, LogError> {
         loop {
-            let refused = match self.log.append(batch) {
-                Err(LogError::Full) if self.log.pressure() != JournalPressure::NoRoom => {
-                    self.next_record()
-                }
+            let before = self.next_record();
+            match append() {
+                Err(LogError::Full) if self.log.pressure() != JournalPressure::NoRoom => {}
                 other => return other,
-            };
+            }
             let Some(store) = &self.store else {
                 return Err(LogError::Full);
             };
-            store.log.wait_committed(Index(refused.0 - 1))?;
+            store.log.wait_committed(Index(before.0 - 1))?;
         }
     }
 
@@ -429,8 +436,10 @@ impl Inner {
         };
         if self.pressure.set_disk(room) {
             tracing::warn!(?room, "room on the disk changed");
+            // It is asked for again sooner now.
+            self.timers.wake();
             for client in &self.clients {
-                self.pressure.tell(&client.mailbox);
+                self.pressure.tell_disk(&client.mailbox);
             }
             if let Some(store) = self.store.as_ref().filter(|_| room != DiskRoom::Enough) {
                 // Whatever it can give back is needed now.

@@ -15,7 +15,6 @@ use ternmq_core::queue::{
 use ternmq_core::topology::QueueDecl;
 
 use crate::mailbox::{Mailbox, Notice, Token};
-use crate::residency::FREEZE_FLOOR_BYTES;
 use crate::timer::Rearm;
 use crate::vhost::Vhost;
 use crate::work::Work;
@@ -61,7 +60,8 @@ impl QueueCell {
             queue,
             subscribers: Vec::new(),
             armed: None,
-            freeze_at: FREEZE_FLOOR_BYTES,
+            // The first look finds out how much it should be.
+            freeze_at: 1,
         };
         // An exclusive queue ends with its connection, so nothing of it outlives the process.
         let durable = decl.durable && decl.exclusive.is_none();
@@ -182,11 +182,11 @@ impl QueueCell {
         self.state.lock().queue.take_parts(out);
     }
 
-    /// The queue is looked at again when it takes so many bytes more.
-    pub(crate) fn freeze_later(&self, bytes: usize) {
+    /// The queue is looked at again when it takes so many bytes more, and `floor` bytes at least.
+    pub(crate) fn freeze_later(&self, bytes: usize, floor: usize) {
         let mut state = self.state.lock();
         let next = state.queue.resident_bytes().saturating_add(bytes);
-        state.freeze_at = next.max(FREEZE_FLOOR_BYTES);
+        state.freeze_at = next.max(floor);
     }
 }
 

@@ -24,9 +24,9 @@ use ternmq_core::id::{Lsn, QueueId};
 use ternmq_core::record;
 use ternmq_core::record::state::{self, Begun, VhostPositions};
 use ternmq_core::topology::QueueEntry;
-use ternmq_journal::{Batch, CheckpointWriter, Checkpoints, Failure, Index};
+use ternmq_journal::{Batch, CheckpointWriter, Checkpoints, Failure, Index, LogError};
 
-use crate::broker::Inner;
+use crate::broker::{Broker, Inner};
 use crate::inbox::Inbox;
 use crate::reclaim::{DiskSpace, Liveness};
 use crate::store::Store;
@@ -36,10 +36,16 @@ use crate::vhost::{Space, Vhost};
 /// checkpoints are a small part of what is written.
 const GROWTH_PER_CHECKPOINT_BYTE: u64 = 8;
 
+/// A journal that grew by less than this is left alone when it becomes quiet.
+const QUIET_BYTES_MIN: u64 = 256 * 1024;
+
 /// When checkpoints are made.
 pub(crate) struct Checkpointing {
     /// The journal's length, in bytes since the start, at which the next one is due.
     due_at: AtomicU64,
+    /// How long the journal was at the last one, and when it was last looked whether anything happens.
+    done_at: AtomicU64,
+    seen_at: AtomicU64,
     pending: AtomicBool,
     pub(crate) wishes: Inbox<()>,
 }
@@ -48,6 +54,8 @@ impl Checkpointing {
     pub(crate) fn new(every_bytes: u64) -> Self {
         Self {
             due_at: AtomicU64::new(every_bytes),
+            done_at: AtomicU64::new(0),
+            seen_at: AtomicU64::new(0),
             pending: AtomicBool::new(false),
             wishes: Inbox::default(),
         }
@@ -56,6 +64,16 @@ impl Checkpointing {
     /// The journal has that many bytes now.
     pub(crate) fn look(&self, written_bytes: u64) {
         if written_bytes >= self.due_at.load(Ordering::Relaxed) {
+            self.wish();
+        }
+    }
+
+    /// To be called now and then: when it has become quiet after much was going on, a checkpoint gives back what room it
+    /// can.
+    pub(crate) fn look_for_quiet(&self, written_bytes: u64) {
+        let was_quiet = self.seen_at.swap(written_bytes, Ordering::Relaxed) == written_bytes;
+        let since = written_bytes.saturating_sub(self.done_at.load(Ordering::Relaxed));
+        if was_quiet && since >= QUIET_BYTES_MIN {
             self.wish();
         }
     }
@@ -77,10 +95,25 @@ pub(crate) enum Occasion {
     Stopping,
 }
 
+impl Broker {
+    /// Makes a checkpoint now, on the caller's thread, and waits for it. For tests.
+    #[doc(hidden)]
+    pub fn checkpoint(&self) {
+        if let Some(store) = &self.0.store {
+            self.0.make_checkpoint(store, Occasion::Running);
+        }
+    }
+}
+
 impl Inner {
     /// The life of the checkpointer's thread.
     pub(crate) fn make_checkpoints(&self, store: &Store) {
         while store.checkpointing.wishes.pop().is_some() {
+            // The journal's growth asks for no other one while this one is made.
+            store
+                .checkpointing
+                .due_at
+                .store(u64::MAX, Ordering::Relaxed);
             store.checkpointing.pending.store(false, Ordering::Release);
             self.make_checkpoint(store, Occasion::Running);
         }
@@ -90,6 +123,8 @@ impl Inner {
     pub(crate) fn make_checkpoint(&self, store: &Store, occasion: Occasion) {
         let mut space = store.space.lock();
         let written = store.log.written_bytes();
+        let checkpointing = &store.checkpointing;
+        checkpointing.done_at.store(written, Ordering::Relaxed);
         match self.try_checkpoint(store, &mut space, occasion) {
             Ok(bytes) => {
                 let step = store
@@ -150,6 +185,11 @@ impl Inner {
         self.move_sparse_pages(store)?;
         let copied = self.copy_sparse_segments(store, space)?;
         let begun = self.begin_checkpoint(occasion);
+        // Where a record lies is known only when it was written: until then its segment seems to end before it, or is
+        // not there at all.
+        if self.wait_durable(store, begun.replay_from).is_err() {
+            return Ok(0);
+        }
         let mut live = Liveness::new(store.log.segments(), begun.replay_from, copied);
         let number = space.checkpoint + 1;
         let mut writing = Writing {
@@ -179,12 +219,7 @@ impl Inner {
         } = writing;
         store.pages.sync()?;
         self.gate.pass();
-        if store
-            .log
-            .wait_committed(Index(self.next_record().0 - 1))
-            .is_err()
-        {
-            // The log has failed or was closed, and said so itself: there is no checkpoint.
+        if self.wait_durable(store, self.next_record()).is_err() {
             return Ok(0);
         }
         let bytes = file.finish()?;
@@ -197,6 +232,12 @@ impl Inner {
         space.seen(&live);
         tracing::debug!(number, bytes, records, kept = kept.len(), "checkpoint");
         Ok(bytes)
+    }
+
+    /// Waits until every record before `next` is on the disk, whatever a commit means. An error if the log has failed or
+    /// was closed, which it said itself: then there is no checkpoint.
+    fn wait_durable(&self, store: &Store, next: Lsn) -> Result<(), LogError> {
+        store.log.wait_durable(Index(next.0 - 1))
     }
 
     fn begin_checkpoint(&self, occasion: Occasion) -> Begun {

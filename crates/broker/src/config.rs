@@ -76,6 +76,41 @@ pub struct StorageConfig {
     pub disk_free_low_bytes: u64,
     /// Durable messages are refused while the disk has less free than this, in bytes. Default: 128 MiB.
     pub disk_free_min_bytes: u64,
+    /// What nobody has to set.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub tuning: Tuning,
+}
+
+/// From which sizes on it is worth the effort. Other values are for tests, which reach everything with little.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Kept segments are not looked at closely while they have less, in bytes.
+    pub kept_floor_bytes: u64,
+    /// A queue is not looked at before it takes this much memory, nor again before it has grown by half of that.
+    pub freeze_floor_bytes: usize,
+    /// Ready messages that stay resident at the head of a queue that grows or is consumed.
+    pub keep_messages: u64,
+    /// Their bytes.
+    pub keep_bytes: u64,
+    /// Queues that take less are passed over when memory is short, in bytes.
+    pub sweep_floor_bytes: usize,
+    /// Bytes of one page file.
+    pub page_file_bytes: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            kept_floor_bytes: 512 << 20,
+            freeze_floor_bytes: 128 << 10,
+            keep_messages: 512,
+            keep_bytes: 256 << 10,
+            sweep_floor_bytes: 2 << 10,
+            page_file_bytes: 64 << 20,
+        }
+    }
 }
 
 impl Default for StorageConfig {
@@ -86,6 +121,7 @@ impl Default for StorageConfig {
             checkpoint_bytes: 128 << 20,
             disk_free_low_bytes: 512 << 20,
             disk_free_min_bytes: 128 << 20,
+            tuning: Tuning::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use ternmq_core::record;
 use ternmq_core::topology::{
     BindingDecl, Destination, ExchangeDecl, QueueDecl, Removed, check_client_queue_name,
 };
-use ternmq_journal::Batch;
+use ternmq_journal::{Batch, Pressure as JournalPressure};
 
 use crate::broker::Inner;
 use crate::cell::{QueueCell, QueueHandle};
@@ -47,8 +47,10 @@ impl Client {
     /// Declares an exchange. Returns whether it is new.
     pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
         let max = self.broker.limits.exchanges_max;
+        let room = self.broker.room_to_declare();
         self.write(|space, records| {
             if space.topology.exchange(&decl.name).is_none() {
+                room.check(decl.durable)?;
                 below(space.topology.exchange_count(), "exchanges_max", max)?;
             }
             let durable = decl.durable.then(|| decl.clone());
@@ -129,7 +131,18 @@ impl Client {
         let (by, id) = (self.id, self.broker.next_queue_id());
         let (owner, max) = (self.vhost.clone(), self.broker.limits.queues_max);
         let decl = decl.clone();
-        self.write(|space, records| space.declare_queue((decl, by, id), now, &owner, records, max))
+        let room = self.broker.room_to_declare();
+        self.write(|space, records| {
+            let is_new = matches!(
+                space.topology.queue(&decl.name, by),
+                Err(Refusal::NotFound { .. })
+            );
+            if is_new {
+                room.check(decl.durable && decl.exclusive.is_none())?;
+                below(space.topology.queue_count(), "queues_max", max)?;
+            }
+            space.declare_queue((decl, by, id), now, &owner, records)
+        })
     }
 
     /// Checks that a queue is there and that this connection may use it. Counts as use of the queue.
@@ -165,6 +178,8 @@ impl Client {
         let messages = messages?;
         self.broker
             .delete_queue(&self.vhost, cell.id, &mut self.work);
+        // Whoever deleted it.
+        self.declared = self.vhost.read(Space::last_record);
         Ok(messages)
     }
 
@@ -173,28 +188,45 @@ impl Client {
         let now = self.now();
         let cell = self.cell(name)?;
         // What comes in meanwhile may stay: then somebody who publishes as fast cannot keep this going.
-        let waiting = cell.counts().ready;
-        let (mut left, mut purged) = (waiting, 0);
+        let (mut left, mut purged) = (cell.counts().ready, 0);
         while left > 0 {
-            let _inside = self.broker.gate.enter();
-            let step = left.min(PURGE_STEP_MAX);
-            purged += cell.update(&mut self.work, |queue, effects| {
-                queue.purge(now, step, effects)
-            });
-            self.broker.follow_up(&cell, &mut self.work, now);
-            left -= step;
+            let (resident, gone) = self.purge_resident(&cell, left, now);
+            purged += resident;
+            left -= gone.min(left);
+            if gone == 0 {
+                // What is next is not in memory, or nothing is left. Behind it there may be more that is.
+                let before = cell.counts().ready;
+                purged += self.broker.purge_cold(&cell, left, &mut self.work);
+                let gone = before.saturating_sub(cell.counts().ready);
+                if gone == 0 {
+                    break;
+                }
+                left -= gone.min(left);
+            }
         }
-        purged += self
-            .broker
-            .purge_cold(&cell, waiting.saturating_sub(purged), &mut self.work);
         Ok(purged)
+    }
+
+    /// A step of a purge. Returns how many messages were purged, and how many went for whatever reason.
+    fn purge_resident(&mut self, cell: &Arc<QueueCell>, left: u64, now: Timestamp) -> (u64, u64) {
+        let _inside = self.broker.gate.enter();
+        let step = left.min(PURGE_STEP_MAX);
+        let purged = cell.update(&mut self.work, |queue, effects| {
+            let before = queue.counts().ready;
+            let purged = queue.purge(now, step, effects);
+            (purged, before - queue.counts().ready)
+        });
+        self.broker.follow_up(cell, &mut self.work, now);
+        purged
     }
 
     /// Binds. Returns whether the binding is new; the same binding again replaces its options.
     pub fn bind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
         let (by, max) = (self.id, self.broker.limits.bindings_max);
+        let room = self.broker.room_to_declare();
         self.write(|space, records| {
             let full = below(space.topology.binding_count(), "bindings_max", max);
+            let full = full.and_then(|()| room.check(space.is_durable(binding, by)));
             if full.is_err() && !space.topology.is_bound(binding)? {
                 full?;
             }
@@ -253,6 +285,24 @@ impl Client {
     }
 }
 
+/// Whether the journal has room for what can do without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RoomToDeclare {
+    Enough,
+    /// What is left is for what settles and deletes.
+    None,
+}
+
+impl RoomToDeclare {
+    /// To be called before anything changes that has a record.
+    fn check(self, has_record: bool) -> Result<(), Refusal> {
+        if has_record && self == Self::None {
+            return Err(Refusal::DiskFull);
+        }
+        Ok(())
+    }
+}
+
 /// Records about one vhost that are to be appended together.
 struct Records<'a> {
     vhost: &'a str,
@@ -296,15 +346,8 @@ impl Space {
         now: Timestamp,
         owner: &Arc<Vhost>,
         records: &mut Records<'_>,
-        queues_max: usize,
     ) -> Result<(Arc<QueueCell>, bool), Refusal> {
         let name = decl.name.clone();
-        if matches!(
-            self.topology.queue(&name, by),
-            Err(Refusal::NotFound { .. })
-        ) {
-            below(self.topology.queue_count(), "queues_max", queues_max)?;
-        }
         let declared = self.topology.declare_queue(decl, by, id)?;
         if declared.created {
             let entry = self.topology.queue(&name, by)?;
@@ -367,6 +410,14 @@ fn not_found(name: &str) -> Refusal {
 }
 
 impl Inner {
+    fn room_to_declare(&self) -> RoomToDeclare {
+        if self.log.pressure() == JournalPressure::NoRoom {
+            RoomToDeclare::None
+        } else {
+            RoomToDeclare::Enough
+        }
+    }
+
     /// Deletes a queue for whatever reason: its bindings go, its consumers hear of it.
     pub(crate) fn delete_queue(&self, vhost: &Vhost, id: QueueId, work: &mut Work) {
         let cell = vhost.write(|space| {

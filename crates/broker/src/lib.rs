@@ -72,7 +72,7 @@ pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};
 pub use cell::QueueHandle;
 pub use client::Client;
-pub use config::{BrokerConfig, Durability, MemoryConfig, StorageConfig, UserConfig};
+pub use config::{BrokerConfig, Durability, MemoryConfig, StorageConfig, Tuning, UserConfig};
 pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
 pub use documents::DocumentChange;

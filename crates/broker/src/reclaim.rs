@@ -23,8 +23,6 @@ use crate::mailbox::DiskRoom;
 use crate::residency::{from_core, to_core};
 use crate::store::Store;
 
-/// Less than this is not looked at more closely, in bytes.
-const KEPT_FLOOR_BYTES: u64 = 512 << 20;
 /// Segments of which less than this share of the records is alive are copied, in percent.
 const SPARSE_PERCENT: u64 = 50;
 /// The same when the disk is short of room.
@@ -113,9 +111,12 @@ impl Liveness {
         let journal = self.journal_rows();
         let (rows, copies) = self.rows.split_at_mut(journal);
         let first = rows.partition_point(|row| row.info.end <= min);
+        // What lies in a segment that is given up lies in a copy as well, and that is the one that counts.
+        let replaced = &self.replaced;
         let touched = rows[first..]
             .iter_mut()
-            .take_while(|row| row.info.first <= max);
+            .take_while(|row| row.info.first <= max)
+            .filter(|row| !replaced.contains(&row.segment()));
         let mut covered = false;
         for row in touched {
             if row.info.first <= min && max < row.info.end {
@@ -209,8 +210,8 @@ impl DiskSpace {
     }
 
     /// Whether it is time to look closely. `live` is how many messages wait altogether.
-    fn is_due(&self, live: u64, is_short: bool) -> bool {
-        if self.kept_bytes < KEPT_FLOOR_BYTES {
+    fn is_due(&self, live: u64, is_short: bool, floor_bytes: u64) -> bool {
+        if self.kept_bytes < floor_bytes {
             return is_short && self.kept_bytes > 0;
         }
         is_short
@@ -233,7 +234,7 @@ impl Inner {
         };
         let waiting = self.all_cells().into_iter().map(held).sum();
         let is_short = self.pressure.disk() != DiskRoom::Enough;
-        if !space.is_due(waiting, is_short) {
+        if !space.is_due(waiting, is_short, store.config.tuning.kept_floor_bytes) {
             return Ok(BTreeSet::new());
         }
         let segments = store.log.segments();
@@ -352,6 +353,8 @@ impl Inner {
         }
         let mut page = Vec::new();
         for cell in self.all_cells().into_iter().filter(|cell| cell.durable) {
+            // Whoever loads the queue reads pages where they were: those stay until the end of this checkpoint.
+            let _loading = cell.loading.lock();
             let mut moving = Vec::new();
             cell.look(|queue| {
                 queue.cold_parts(|chunk, place, _, _| {

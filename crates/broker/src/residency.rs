@@ -18,15 +18,6 @@ use crate::inbox::Inbox;
 use crate::store::Store;
 use crate::work::Work;
 
-/// A queue is not looked at before it takes this much memory, nor again before it has grown by half of that.
-pub(crate) const FREEZE_FLOOR_BYTES: usize = 128 * 1024;
-const FREEZE_STEP_BYTES: usize = FREEZE_FLOOR_BYTES / 2;
-/// Ready messages that stay resident at the head of a queue that grows or is consumed, and their bytes.
-const KEEP_MESSAGES: u64 = 512;
-const KEEP_BYTES: u64 = 256 * 1024;
-/// Queues that take less are passed over when memory is short.
-const SWEEP_FLOOR_BYTES: usize = 2048;
-
 /// The budget, and who sees to it.
 pub(crate) struct Residency {
     budget: i64,
@@ -69,9 +60,11 @@ impl Residency {
 
     /// So much is resident now.
     pub(crate) fn look(&self, resident: i64) {
-        if resident > self.sweep_at.load(Ordering::Relaxed)
-            && !self.sweep_pending.swap(true, Ordering::AcqRel)
-        {
+        let sweep_at = self.sweep_at.load(Ordering::Relaxed);
+        if sweep_at > self.budget && resident < self.budget / 2 {
+            // What could not leave when it was looked for is gone.
+            self.sweep_at.store(self.budget, Ordering::Relaxed);
+        } else if resident > sweep_at && !self.sweep_pending.swap(true, Ordering::AcqRel) {
             self.tasks.push(Task::Sweep);
         }
     }
@@ -81,28 +74,30 @@ impl Inner {
     /// A queue takes more memory than when it was last looked at.
     pub(crate) fn relieve(&self, cell: &Arc<QueueCell>, work: &mut Work) {
         let Some(store) = &self.store else {
-            return cell.freeze_later(usize::MAX);
+            return cell.freeze_later(usize::MAX, usize::MAX);
         };
         if self.pressure.resident() < store.residency.budget / 2 {
-            return cell.freeze_later(2 * FREEZE_FLOOR_BYTES);
+            let floor = store.config.tuning.freeze_floor_bytes;
+            return cell.freeze_later(2 * floor, floor);
         }
         self.freeze(store, cell, Need::Growing, work);
     }
 
     fn freeze(&self, store: &Store, cell: &Arc<QueueCell>, need: Need, work: &mut Work) {
+        let tuning = &store.config.tuning;
         let committed = self.committed();
         cell.update(work, |queue, _| {
             let counts = queue.counts();
             let keep = if need == Need::Growing || counts.consumers > 0 {
                 let average = (counts.ready_bytes / counts.ready.max(1)).max(1);
-                (KEEP_BYTES / average).min(KEEP_MESSAGES)
+                (tuning.keep_bytes / average).min(tuning.keep_messages)
             } else {
                 0
             };
             queue.freeze(keep, committed);
         });
         cell.take_parts(&mut work.parts);
-        cell.freeze_later(FREEZE_STEP_BYTES);
+        cell.freeze_later(tuning.freeze_floor_bytes / 2, tuning.freeze_floor_bytes);
         for (key, bytes) in work.parts.drain(..) {
             let task = Task::Write(cell.clone(), key, bytes);
             store.residency.tasks.push(task);
@@ -134,7 +129,7 @@ impl Inner {
                 residency.cursor.store(start + seen, Ordering::Relaxed);
                 break;
             }
-            if cell.resident_bytes() >= SWEEP_FLOOR_BYTES {
+            if cell.resident_bytes() >= store.config.tuning.sweep_floor_bytes {
                 let _inside = self.gate.enter();
                 self.freeze(store, cell, Need::Short, work);
             }

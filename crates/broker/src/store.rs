@@ -139,8 +139,12 @@ impl Store {
         checkpoint: u64,
     ) -> Result<Self, RecoveryError> {
         let id = log.store_id();
-        let pages = PageStore::open_all(parts.storage.clone(), id, PageOptions::default())?;
-        let spill = PageStore::open(parts.spill, id, PageOptions::default(), None)?;
+        let page_options = PageOptions {
+            file_bytes: parts.config.tuning.page_file_bytes,
+            ..PageOptions::default()
+        };
+        let pages = PageStore::open_all(parts.storage.clone(), id, page_options)?;
+        let spill = PageStore::open(parts.spill, id, page_options, None)?;
         Ok(Self {
             reader: log.reader(),
             log,

@@ -8,13 +8,19 @@ use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use ternmq_core::id::{QueueId, Timestamp};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Inner};
 use crate::cell::QueueCell;
+use crate::mailbox::DiskRoom;
 use crate::vhost::Vhost;
 use crate::work::Work;
 
 /// How often a vhost's retained messages are looked through for expired ones, in milliseconds.
 const RETAINED_SWEEP_MS: u64 = 10_000;
+
+/// How often the journal is asked for the room on the disk while there is not enough, and while there is, in
+/// milliseconds.
+const ROOM_CHECK_SHORT_MS: u64 = 1_000;
+const ROOM_CHECK_MS: u64 = 10_000;
 
 /// Queues that one tick lets act, at most; what is left is due at once.
 const QUEUES_PER_TICK_MAX: usize = 16;
@@ -25,6 +31,8 @@ pub(crate) struct Timers {
     due: Mutex<BTreeMap<(Timestamp, QueueId), Weak<QueueCell>>>,
     /// Vhosts whose retained messages are to be looked through for expired ones.
     retained: Mutex<BTreeMap<Timestamp, Vec<Weak<Vhost>>>>,
+    /// When the room on the disk was asked for last.
+    room_checked: Mutex<Timestamp>,
     /// Whoever sleeps until the next deadline.
     sleeper: AtomicWaker,
 }
@@ -112,7 +120,8 @@ impl Broker {
         let retained = self.0.timers.retained.lock().keys().next().copied();
         let scheduled = self.0.schedule.next();
         let held = self.0.hold.next();
-        [queues, retained, scheduled, held]
+        let room = self.0.next_room_check();
+        [queues, retained, scheduled, held, room]
             .into_iter()
             .flatten()
             .min()
@@ -145,6 +154,33 @@ impl Broker {
         }
         self.0.publish_due(&mut work, now);
         self.0.retry_held(&mut work, now);
+        self.0.check_room(now);
+    }
+}
+
+impl Inner {
+    /// Nobody says that a disk has room again, or that others have used it up: that is asked for. None where nothing is
+    /// kept.
+    fn next_room_check(&self) -> Option<Timestamp> {
+        self.store.as_ref()?;
+        let every_ms = if self.pressure.disk() == DiskRoom::Enough {
+            ROOM_CHECK_MS
+        } else {
+            ROOM_CHECK_SHORT_MS
+        };
+        Some(self.timers.room_checked.lock().plus_ms(every_ms))
+    }
+
+    fn check_room(&self, now: Timestamp) {
+        let Some(store) = &self.store else { return };
+        if self.next_room_check().is_some_and(|at| at <= now) {
+            *self.timers.room_checked.lock() = now;
+            // The answer comes by the watcher.
+            store.log.check_room();
+            store
+                .checkpointing
+                .look_for_quiet(store.log.written_bytes());
+        }
     }
 }
 

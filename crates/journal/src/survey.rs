@@ -200,7 +200,9 @@ pub(crate) fn read_segments(
         let segment = read_segment(storage, manifest, SegmentRef { kind, id })?;
         if let Some(before) = segments.last() {
             let (before, link) = (before.header.link, segment.header.link);
-            if link.sequence < before.sequence || link.index < before.index {
+            // A frame has a record at least: both numbers rise, or neither does.
+            let frames = link.sequence.cmp(&before.sequence);
+            if frames.is_lt() || frames != link.index.cmp(&before.index) {
                 return Err(OpenError::Damaged {
                     file: segment.name,
                     offset: 0,

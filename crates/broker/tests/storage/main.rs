@@ -1,0 +1,8 @@
+//! The broker over a simulated disk: what it keeps, what it gives back, and what a crash leaves.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod life;
+mod lives;
+mod model;
+mod node;

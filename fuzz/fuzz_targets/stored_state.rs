@@ -1,0 +1,65 @@
+//! What the core reads back from a disk: records, checkpoints, packed parts of queues and their snapshots. Whatever the
+//! bytes are, the answer is a value or an error, and memory stays in proportion.
+//!
+//! The first byte chooses what the rest is taken for. What was read is written again where that is possible: it must be
+//! read back as the same.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ternmq_core::id::Timestamp;
+use ternmq_core::message::{FormatId, NoProperties, PropertyFormat};
+use ternmq_core::policy::QueueSettings;
+use ternmq_core::queue::{Queue, decode_part};
+use ternmq_core::record::state::decode_state;
+use ternmq_core::record::{Formats, decode, message_of};
+use ternmq_core::topology::QueueDecl;
+
+struct Forms;
+
+impl Formats for Forms {
+    fn format(&self, id: FormatId) -> Option<&'static dyn PropertyFormat> {
+        (id.0 < 3).then_some(&NoProperties)
+    }
+}
+
+fn settings() -> QueueSettings {
+    let decl = QueueDecl {
+        name: "q".into(),
+        durable: true,
+        exclusive: None,
+        auto_delete: false,
+        arguments: [].into_iter().collect(),
+    };
+    QueueSettings::from_decl(&decl).expect("a queue without arguments can be declared")
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((kind, bytes)) = input.split_first() else {
+        return;
+    };
+    match kind % 4 {
+        0 => {
+            let _ = decode(bytes, &Forms);
+            let _ = message_of(bytes, &Forms);
+        }
+        1 => {
+            let _ = decode_state(bytes, &Forms);
+        }
+        2 => {
+            if let Ok(entries) = decode_part(bytes, &Forms) {
+                assert!(entries.len() <= bytes.len());
+            }
+        }
+        _ => {
+            let now = Timestamp(1_000);
+            let Ok(queue) = Queue::restore_snapshot(settings(), bytes, now) else {
+                return;
+            };
+            let mut again = Vec::new();
+            queue.snapshot(&mut again);
+            let same = Queue::restore_snapshot(settings(), &again, now).expect("own bytes");
+            assert_eq!(same.counts(), queue.counts());
+        }
+    }
+});
