@@ -21,11 +21,12 @@ checkpoint_bytes = 16777216
 ";
 
 /// Bodies of the backlog altogether, about.
-const BACKLOG_BYTES: usize = 64 << 20;
+const BACKLOG_BYTES: usize = 256 << 20;
 /// Publishes that wait for their confirms.
 const WINDOW: usize = 64;
-/// Memory of the process above what it takes when it is idle: half the backlog, as a debug build is not thrifty.
-const RESIDENT_BYTES_MAX: u64 = 32 << 20;
+/// Memory of the process above what it takes when it is idle. Of bodies of a mebibyte the allocator keeps some dozens that
+/// are free; it is the same for a backlog of any length.
+const RESIDENT_BYTES_MAX: u64 = 128 << 20;
 
 /// A body that says its number and is checked as a whole: mostly small, some of a mebibyte.
 fn body(number: usize) -> Vec<u8> {
@@ -102,7 +103,10 @@ async fn backlog_comes_in_order_before_and_after_a_restart() {
         declare(&channel, "q", FieldTable::default()).await;
         fill(&channel, "", "q", 0..count).await;
         let filled = node.resident_bytes();
-        assert!(filled - idle < RESIDENT_BYTES_MAX, "{idle} idle, {filled} filled");
+        assert!(
+            filled - idle < RESIDENT_BYTES_MAX,
+            "{idle} idle, {filled} filled"
+        );
         take(&channel, "q", 0..count / 3).await;
         soon(connection.close(200, "done".into())).await.unwrap();
         node.restart(end);
@@ -114,7 +118,10 @@ async fn backlog_comes_in_order_before_and_after_a_restart() {
         take(&channel, "q", from..count).await;
         assert_eq!(counts(&channel, "q").await.0, 0);
         let emptied = node.resident_bytes();
-        assert!(emptied - idle < RESIDENT_BYTES_MAX, "{idle} idle, {emptied} emptied");
+        assert!(
+            emptied - idle < RESIDENT_BYTES_MAX,
+            "{idle} idle, {emptied} emptied"
+        );
     }
 }
 
@@ -159,10 +166,14 @@ async fn transient_backlogs_leave_memory_too() {
     soon(channel.queue_declare("q".into(), options, FieldTable::default()))
         .await
         .unwrap();
-    fill(&channel, "", "q", 0..1_500).await;
+    let count = backlog();
+    fill(&channel, "", "q", 0..count).await;
     let filled = node.resident_bytes();
-    assert!(filled - idle < RESIDENT_BYTES_MAX, "{idle} idle, {filled} filled");
-    take(&channel, "q", 0..1_500).await;
+    assert!(
+        filled - idle < RESIDENT_BYTES_MAX,
+        "{idle} idle, {filled} filled"
+    );
+    take(&channel, "q", 0..count).await;
 }
 
 fn dead_letters<'a>(key: &'a str, value: i32) -> FieldTable {
@@ -220,7 +231,7 @@ async fn what_a_length_limit_drops_while_cold_becomes_a_dead_letter() {
         node.restart(end);
         let (_connection, channel) = open(node.broker()).await;
         fill(&channel, "", "q", 1_500..1_600).await;
-        take(&channel, "dead", 0..600).await;
+        take_any(&channel, "dead", 0..600).await;
         take(&channel, "q", 600..1_600).await;
     }
 }
@@ -263,7 +274,11 @@ async fn a_message_to_many_queues_is_stored_once() {
     let before = node.data_bytes();
     let (_connection, channel) = open(node.broker()).await;
     let body = vec![7; BYTES];
-    assert!(publish(&channel, "all", "", &body, persistent()).await.is_ack());
+    assert!(
+        publish(&channel, "all", "", &body, persistent())
+            .await
+            .is_ack()
+    );
     for end in ENDS {
         node.restart(end);
         let grown = node.data_bytes().saturating_sub(before);

@@ -98,9 +98,13 @@ async fn retained_messages_are_kept_and_deleted_ones_are_not() {
                 found.push((message.topic, message.payload, message.qos));
             }
             found.sort();
-            let expected = [("r/changed", "second", 2), ("r/kept", "first", 1), ("r/last", "first", 1)];
-            let expected =
-                expected.map(|(topic, text, qos)| (topic.to_owned(), text.as_bytes().to_vec(), qos));
+            let expected = [
+                ("r/changed", "second", 2),
+                ("r/kept", "first", 1),
+                ("r/last", "first", 1),
+            ];
+            let expected = expected
+                .map(|(topic, text, qos)| (topic.to_owned(), text.as_bytes().to_vec(), qos));
             assert_eq!(found, expected, "{version:?} {end:?}");
         }
     }
@@ -111,7 +115,9 @@ async fn shared_groups_keep_members_and_messages() {
     for end in ENDS {
         let mut node = Node::start("");
         let member = |node: &mut Node, id: &str| {
-            Options::new(node.broker(), Version::V5, id).persistent().connect()
+            Options::new(node.broker(), Version::V5, id)
+                .persistent()
+                .connect()
         };
         for id in ["m1", "m2"] {
             let mut member = member(&mut node, id).await;

@@ -16,7 +16,10 @@ use crate::support::soon;
 
 /// Every property, and a header of every type.
 fn everything() -> BasicProperties {
-    let inner = table([("deep", AMQPValue::FieldArray(vec![number(1), text("x")].into()))]);
+    let inner = table([(
+        "deep",
+        AMQPValue::FieldArray(vec![number(1), text("x")].into()),
+    )]);
     let headers = table([
         ("bool", AMQPValue::Boolean(true)),
         ("i8", AMQPValue::ShortShortInt(-8)),
@@ -83,7 +86,12 @@ async fn order_and_priorities_are_kept_and_transient_messages_are_not() {
         let mut node = Node::start("");
         let (_connection, channel) = open(node.broker()).await;
         declare(&channel, "plain", FieldTable::default()).await;
-        declare(&channel, "priorities", table([("x-max-priority", number(9))])).await;
+        declare(
+            &channel,
+            "priorities",
+            table([("x-max-priority", number(9))]),
+        )
+        .await;
         let (mut plain, mut by_priority) = (Vec::new(), Vec::new());
         for number in 0..500_u32 {
             let body = number.to_string();
@@ -133,7 +141,11 @@ async fn the_history_of_deaths_is_kept() {
         reject(&next_in(&channel, "first").await).await;
         let message = next_in(&channel, "second").await;
         let after = deaths(&message.properties);
-        assert_eq!((&*after[0].queue, after[0].count), ("first", 2), "counted on");
+        assert_eq!(
+            (&*after[0].queue, after[0].count),
+            ("first", 2),
+            "counted on"
+        );
     }
 }
 
@@ -167,7 +179,10 @@ async fn deliveries_are_counted_on() {
     for end in ENDS {
         let mut node = Node::start("");
         let (_connection, channel) = open(node.broker()).await;
-        let limited = table([("x-queue-type", text("quorum")), ("x-delivery-limit", number(5))]);
+        let limited = table([
+            ("x-queue-type", text("quorum")),
+            ("x-delivery-limit", number(5)),
+        ]);
         declare(&channel, "q", limited).await;
         send(&channel, "q", b"message").await;
         for _ in 0..3 {
@@ -187,7 +202,11 @@ async fn deliveries_are_counted_on() {
         for _ in 0..2 {
             requeue(&get(&channel, "q").await.unwrap()).await;
         }
-        assert_eq!(drain(&channel, "q").await, [b"barrier"], "{end:?}: five were the limit");
+        assert_eq!(
+            drain(&channel, "q").await,
+            [b"barrier"],
+            "{end:?}: five were the limit"
+        );
     }
 }
 
@@ -205,7 +224,10 @@ async fn redelivered_says_what_may_have_been_delivered() {
         node.restart(end);
         let (_connection, channel) = open(node.broker()).await;
         let delivered = get(&channel, "q").await.unwrap();
-        assert_eq!((delivered.redelivered, &delivered.data[..]), (true, &b"delivered"[..]));
+        assert_eq!(
+            (delivered.redelivered, &delivered.data[..]),
+            (true, &b"delivered"[..])
+        );
         let untouched = get(&channel, "q").await.unwrap();
         let unknown = end == End::Killed;
         assert_eq!(untouched.redelivered, unknown, "{end:?}");
@@ -237,7 +259,10 @@ async fn time_to_live_counts_from_publishing() {
         let lived = published.elapsed();
         assert_eq!(dead.data, b"message");
         assert!(lived >= Duration::from_millis(2_990), "{lived:?}");
-        assert!(lived < Duration::from_millis(4_900), "{lived:?}, {end:?}: it began anew");
+        assert!(
+            lived < Duration::from_millis(4_900),
+            "{lived:?}, {end:?}: it began anew"
+        );
     }
 }
 
@@ -271,7 +296,9 @@ async fn acknowledged_stays_away_and_unacknowledged_comes_back() {
         for number in 0..4 {
             let delivery = next(&mut consumer).await;
             if number % 2 == 0 {
-                soon(delivery.ack(BasicAckOptions::default())).await.unwrap();
+                soon(delivery.ack(BasicAckOptions::default()))
+                    .await
+                    .unwrap();
             }
         }
         // Confirmed behind the acknowledgements.

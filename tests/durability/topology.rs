@@ -47,13 +47,26 @@ async fn exists(channel: &Channel, name: &str) -> lapin::Result<()> {
         passive: true,
         ..Default::default()
     };
-    exchange(channel, name, ExchangeKind::Direct, options, FieldTable::default()).await
+    exchange(
+        channel,
+        name,
+        ExchangeKind::Direct,
+        options,
+        FieldTable::default(),
+    )
+    .await
 }
 
 async fn declare_exchanges(channel: &Channel) {
-    exchange(channel, "lost", ExchangeKind::Fanout, DURABLE, FieldTable::default())
-        .await
-        .unwrap();
+    exchange(
+        channel,
+        "lost",
+        ExchangeKind::Fanout,
+        DURABLE,
+        FieldTable::default(),
+    )
+    .await
+    .unwrap();
     for (name, kind) in KINDS {
         exchange(channel, name, kind, DURABLE, alternate())
             .await
@@ -63,13 +76,25 @@ async fn declare_exchanges(channel: &Channel) {
         internal: true,
         ..DURABLE
     };
-    exchange(channel, "inner", ExchangeKind::Topic, internal, FieldTable::default())
-        .await
-        .unwrap();
+    exchange(
+        channel,
+        "inner",
+        ExchangeKind::Topic,
+        internal,
+        FieldTable::default(),
+    )
+    .await
+    .unwrap();
     let transient = ExchangeDeclareOptions::default();
-    exchange(channel, "transient", ExchangeKind::Direct, transient, FieldTable::default())
-        .await
-        .unwrap();
+    exchange(
+        channel,
+        "transient",
+        ExchangeKind::Direct,
+        transient,
+        FieldTable::default(),
+    )
+    .await
+    .unwrap();
 }
 
 /// Every kind of exchange to a queue of its own; a topic pattern, a headers table, an exchange behind another.
@@ -236,7 +261,11 @@ async fn queues_keep_every_argument() {
         redeclare(&channel, "q", every_argument()).await.unwrap();
         redeclare(&channel, "quorum", quorum()).await.unwrap();
         let all = every_argument();
-        for left_out in all.inner().keys().filter(|name| name.as_str() != "x-unknown") {
+        for left_out in all
+            .inner()
+            .keys()
+            .filter(|name| name.as_str() != "x-unknown")
+        {
             if ["x-queue-mode", "x-queue-version", "x-queue-type"].contains(&left_out.as_str()) {
                 continue;
             }
@@ -272,7 +301,14 @@ async fn queues_that_are_not_durable_or_are_exclusive_are_gone() {
         declare(&channel, "durable", FieldTable::default()).await;
         bind(&channel, "durable", "amq.fanout", "").await;
         publish(&channel, "amq.fanout", "", b"kept", persistent()).await;
-        publish(&channel, "amq.fanout", "", b"transient", BasicProperties::default()).await;
+        publish(
+            &channel,
+            "amq.fanout",
+            "",
+            b"transient",
+            BasicProperties::default(),
+        )
+        .await;
         node.restart(end);
         drop(connection);
         let connection = connect(node.broker()).await;
@@ -282,12 +318,8 @@ async fn queues_that_are_not_durable_or_are_exclusive_are_gone() {
                 passive: true,
                 ..Default::default()
             };
-            let found = soon(channel.queue_declare(
-                queue.into(),
-                options,
-                FieldTable::default(),
-            ))
-            .await;
+            let found =
+                soon(channel.queue_declare(queue.into(), options, FieldTable::default())).await;
             assert_eq!(refusal(found).0, 404, "{queue}, {end:?}");
         }
         let channel = self::channel(&connection).await;

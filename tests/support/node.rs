@@ -75,6 +75,13 @@ impl Node {
         status
     }
 
+    /// Kills it unless it has ended already, and returns how it ended.
+    pub fn end_or_ended(&mut self) -> ExitStatus {
+        let mut broker = self.broker.take().expect("it was started");
+        broker.signal(Signal::KILL);
+        broker.wait()
+    }
+
     /// Ends and starts again.
     pub fn restart(&mut self, end: End) {
         self.end(end);
