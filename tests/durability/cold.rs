@@ -1,7 +1,8 @@
 //! Backlogs that are much larger than the memory messages may take.
 
 use lapin::options::{
-    BasicAckOptions, BasicQosOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    BasicAckOptions, BasicCancelOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind, PublisherConfirm};
@@ -43,12 +44,12 @@ fn body(number: usize) -> Vec<u8> {
 /// How many messages the backlog has.
 fn backlog() -> usize {
     let mut bytes = 0;
-    (0..)
-        .take_while(|number| {
-            bytes += body(*number).len();
-            bytes <= BACKLOG_BYTES
-        })
-        .count()
+    let mut count = 0;
+    while bytes < BACKLOG_BYTES {
+        bytes += body(count).len();
+        count += 1;
+    }
+    count
 }
 
 /// Publishes these numbers as fast as they are confirmed.
@@ -58,7 +59,7 @@ async fn fill(channel: &Channel, exchange: &str, key: &str, numbers: std::ops::R
         let confirm: PublisherConfirm = soon(channel.basic_publish(
             exchange.into(),
             key.into(),
-            Default::default(),
+            BasicPublishOptions::default(),
             &body(number),
             persistent(),
         ))
@@ -88,7 +89,7 @@ async fn take(channel: &Channel, queue: &str, numbers: std::ops::Range<usize>) {
             .await
             .unwrap();
     }
-    soon(channel.basic_cancel(queue.into(), Default::default()))
+    soon(channel.basic_cancel(queue.into(), BasicCancelOptions::default()))
         .await
         .unwrap();
 }
@@ -176,7 +177,7 @@ async fn transient_backlogs_leave_memory_too() {
     take(&channel, "q", 0..count).await;
 }
 
-fn dead_letters<'a>(key: &'a str, value: i32) -> FieldTable {
+fn dead_letters(key: &str, value: i32) -> FieldTable {
     table([
         (key, number(value)),
         ("x-dead-letter-exchange", text("")),

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::expect_used,
     clippy::print_stderr,
+    clippy::disallowed_methods,
     unreachable_pub,
     reason = "tests"
 )]

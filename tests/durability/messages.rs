@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicNackOptions, BasicPublishOptions, BasicRejectOptions};
+use lapin::options::{
+    BasicAckOptions, BasicNackOptions, BasicPublishOptions, BasicRejectOptions, QueuePurgeOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 
@@ -36,7 +38,7 @@ fn everything() -> BasicProperties {
         ("table", AMQPValue::FieldTable(inner)),
         ("void", AMQPValue::Void),
     ]);
-    let short = |text: &str| ShortString::try_from(text).unwrap();
+    let short = |text: &str| ShortString::from(text);
     persistent()
         .with_content_type(short("application/json"))
         .with_content_encoding(short("gzip"))
@@ -251,7 +253,7 @@ async fn time_to_live_counts_from_publishing() {
         send(&channel, "q", b"message").await;
         node.end(end);
         // Not a wait for something, but time that passes while nobody is there.
-        tokio::time::sleep(Duration::from_millis(2_000)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         node.start_again();
         let (_connection, channel) = open(node.broker()).await;
         let mut consumer = consume(&channel, "dead").await;
@@ -272,7 +274,7 @@ async fn time_to_live_passes_while_nobody_is_there() {
         let mut node = Node::start("");
         let (_connection, channel) = open(node.broker()).await;
         declare(&channel, "q", FieldTable::default()).await;
-        let soon_over = persistent().with_expiration("500".try_into().unwrap());
+        let soon_over = persistent().with_expiration("500".into());
         publish(&channel, "", "q", b"over", soon_over).await;
         send(&channel, "q", b"kept").await;
         node.end(end);
@@ -359,7 +361,7 @@ async fn purged_stays_empty() {
         for _ in 0..10 {
             send(&channel, "q", b"gone").await;
         }
-        let purged = soon(channel.queue_purge("q".into(), Default::default())).await;
+        let purged = soon(channel.queue_purge("q".into(), QueuePurgeOptions::default())).await;
         assert_eq!(purged.unwrap(), 10);
         send(&channel, "q", b"kept").await;
         node.restart(end);

@@ -56,3 +56,17 @@ async fn one_old_message_does_not_keep_what_came_after_it() {
         assert_eq!((&old.data[..], old.redelivered), (&b"old"[..], true));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_may_be_larger_than_segments() {
+    for end in ENDS {
+        let mut node = Node::start(CONFIG);
+        let (_connection, channel) = open(node.broker()).await;
+        declare(&channel, "q", FieldTable::default()).await;
+        let body: Vec<u8> = (0_u32..1_500_000).flat_map(u32::to_be_bytes).collect();
+        send(&channel, "q", &body).await;
+        node.restart(end);
+        let (_connection, channel) = open(node.broker()).await;
+        assert!(get(&channel, "q").await.unwrap().data == body);
+    }
+}

@@ -1,7 +1,8 @@
 //! Exchanges, queues and bindings.
 
 use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind, Queue};
@@ -190,10 +191,10 @@ async fn deleted_and_unbound_stays_so() {
         declare_exchanges(&channel).await;
         bind_all(&channel).await;
         send(&channel, "direct", b"gone with its queue").await;
-        soon(channel.queue_delete("direct".into(), Default::default()))
+        soon(channel.queue_delete("direct".into(), QueueDeleteOptions::default()))
             .await
             .unwrap();
-        soon(channel.exchange_delete("x-fanout".into(), Default::default()))
+        soon(channel.exchange_delete("x-fanout".into(), ExchangeDeleteOptions::default()))
             .await
             .unwrap();
         soon(channel.queue_unbind(
