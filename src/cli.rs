@@ -17,7 +17,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Directory for durable data. Default: what the configuration says, else $STATE_DIRECTORY, else ./data
+    /// Directory for durable data. Default: what the configuration says, else `$STATE_DIRECTORY`, else `./data`
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use crate::topology;
+
 /// Faults kept of one party; more of them say no more.
 const FAULTS_MAX: usize = 20;
 
@@ -179,12 +181,15 @@ impl Received {
         }
         if self.seen.insert(id, self.lives).is_none() {
             let last = self.last.insert(id.publisher, id.number);
-            if last.is_some_and(|last| last > id.number) {
+            if last.is_some_and(|last| last > id.number) && topology::is_ordered(&self.queue) {
                 self.fault(format!("{id:?} came for the first time after {last:?}"));
             }
         } else {
             self.tally.again += 1;
             self.tally.unflagged += u64::from(flag == Flag::Fresh);
+            if flag == Flag::Fresh && topology::is_published_to(&self.queue) {
+                self.fault(format_args!("{id:?} came again as if for the first time"));
+            }
         }
         Some(id)
     }
@@ -372,6 +377,10 @@ mod tests {
             deliver(q, A);
             q.settle(A);
             q.make_safe();
+            q.deliver(&A.body(), Flag::Redelivered);
+        });
+        finds("as if for the first time", |q| {
+            deliver(q, A);
             deliver(q, A);
         });
         finds("came twice", |q| {

@@ -9,7 +9,8 @@
 //! What the clients were promised: what was confirmed arrives, what was settled for good stays away, nothing comes
 //! that nobody sent, transactions are whole, order is kept, QoS 2 comes once, what was declared is there.
 //!
-//! `TERNMQ_CRASH_CYCLES` kills more often, or with 0 not at all; `TERNMQ_CRASH_SEED` repeats the moments of a run.
+//! `TERNMQ_CRASH_CYCLES` kills more often, or with 0 not at all; `TERNMQ_CRASH_SEED` repeats the moments of a run,
+//! `TERNMQ_CRASH_CONFIG` is another configuration (TOML), `TERNMQ_CRASH_KEEP` leaves the data where it is.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -215,14 +216,38 @@ fn number_from_environment(name: &str, default: impl FnOnce() -> u64) -> u64 {
     }
 }
 
-fn start(data: &TempDir) -> Ternmq {
-    Ternmq::start(&["--data-dir", data.path().to_str().unwrap()])
+/// Where the data lies: what was at fault can be looked at afterwards, if somebody wants to.
+fn data_directory() -> TempDir {
+    let mut data = tempfile::tempdir().unwrap();
+    if std::env::var_os("TERNMQ_CRASH_KEEP").is_some() {
+        data.disable_cleanup(true);
+        eprintln!("TERNMQ_CRASH_KEEP: {}", data.path().display());
+    }
+    data
 }
 
-/// Kills the broker and waits until it is gone.
+/// So small that in every life segments are filled and recycled, checkpoints written and messages leave memory.
+const CONFIG: &str = "
+[storage]
+segment_bytes = 1048576
+checkpoint_bytes = 1048576
+[memory]
+resident_bodies = 262144
+";
+
+fn start(data: &TempDir) -> Ternmq {
+    let path = data.path().join("data");
+    let config = std::env::var("TERNMQ_CRASH_CONFIG").unwrap_or_else(|_| CONFIG.to_owned());
+    Ternmq::start_with_config(&config, &["--data-dir", path.to_str().unwrap()])
+}
+
+/// Kills the broker and waits until it is gone. It must not have complained: crashes are no damage.
 fn kill(mut broker: Ternmq) {
     broker.signal(Signal::KILL);
     broker.wait();
+    for line in broker.log() {
+        assert!(!line.contains("ERROR"), "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,7 +256,7 @@ async fn crashes_break_no_promise() {
     let cycles = number_from_environment("TERNMQ_CRASH_CYCLES", || CYCLES);
     eprintln!("TERNMQ_CRASH_SEED={seed} TERNMQ_CRASH_CYCLES={cycles}");
     let mut moments = Moments(seed);
-    let data = tempfile::tempdir().unwrap();
+    let data = data_directory();
     let (over, _) = watch::channel(false);
 
     let mut broker = start(&data);

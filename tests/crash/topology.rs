@@ -71,6 +71,18 @@ pub fn queues(id: Id) -> Vec<&'static str> {
     }
 }
 
+/// Whether messages come into the queue from publishers who send each of them once. A dead letter whose record was lost
+/// in a crash dies again, and a device sends again what was not acknowledged: those come as new messages.
+pub fn is_published_to(queue: &str) -> bool {
+    !["rejected", "dead", DEVICE].contains(&queue)
+}
+
+/// Whether messages of one publisher come in order. Those that expire pass by others whose turn to be read from disk has
+/// not come.
+pub fn is_ordered(queue: &str) -> bool {
+    queue != "dead"
+}
+
 /// The messages that arrive with this one or not at all.
 pub fn unit(id: Id) -> Vec<Id> {
     if id.publisher != TRANSACTED {

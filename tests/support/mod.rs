@@ -14,6 +14,7 @@
 
 pub mod amqp;
 pub mod mqtt;
+pub mod node;
 pub mod raw;
 
 use std::collections::HashMap;
