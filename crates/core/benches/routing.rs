@@ -9,6 +9,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use ternmq_core::id::{ConnectionId, QueueId};
+use ternmq_core::message::Properties;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::routing::{RouteRequest, Routes};
 use ternmq_core::topology::{
@@ -124,6 +125,7 @@ fn request(shape: &Shape) -> RouteRequest<'_> {
         key_syntax: shape.syntax,
         extra_keys: &[],
         headers: &Headers::new,
+        properties: &Properties::default,
         publisher: None,
         from_client: true,
     }

@@ -325,6 +325,14 @@ fn other_versions_and_unknown_forms_are_named() {
         decode(&[1, 7, 0, 9], &OnlyNone).map(|_| ()),
         Err(RecordError::UnknownFormat(9))
     );
+    let unknown = [&[1, 1, 1, b'v', 1, b'x', 3][..], b"x-y", &[1, 0, 0, 0]].concat();
+    assert_eq!(
+        decode(&unknown, &OnlyNone).map(|_| ()),
+        Err(RecordError::UnknownExchangeType {
+            exchange: "x".into(),
+            kind: "x-y".into(),
+        })
+    );
     assert_eq!(
         decode(&[1, 99], &OnlyNone).map(|_| ()),
         Err(RecordError::Malformed)
