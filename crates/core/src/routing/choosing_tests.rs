@@ -276,7 +276,7 @@ fn binding_key_of_a_consistent_hash_is_a_weight() {
 fn local_random_takes_empty_keys_and_queues_of_one_place() {
     let mut f = Fixture::new(1);
     f.exchange("x", ExchangeKind::LocalRandom);
-    let mut quorum = super::tests::queue_decl("quorum");
+    let mut quorum = tests::queue_decl("quorum");
     quorum.arguments.push("x-queue-type", Value::text("quorum"));
     f.topology.declare_queue(quorum, BY, QueueId(9)).unwrap();
     let mut bind = |queue: &str, key: &str| {
