@@ -122,6 +122,8 @@ const fn float(weight: u64) -> f64 {
     weight as f64
 }
 
+/// The child that a hash leads to at that depth.
+#[allow(clippy::cast_possible_truncation, reason = "four bits are meant")]
 const fn nibble(hash: u64, depth: u32) -> usize {
     (hash >> (u64::BITS - BITS - depth * BITS)) as usize % WIDTH
 }
@@ -278,16 +280,12 @@ impl Choice {
         let mut at = ROOT;
         for depth in 0..DEPTH {
             let which = nibble(hash, depth);
-            match self.nodes[at].children[which] {
-                Child::Node(node) => {
-                    way.push((at, which));
-                    at = node;
-                }
-                _ => {
-                    self.nodes[at].children[which] = Child::None;
-                    break;
-                }
-            }
+            let Child::Node(node) = self.nodes[at].children[which] else {
+                self.nodes[at].children[which] = Child::None;
+                break;
+            };
+            way.push((at, which));
+            at = node;
         }
         while let Some((above, which)) = way.pop()
             && let Some(remnant) = self.nodes[at].remnant()

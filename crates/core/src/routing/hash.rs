@@ -2,7 +2,7 @@
 
 use crate::value::Value;
 
-/// Mixes every bit of a number into every other (the finalizer of SplitMix64).
+/// Mixes every bit of a number into every other (the finalizer of `SplitMix64`).
 pub(crate) const fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(GOLDEN);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

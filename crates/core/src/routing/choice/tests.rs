@@ -69,11 +69,11 @@ fn moved(a: &Choice, b: &Choice, changed: u32) -> (u64, u64) {
 
 #[test]
 fn few_keys_move_when_one_leaf_comes_or_goes() {
-    for (count, factor) in [(1, 1.0), (4, 1.5), (10, 2.0), (100, 2.7), (1000, 3.6)] {
+    for (count, factor) in [(1_u16, 1.0), (4, 1.5), (10, 2.0), (100, 2.7), (1000, 3.6)] {
         let mut total = 0;
-        let must = float(KEYS) / f64::from(count + 1);
+        let must = float(KEYS) / (f64::from(count) + 1.0);
         for extra in 0..8 {
-            let leaves = spread(&alloc::vec![1; count as usize]);
+            let leaves = spread(&alloc::vec![1; usize::from(count)]);
             let before = choice(Shared::First, &leaves);
             let mut after = choice(Shared::First, &leaves);
             let hash = mix(extra + 1_000_000);
@@ -156,7 +156,7 @@ proptest! {
                 members.push((n, weight));
                 choice.insert(hash, n, weight);
             } else if !members.is_empty() {
-                let (gone, _) = members.remove(key as usize % members.len());
+                let (gone, _) = members.remove(n as usize % members.len());
                 choice.remove(hash, gone);
             }
             there.retain(|_, members| !members.is_empty());
