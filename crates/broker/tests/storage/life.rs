@@ -537,13 +537,15 @@ impl Life {
     /// Ends the broker in some way, and begins again.
     pub(crate) fn restart(&mut self) {
         let is_clean = !self.has_stopped() && self.random.one_in(3);
+        let seed = self.random.number();
+        self.client.close();
         if is_clean {
             self.machine.storage.heal();
-            self.client.close();
             self.broker.close();
-        } else {
-            let seed = self.random.number();
-            self.client.close();
+        }
+        // What was armed may have struck at the last moment.
+        let is_clean = is_clean && !self.has_stopped();
+        if !is_clean {
             self.machine.cut(&self.broker, seed);
         }
         let is_os = self.machine.storage_config.durability == Durability::Os;
