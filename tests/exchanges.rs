@@ -5,7 +5,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions};
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, ExchangeKind};
 use support::amqp::{
@@ -103,7 +105,7 @@ async fn weights_are_shares_and_few_keys_move_when_a_queue_goes() {
     for queue in QUEUES {
         drain(&channel_of_test, queue).await;
     }
-    soon(channel_of_test.queue_delete("heavy".into(), Default::default()))
+    soon(channel_of_test.queue_delete("heavy".into(), QueueDeleteOptions::default()))
         .await
         .unwrap();
     emit(&channel_of_test, by_key).await;
@@ -142,7 +144,8 @@ async fn header_or_property_decides_where_the_exchange_says_so() {
         persistent().with_headers(headers)
     };
     let message_id = |n: usize| persistent().with_message_id(format!("m{n}").into());
-    let properties: [(&str, &str, &dyn Fn(usize) -> BasicProperties); 2] = [
+    type Properties<'a> = &'a dyn Fn(usize) -> BasicProperties;
+    let properties: [(&str, &str, Properties<'_>); 2] = [
         ("hash-header", "device", &header),
         ("hash-property", "message_id", &message_id),
     ];
@@ -194,7 +197,7 @@ async fn unbound_exchange_leaves_it_to_its_alternate() {
         let key = if kind == "x-local-random" { "" } else { "1" };
         exchange(&channel, kind, key, arguments).await;
         for queue in QUEUES {
-            soon(channel.queue_delete(queue.into(), Default::default()))
+            soon(channel.queue_delete(queue.into(), QueueDeleteOptions::default()))
                 .await
                 .unwrap();
         }

@@ -61,7 +61,7 @@ impl Inner {
         });
         self.collect(cell, work);
         for chunk in &wanted {
-            let entries = self.read_chunk(store, cell, chunk, now);
+            let entries = store.read_chunk(cell, chunk, now);
             let _inside = self.gate.enter();
             cell.update(work, |queue, effects| match chunk.purpose {
                 Purpose::Expire => queue.expire_cold(now, chunk.key, entries, effects),
@@ -86,7 +86,7 @@ impl Inner {
             let now = self.clock.now();
             cell.look(|queue| queue.wanted_for_purge(1, &mut wanted));
             let Some(chunk) = wanted.pop() else { break };
-            let entries = self.read_chunk(store, cell, &chunk, now);
+            let entries = store.read_chunk(cell, &chunk, now);
             let _inside = self.gate.enter();
             purged += cell.update(work, |queue, effects| {
                 queue.purge_cold(now, chunk.key, entries, effects)
@@ -95,12 +95,13 @@ impl Inner {
         }
         purged
     }
+}
 
+impl Store {
     /// The entries of a chunk, with the messages that are needed. What cannot be read is missing: an entry that has no
     /// message then, or all entries of a damaged page.
     pub(crate) fn read_chunk(
         &self,
-        store: &Store,
         cell: &QueueCell,
         chunk: &ColdChunk,
         now: Timestamp,
@@ -109,16 +110,16 @@ impl Inner {
         let mut page = Vec::new();
         for part in &chunk.parts {
             let decoded = match part {
-                PartSource::Memory(bytes) => decode_part(bytes, store.formats.as_ref()),
+                PartSource::Memory(bytes) => decode_part(bytes, self.formats.as_ref()),
                 PartSource::Disk(place) => {
-                    match store.pages_of(cell).read(from_core(*place), &mut page) {
-                        Ok(Ok(())) => decode_part(&page, store.formats.as_ref()),
+                    match self.pages_of(cell).read(from_core(*place), &mut page) {
+                        Ok(Ok(())) => decode_part(&page, self.formats.as_ref()),
                         Ok(Err(flaw)) => {
                             tracing::error!(%flaw, ?place, queue = %cell.name, vhost = %cell.vhost.name, "damaged page: its messages cannot be delivered");
                             continue;
                         }
                         Err(failure) => {
-                            (store.halt)(&failure);
+                            (self.halt)(&failure);
                             continue;
                         }
                     }
@@ -137,7 +138,7 @@ impl Inner {
             .map(|(at, entry)| (entry.lsn, at))
             .collect();
         wanted.sort_unstable();
-        self.read_messages(store, &wanted, |at, message| {
+        self.read_messages(&wanted, |at, message| {
             if let Some(entry) = entries.get_mut(at) {
                 entry.message = Some(message);
             }
@@ -149,16 +150,15 @@ impl Inner {
     /// and passed over.
     pub(crate) fn read_messages<T: Copy>(
         &self,
-        store: &Store,
         wanted: &[(Lsn, T)],
         mut found: impl FnMut(T, Message),
     ) {
         let indexes: Vec<Index> = wanted.iter().map(|(lsn, _)| Index(lsn.0)).collect();
         let mut of = wanted.iter();
-        let read = store.reader.read(&indexes, &mut |index, record| {
+        let read = self.reader.read(&indexes, &mut |index, record| {
             let Some(&(_, with)) = of.next() else { return };
             let message = match record {
-                Ok(record) => record::message_of(record, store.formats.as_ref())
+                Ok(record) => record::message_of(record, self.formats.as_ref())
                     .map_err(|error| error.to_string()),
                 Err(flaw) => Err(flaw.to_string()),
             };
@@ -174,7 +174,7 @@ impl Inner {
             }
         });
         if let Err(failure) = read {
-            (store.halt)(&failure);
+            (self.halt)(&failure);
         }
     }
 }
