@@ -16,6 +16,9 @@ use support::amqp::{
 use support::mqtt::{Device, PublishProperties, Version};
 use support::{Ternmq, soon};
 
+/// The properties of the message of that number.
+type Properties<'a> = &'a dyn Fn(usize) -> BasicProperties;
+
 const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
 const MESSAGES: usize = 200;
 
@@ -144,7 +147,6 @@ async fn header_or_property_decides_where_the_exchange_says_so() {
         persistent().with_headers(headers)
     };
     let message_id = |n: usize| persistent().with_message_id(format!("m{n}").into());
-    type Properties<'a> = &'a dyn Fn(usize) -> BasicProperties;
     let properties: [(&str, &str, Properties<'_>); 2] = [
         ("hash-header", "device", &header),
         ("hash-property", "message_id", &message_id),

@@ -129,12 +129,13 @@ impl Life {
             ("x-message-ttl", Value::I64(1_000)),
         ];
         declare("d0", Kind::Plain, true, &dead_letters);
-        COMING
-            .iter()
-            .for_each(|name| declare(name, Kind::Plain, true, &[]));
+        for name in COMING {
+            declare(name, Kind::Plain, true, &[]);
+        }
         let fan: Vec<String> = (0..FAN).map(|n| format!("f{n:02}")).collect();
-        fan.iter()
-            .for_each(|name| declare(name, Kind::Plain, true, &[]));
+        for name in &fan {
+            declare(name, Kind::Plain, true, &[]);
+        }
         client.declare_queue(queue("dead", true, &[])).unwrap();
         bind(client, "dlx", "dead");
         fan.iter().for_each(|name| bind(client, "fan", name));
