@@ -207,8 +207,11 @@ impl Broker {
                 mailbox: mailbox.clone(),
             },
         );
-        if inner.pressure.is_blocked() || inner.pressure.disk() != DiskRoom::Enough {
-            inner.pressure.tell(&mailbox);
+        if inner.pressure.is_blocked() {
+            inner.pressure.tell_memory(&mailbox);
+        }
+        if inner.pressure.disk() != DiskRoom::Enough {
+            inner.pressure.tell_disk(&mailbox);
         }
         Ok(Client {
             broker: inner.clone(),
@@ -436,7 +439,7 @@ impl Inner {
             // It is asked for again sooner now.
             self.timers.wake();
             for client in &self.clients {
-                self.pressure.tell(&client.mailbox);
+                self.pressure.tell_disk(&client.mailbox);
             }
             if let Some(store) = self.store.as_ref().filter(|_| room != DiskRoom::Enough) {
                 // Whatever it can give back is needed now.
@@ -452,7 +455,7 @@ impl Inner {
             "memory pressure changed"
         );
         for client in &self.clients {
-            self.pressure.tell(&client.mailbox);
+            self.pressure.tell_memory(&client.mailbox);
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Checkpointing {
     /// The journal's length, in bytes since the start, at which the next one is due.
     due_at: AtomicU64,
     pending: AtomicBool,
-    pub(crate) wishes: Inbox<()>,
+    pub(crate) wishes: Arc<Inbox<()>>,
 }
 
 impl Checkpointing {
@@ -49,7 +49,7 @@ impl Checkpointing {
         Self {
             due_at: AtomicU64::new(every_bytes),
             pending: AtomicBool::new(false),
-            wishes: Inbox::default(),
+            wishes: Arc::default(),
         }
     }
 
@@ -88,17 +88,13 @@ impl Broker {
 }
 
 impl Inner {
-    /// The life of the checkpointer's thread.
-    pub(crate) fn make_checkpoints(&self, store: &Store) {
-        while store.checkpointing.wishes.pop().is_some() {
-            // The journal's growth asks for no other one while this one is made.
-            store
-                .checkpointing
-                .due_at
-                .store(u64::MAX, Ordering::Relaxed);
-            store.checkpointing.pending.store(false, Ordering::Release);
-            self.make_checkpoint(store, Occasion::Running);
-        }
+    /// What the checkpointer's thread does with a wish.
+    pub(crate) fn make_wished_checkpoint(&self, store: &Store) {
+        // The journal's growth asks for no other one while this one is made.
+        let checkpointing = &store.checkpointing;
+        checkpointing.due_at.store(u64::MAX, Ordering::Relaxed);
+        checkpointing.pending.store(false, Ordering::Release);
+        self.make_checkpoint(store, Occasion::Running);
     }
 
     /// Makes a checkpoint and gives back the space that it makes free.

@@ -82,15 +82,19 @@ impl Pressure {
         self.disk.swap(number, Ordering::SeqCst) != number
     }
 
-    /// Tells a connection how publishers stand now.
-    pub(crate) fn tell(&self, mailbox: &Mailbox) {
+    /// Tells a connection how much room the disk has now.
+    pub(crate) fn tell_disk(&self, mailbox: &Mailbox) {
         loop {
             let disk = self.disk();
             mailbox.push(Notice::Disk(disk));
             if self.disk() == disk {
-                break;
+                return;
             }
         }
+    }
+
+    /// Tells a connection whether publishers pause for the memory now.
+    pub(crate) fn tell_memory(&self, mailbox: &Mailbox) {
         loop {
             let blocked = self.is_blocked();
             mailbox.push(if blocked {

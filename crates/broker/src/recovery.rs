@@ -43,7 +43,8 @@ struct Checkpoint {
 impl Broker {
     /// A broker with the data that the storage has; a new one if it is empty.
     ///
-    /// Its threads keep it alive until [`Broker::close`].
+    /// [`Broker::close`] ends it in order. Without that its threads end with the last handle, and the next start has more to
+    /// read.
     pub fn open(
         config: &BrokerConfig,
         clock: Arc<dyn Clock>,
