@@ -33,6 +33,8 @@ pub(crate) struct Life {
     /// Taken and not settled.
     held: Vec<(String, QueueHandle, Position, u64)>,
     next_id: u64,
+    /// How it ended last, for messages.
+    ended: String,
 }
 
 fn bind(client: &mut Client, source: &str, to: &str) {
@@ -84,6 +86,7 @@ impl Life {
             random,
             held: Vec::new(),
             next_id: 1,
+            ended: String::new(),
         };
         life.declare_all();
         // On the disk, whatever a commit means.
@@ -554,6 +557,7 @@ impl Life {
             (_, true) => 0,
             _ => self.client.committed().0,
         };
+        self.ended = format!("clean {is_clean}, os {is_os}, committed {committed}");
         if is_clean {
             self.model.bound(0);
         }
@@ -617,11 +621,26 @@ impl Life {
             let most = shelf.entries.len() as u64;
             let least = shelf.entries.values().filter(|entry| entry.certain).count() as u64;
             let range = least..=most;
-            assert!(
-                range.contains(&counts.messages),
-                "{name}: {counts:?} of {range:?}"
-            );
+            if !range.contains(&counts.messages) {
+                let (ended, surplus) = (self.ended.clone(), self.surplus(name));
+                panic!("{name}: {counts:?} of {range:?} {ended}: {surplus}");
+            }
         }
+    }
+
+    /// What is on a shelf and should not be, or is there twice.
+    fn surplus(&mut self, name: &str) -> String {
+        let mut seen = BTreeMap::new();
+        while let Some(got) = self.client.get(name, false).unwrap() {
+            let delivery = got.delivery;
+            let durable = delivery.message.durable();
+            seen.entry((id_of(&delivery.message), durable))
+                .or_insert_with(Vec::new)
+                .push((delivery.lsn.0, delivery.redelivered));
+        }
+        let entries = &self.model.shelves[name].entries;
+        seen.retain(|(id, _), lsns| lsns.len() > 1 || !entries.contains_key(id));
+        format!("{seen:?}")
     }
 
     /// All that is left is right.
