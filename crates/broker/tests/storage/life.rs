@@ -18,6 +18,7 @@ use ternmq_journal::simulated::{Fault, Operation, Random};
 
 use crate::model::{Kind, Model};
 use crate::node::{Letter, Machine, connect, id_of, queue, request, until};
+use crate::noise::{self, Noise};
 
 /// Queues of the fanout: so many that records name them as a list.
 const FAN: usize = 18;
@@ -33,6 +34,7 @@ pub(crate) struct Life {
     /// Taken and not settled.
     held: Vec<(String, QueueHandle, Position, u64)>,
     next_id: u64,
+    noise: Option<Noise>,
     /// How it ended last, for messages.
     ended: String,
 }
@@ -86,6 +88,7 @@ impl Life {
             random,
             held: Vec::new(),
             next_id: 1,
+            noise: None,
             ended: String::new(),
         };
         life.declare_all();
@@ -126,6 +129,7 @@ impl Life {
             true,
             &[("x-max-length", Value::I64(300))],
         );
+        declare(noise::NAME, Kind::Plain, true, &[]);
         declare("t0", Kind::Plain, false, &[]);
         let dead_letters = [
             ("x-dead-letter-exchange", Value::Text("dlx".into())),
@@ -542,6 +546,12 @@ impl Life {
         let is_clean = !self.has_stopped() && self.random.one_in(3);
         let seed = self.random.number();
         self.client.close();
+        if !is_clean && !self.machine.storage.has_stopped() {
+            self.machine.storage.fail(None, 0, Fault::PowerCut);
+        }
+        if let Some(noise) = self.noise.take() {
+            self.model.noise(noise::NAME, noise.end());
+        }
         if is_clean {
             self.machine.storage.heal();
             self.broker.close();
@@ -567,6 +577,16 @@ impl Life {
         assert_eq!(*self.machine.halts.lock(), Vec::<String>::new());
         self.model.restarted(committed);
         self.check_after_start();
+        self.begin_noise();
+    }
+
+    fn begin_noise(&mut self) {
+        let seed = self.random.number() >> 30 | self.next_id << 34;
+        self.next_id += 1;
+        if self.random.one_in(2) {
+            let now = self.machine.clock.now();
+            self.noise = Some(Noise::begin(&self.broker, seed, now));
+        }
     }
 
     fn check_after_start(&mut self) {
@@ -646,6 +666,9 @@ impl Life {
     /// All that is left is right.
     pub(crate) fn end(mut self) {
         self.restart();
+        if let Some(noise) = self.noise.take() {
+            self.model.noise(noise::NAME, noise.end());
+        }
         let names: Vec<String> = self.model.shelves.keys().cloned().collect();
         for name in names {
             if self.model.shelves[&name].exists == Some(true) {
