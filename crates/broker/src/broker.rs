@@ -208,7 +208,7 @@ impl Broker {
             },
         );
         if inner.pressure.is_blocked() {
-            inner.pressure.tell(&mailbox);
+            inner.pressure.tell_memory(&mailbox);
         }
         if inner.pressure.disk() != DiskRoom::Enough {
             inner.pressure.tell_disk(&mailbox);
@@ -455,7 +455,7 @@ impl Inner {
             "memory pressure changed"
         );
         for client in &self.clients {
-            self.pressure.tell(&client.mailbox);
+            self.pressure.tell_memory(&client.mailbox);
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Checkpointing {
     done_at: AtomicU64,
     seen_at: AtomicU64,
     pending: AtomicBool,
-    pub(crate) wishes: Inbox<()>,
+    pub(crate) wishes: Arc<Inbox<()>>,
 }
 
 impl Checkpointing {
@@ -57,7 +57,7 @@ impl Checkpointing {
             done_at: AtomicU64::new(0),
             seen_at: AtomicU64::new(0),
             pending: AtomicBool::new(false),
-            wishes: Inbox::default(),
+            wishes: Arc::default(),
         }
     }
 
@@ -106,17 +106,13 @@ impl Broker {
 }
 
 impl Inner {
-    /// The life of the checkpointer's thread.
-    pub(crate) fn make_checkpoints(&self, store: &Store) {
-        while store.checkpointing.wishes.pop().is_some() {
-            // The journal's growth asks for no other one while this one is made.
-            store
-                .checkpointing
-                .due_at
-                .store(u64::MAX, Ordering::Relaxed);
-            store.checkpointing.pending.store(false, Ordering::Release);
-            self.make_checkpoint(store, Occasion::Running);
-        }
+    /// What the checkpointer's thread does with a wish.
+    pub(crate) fn make_wished_checkpoint(&self, store: &Store) {
+        // The journal's growth asks for no other one while this one is made.
+        let checkpointing = &store.checkpointing;
+        checkpointing.due_at.store(u64::MAX, Ordering::Relaxed);
+        checkpointing.pending.store(false, Ordering::Release);
+        self.make_checkpoint(store, Occasion::Running);
     }
 
     /// Makes a checkpoint and gives back the space that it makes free.

@@ -2,29 +2,54 @@
 //!
 //! Adapters call down through [`Broker`] and [`Client`] (four verbs: declare, publish, deliver, settle) and hear back
 //! by [`mailbox::Notice`]s, never by a callback. It knows no protocol, no socket and no task: it runs in whatever
-//! thread calls it, and never waits for anything but a short lock.
+//! thread calls it. Verbs wait for short locks, and for the disk in three cases only: a publisher when the journal lags
+//! far behind, a `get` of a message that left memory, and a purge of such.
 //!
 //! # Every lock
 //! | lock | around | held for |
 //! |---|---|---|
+//! | `Gate::slots` (`RwLock`s) | nothing: who is inside a verb | a verb; a checkpoint waits for each in turn |
+//! | `QueueCell::loading` | reading a queue's cold messages | reading and taking back what one look wants |
 //! | `Vhost::space` (`RwLock`) | topology, cells by id | a declaration, or a route that is not cached |
 //! | `QueueCell::state` | one queue and its subscribers | one step of the queue: memory work only |
 //! | `Vhost::retained` | retained messages of a vhost | one change or look-up |
+//! | `Vhost::documents` | documents of a vhost | one change or look-up |
 //! | `Mailbox::inner` | one connection's notices | one push or drain |
-//! | `Timers::due`, `Timers::retained` | queues and vhosts by deadline | one change |
+//! | `Timers::due`, `retained`, `room_checked` | queues and vhosts by deadline | one change |
 //! | `Schedule::state` | delayed messages | one change |
-//! | `Hold::state` | dead letters whose target is full | one change |
+//! | `Hold::state` | dead letters whose target is full | one change, or writing them into a checkpoint |
 //! | `CommitWatch::waiting` | connections that wait for the journal | one change |
+//! | `Inbox::state` | what a thread has to do | one push or pop |
+//! | `Store::space` | the journal's room; one checkpoint at a time | a whole checkpoint |
+//! | `Store::threads` | handles of threads | starting and ending |
+//! | `Inner::replaying` | replay without a store | one record |
 //! | shards of `Inner::vhosts`, `Inner::clients` | registries | one look-up |
+//! | the journal's, the page stores' | theirs (see `ternmq_journal`) | theirs: leaves here |
 //!
-//! At most one is held at a time, with these exceptions: declaring makes a queue's cell while the vhost is locked, when
-//! nobody else can know that cell yet; a declaration, and a retained message, is appended to the journal (whose own lock
-//! is a leaf) before `Vhost::space` or `Vhost::retained` is released, so that the journal has changes in the order they
-//! took effect; and telling all connections something pushes into their mailboxes (leaves, too) while a shard is read.
+//! The order is from top to bottom: `Store::space`, then `QueueCell::loading`, then the gate, then one of the others.
+//! A thread may go into the gate again while it is inside, so a `get` takes `loading` inside the gate as well; that is
+//! no circle, because a checkpoint neither holds `loading` nor is inside when it waits at the gate, and others only
+//! wait there for a checkpoint that has its turn at once.
+//!
+//! Of the others at most one is held at a time, with these exceptions: declaring makes a queue's cell while the vhost is
+//! locked, when nobody else can know that cell yet; a declaration, a retained message and documents are appended to the
+//! journal before `Vhost::space`, `Vhost::retained` or `Vhost::documents` is released, so that the journal has changes
+//! in the order they took effect, and that may wait until it has written more, which needs none of these locks; and
+//! telling all connections something pushes into their mailboxes (leaves, too) while a shard is read.
 //! What a step leaves to do (`work.rs`) is done after its lock is released.
 //!
 //! # Every task and thread
-//! None. Connections and the timer that calls [`Broker::tick`] are tasks of `ternmq-net` and the binary.
+//! Where nothing is kept: none. Connections and the timer that calls [`Broker::tick`] are tasks of `ternmq-net` and the
+//! binary. A node with a store has these besides, from [`Broker::open`] to [`Broker::close`] or the last handle:
+//!
+//! | thread | does | waits for |
+//! |---|---|---|
+//! | `ternmq-keeper` | packs idle queues, writes their parts to pages | its inbox, the disk |
+//! | `ternmq-loader` | reads back what consumers, expiry and limits want | its inbox, the disk, `loading` |
+//! | `ternmq-checkpoint` | checkpoints, gives space back | its inbox, the disk, the gate, `loading` |
+//! | `journal-commit` | the journal's own; calls `CommitWatch` | appends, the disk |
+//!
+//! `journal-commit` must not wait for any of the others: what it calls pushes into mailboxes and inboxes.
 //!
 //! Where to start: `Inner::publish` in `publish.rs` fits on a screen and meets everything else.
 

@@ -31,13 +31,11 @@ impl Inner {
         }
     }
 
-    /// The life of the loader's thread.
-    pub(crate) fn load_wanted(&self, store: &Store) {
-        let mut work = Work::default();
-        while let Some(cell) = store.loads.pop() {
-            cell.is_awaited.store(false, Ordering::Release);
-            self.load(store, &cell, &mut work);
-        }
+    /// What the loader's thread does with a queue.
+    pub(crate) fn load_wanted(&self, store: &Store, cell: &Arc<QueueCell>, work: &mut Work) {
+        // Before the look: what is wanted behind it comes into the inbox anew.
+        cell.is_awaited.store(false, Ordering::Release);
+        self.load(store, cell, work);
     }
 
     /// Has a queue's head loaded, for somebody who can't wait for a notice and asks again then: it may have left once

@@ -82,7 +82,7 @@ impl Pressure {
         self.disk.swap(number, Ordering::SeqCst) != number
     }
 
-    /// Tells a connection how much room the disk has.
+    /// Tells a connection how much room the disk has now.
     pub(crate) fn tell_disk(&self, mailbox: &Mailbox) {
         loop {
             let disk = self.disk();
@@ -93,8 +93,8 @@ impl Pressure {
         }
     }
 
-    /// Tells a connection whether publishers have to pause for want of memory.
-    pub(crate) fn tell(&self, mailbox: &Mailbox) {
+    /// Tells a connection whether publishers pause for the memory now.
+    pub(crate) fn tell_memory(&self, mailbox: &Mailbox) {
         loop {
             let blocked = self.is_blocked();
             mailbox.push(if blocked {

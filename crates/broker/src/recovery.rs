@@ -46,7 +46,8 @@ struct Checkpoint {
 impl Broker {
     /// A broker with the data that the storage has; a new one if it is empty.
     ///
-    /// Its threads keep it alive until [`Broker::close`].
+    /// [`Broker::close`] ends it in order. Without that its threads end with the last handle, and the next start has more to
+    /// read.
     pub fn open(
         config: &BrokerConfig,
         clock: Arc<dyn Clock>,
@@ -371,14 +372,20 @@ impl Recovery<'_> {
             let mut after = None;
             loop {
                 cell.look(|queue| queue.pending_cold(after, AMENDED_AT_ONCE, &mut chunks));
-                let Some(last) = chunks.last() else { break };
-                after = Some(last.key);
+                if chunks.is_empty() {
+                    break;
+                }
                 for chunk in chunks.drain(..) {
                     let entries = store.read_chunk(&cell, &chunk, now);
-                    cell.update(&mut work, |queue, effects| {
-                        queue.amend_cold(chunk.key, entries, effects);
+                    let was_there = cell.update(&mut work, |queue, effects| {
+                        queue.amend_cold(chunk.key, entries, effects)
                     });
                     self.inner.collect(&cell, &mut work);
+                    if !was_there {
+                        // The keeper's thread has packed more into it meanwhile: it is looked at once more.
+                        break;
+                    }
+                    after = Some(chunk.key);
                 }
             }
         }

@@ -26,7 +26,7 @@ pub(crate) struct Residency {
     sweep_pending: AtomicBool,
     /// Where the last sweep stopped.
     cursor: AtomicUsize,
-    pub(crate) tasks: Inbox<Task>,
+    pub(crate) tasks: Arc<Inbox<Task>>,
 }
 
 /// What the keeper's thread does.
@@ -54,7 +54,7 @@ impl Residency {
             sweep_at: AtomicI64::new(budget),
             sweep_pending: AtomicBool::new(false),
             cursor: AtomicUsize::new(0),
-            tasks: Inbox::default(),
+            tasks: Arc::default(),
         }
     }
 
@@ -107,16 +107,11 @@ impl Inner {
         self.collect(cell, work);
     }
 
-    /// The life of the keeper's thread.
-    pub(crate) fn keep(&self, store: &Store) {
-        let mut work = Work::default();
-        while let Some(task) = store.residency.tasks.pop() {
-            match task {
-                Task::Write(cell, key, bytes) => {
-                    self.write_part(store, &cell, (key, &bytes), &mut work);
-                }
-                Task::Sweep => self.sweep(store, &mut work),
-            }
+    /// What the keeper's thread does with a task.
+    pub(crate) fn keep(&self, store: &Store, task: Task, work: &mut Work) {
+        match task {
+            Task::Write(cell, key, bytes) => self.write_part(store, &cell, (key, &bytes), work),
+            Task::Sweep => self.sweep(store, work),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::config::{Durability, MemoryConfig, StorageConfig};
 use crate::inbox::Inbox;
 use crate::reclaim::DiskSpace;
 use crate::residency::Residency;
+use crate::work::Work;
 
 /// Called when the node can't go on because its storage failed. It ends the process, and does not return.
 pub type Halt = Arc<dyn Fn(&dyn fmt::Display) + Send + Sync>;
@@ -125,7 +126,7 @@ pub(crate) struct Store {
     pub(crate) halt: Halt,
     pub(crate) residency: Residency,
     /// Queues that want something loaded.
-    pub(crate) loads: Inbox<Arc<QueueCell>>,
+    pub(crate) loads: Arc<Inbox<Arc<QueueCell>>>,
     pub(crate) checkpointing: Checkpointing,
     /// Held by whoever makes a checkpoint.
     pub(crate) space: Mutex<DiskSpace>,
@@ -157,10 +158,16 @@ impl Store {
             config: parts.config,
             formats: parts.formats,
             halt: parts.halt,
-            loads: Inbox::default(),
+            loads: Arc::default(),
             space: Mutex::new(DiskSpace::behind(checkpoint)),
             threads: Mutex::default(),
         })
+    }
+
+    fn close_inboxes(&self) {
+        self.residency.tasks.close();
+        self.loads.close();
+        self.checkpointing.wishes.close();
     }
 
     /// Where parts of that queue go.
@@ -173,32 +180,58 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close_inboxes();
+    }
+}
+
 impl Broker {
     /// Starts the thread that lets messages leave memory: replay needs it too.
     pub(crate) fn start_keeper(&self) -> Result<(), RecoveryError> {
-        self.start("ternmq-keeper", Inner::keep)
+        let mut work = Work::default();
+        self.start(
+            "ternmq-keeper",
+            |store| store.residency.tasks.clone(),
+            move |inner, store, task| inner.keep(store, task, &mut work),
+        )
     }
 
     /// Starts the others.
     pub(crate) fn start_threads(&self) -> Result<(), RecoveryError> {
-        self.start("ternmq-loader", Inner::load_wanted)?;
-        self.start("ternmq-checkpoint", Inner::make_checkpoints)
+        let mut work = Work::default();
+        self.start(
+            "ternmq-loader",
+            |store| store.loads.clone(),
+            move |inner, store, cell| inner.load_wanted(store, &cell, &mut work),
+        )?;
+        self.start(
+            "ternmq-checkpoint",
+            |store| store.checkpointing.wishes.clone(),
+            |inner, store, ()| inner.make_wished_checkpoint(store),
+        )
     }
 
-    fn start(
+    /// Starts a thread that does what comes into an inbox. While it waits it does not keep the node alive.
+    fn start<T: Send + 'static>(
         &self,
         name: &str,
-        run: impl FnOnce(&Inner, &Store) + Send + 'static,
+        inbox: impl FnOnce(&Store) -> Arc<Inbox<T>>,
+        mut run: impl FnMut(&Inner, &Store, T) + Send + 'static,
     ) -> Result<(), RecoveryError> {
         let Some(store) = &self.0.store else {
             return Ok(());
         };
-        let inner = self.0.clone();
+        let (inner, inbox) = (Arc::downgrade(&self.0), inbox(store));
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                if let Some(store) = &inner.store {
-                    run(&inner, store);
+                while let Some(task) = inbox.pop() {
+                    if let Some(inner) = inner.upgrade()
+                        && let Some(store) = &inner.store
+                    {
+                        run(&inner, store, task);
+                    }
                 }
             })
             .map_err(RecoveryError::Thread)?;
@@ -209,9 +242,7 @@ impl Broker {
     /// Lets all threads end, and waits for that.
     pub(crate) fn stop_threads(&self) {
         let Some(store) = &self.0.store else { return };
-        store.residency.tasks.close();
-        store.loads.close();
-        store.checkpointing.wishes.close();
+        store.close_inboxes();
         for thread in store.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the storage panicked");

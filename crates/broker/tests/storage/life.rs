@@ -18,6 +18,7 @@ use ternmq_journal::simulated::{Fault, Operation, Random};
 
 use crate::model::{Kind, Model};
 use crate::node::{Letter, Machine, connect, id_of, queue, request, until};
+use crate::noise::{self, Noise};
 
 /// Queues of the fanout: so many that records name them as a list.
 const FAN: usize = 18;
@@ -33,6 +34,9 @@ pub(crate) struct Life {
     /// Taken and not settled.
     held: Vec<(String, QueueHandle, Position, u64)>,
     next_id: u64,
+    noise: Option<Noise>,
+    /// How it ended last, for messages.
+    ended: String,
 }
 
 fn bind(client: &mut Client, source: &str, to: &str) {
@@ -84,6 +88,8 @@ impl Life {
             random,
             held: Vec::new(),
             next_id: 1,
+            noise: None,
+            ended: String::new(),
         };
         life.declare_all();
         // On the disk, whatever a commit means.
@@ -123,6 +129,7 @@ impl Life {
             true,
             &[("x-max-length", Value::I64(300))],
         );
+        declare(noise::NAME, Kind::Plain, true, &[]);
         declare("t0", Kind::Plain, false, &[]);
         let dead_letters = [
             ("x-dead-letter-exchange", Value::Text("dlx".into())),
@@ -367,7 +374,7 @@ impl Life {
         let is_exact = shelf.kind == Kind::Plain && sure == shelf.entries.len();
         let purged = self.client.purge_queue(&name).unwrap();
         assert!(
-            !is_exact || purged == there as u64,
+            !is_exact || purged == there as u64 || self.has_stopped(),
             "{name}: {purged} of {there}"
         );
         let ids: Vec<u64> = shelf.entries.keys().copied().collect();
@@ -540,6 +547,12 @@ impl Life {
         let is_clean = !self.has_stopped() && self.random.one_in(3);
         let seed = self.random.number();
         self.client.close();
+        if !is_clean && !self.machine.storage.has_stopped() {
+            self.machine.storage.fail(None, 0, Fault::PowerCut);
+        }
+        if let Some(noise) = self.noise.take() {
+            self.model.noise(noise::NAME, noise.end());
+        }
         if is_clean {
             self.machine.storage.heal();
             self.broker.close();
@@ -555,6 +568,7 @@ impl Life {
             (_, true) => 0,
             _ => self.client.committed().0,
         };
+        self.ended = format!("clean {is_clean}, os {is_os}, committed {committed}");
         if is_clean {
             self.model.bound(0);
         }
@@ -564,6 +578,16 @@ impl Life {
         assert_eq!(*self.machine.halts.lock(), Vec::<String>::new());
         self.model.restarted(committed);
         self.check_after_start();
+        self.begin_noise();
+    }
+
+    fn begin_noise(&mut self) {
+        let seed = self.random.number() >> 30 | self.next_id << 34;
+        self.next_id += 1;
+        if self.random.one_in(2) {
+            let now = self.machine.clock.now();
+            self.noise = Some(Noise::begin(&self.broker, seed, now));
+        }
     }
 
     fn check_after_start(&mut self) {
@@ -618,16 +642,34 @@ impl Life {
             let most = shelf.entries.len() as u64;
             let least = shelf.entries.values().filter(|entry| entry.certain).count() as u64;
             let range = least..=most;
-            assert!(
-                range.contains(&counts.messages),
-                "{name}: {counts:?} of {range:?}"
-            );
+            if !range.contains(&counts.messages) {
+                let (ended, surplus) = (self.ended.clone(), self.surplus(name));
+                panic!("{name}: {counts:?} of {range:?} {ended}: {surplus}");
+            }
         }
+    }
+
+    /// What is on a shelf and should not be, or is there twice.
+    fn surplus(&mut self, name: &str) -> String {
+        let mut seen = BTreeMap::new();
+        while let Some(got) = self.client.get(name, false).unwrap() {
+            let delivery = got.delivery;
+            let durable = delivery.message.durable();
+            seen.entry((id_of(&delivery.message), durable))
+                .or_insert_with(Vec::new)
+                .push((delivery.lsn.0, delivery.redelivered));
+        }
+        let entries = &self.model.shelves[name].entries;
+        seen.retain(|(id, _), lsns| lsns.len() > 1 || !entries.contains_key(id));
+        format!("{seen:?}")
     }
 
     /// All that is left is right.
     pub(crate) fn end(mut self) {
         self.restart();
+        if let Some(noise) = self.noise.take() {
+            self.model.noise(noise::NAME, noise.end());
+        }
         let names: Vec<String> = self.model.shelves.keys().cloned().collect();
         for name in names {
             if self.model.shelves[&name].exists == Some(true) {

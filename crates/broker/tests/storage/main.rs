@@ -6,5 +6,6 @@ mod life;
 mod lives;
 mod model;
 mod node;
+mod noise;
 mod space;
 mod trouble;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::noise::Event;
+
 /// What can happen to a queue's messages beside what clients do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -80,6 +82,30 @@ impl Model {
         if let Some(entry) = entry {
             let change = Change::Settled(name.to_owned(), id, entry);
             self.pending.push((None, change));
+        }
+    }
+
+    /// What somebody else did at the same time.
+    pub(crate) fn noise(&mut self, name: &str, events: Vec<Event>) {
+        // Each change is safe with the next publish at the latest.
+        let mut bound = None;
+        let mut changes = Vec::new();
+        for event in events.into_iter().rev() {
+            if let Event::Published(_, lsn) = event {
+                bound = Some(lsn);
+            }
+            changes.push((bound, event));
+        }
+        for (bound, event) in changes.into_iter().rev() {
+            match event {
+                Event::Published(id, _) => self.published(name, id, true, 0),
+                Event::Acked(id) => {
+                    let there = self.shelves[name].entries.contains_key(&id);
+                    assert!(there, "{name}: {id} was delivered, and should not be there");
+                    self.settled(name, id);
+                }
+            }
+            self.pending.last_mut().unwrap().0 = bound;
         }
     }
 

@@ -189,3 +189,18 @@ fn damaged_and_missing_files_are_refused_by_name() {
     // Without it the journal begins too late.
     let _ = error(&machine);
 }
+
+#[test]
+fn broker_that_is_let_go_lets_its_files_go() {
+    let machine = Machine::new(26);
+    let (broker, client) = backlog(&machine, "q", 1_000);
+    drop(client);
+    drop(broker);
+    until("nobody holds it any more", || {
+        std::sync::Arc::strong_count(&machine.halts) == 1
+    });
+    let broker = machine.open();
+    let mut client = connect(&broker);
+    assert_eq!(take_all(&mut client, "q").len(), 1_000);
+    broker.close();
+}
