@@ -2,7 +2,7 @@
 //!
 //! Whether a fault closes the channel or the connection follows from its reply code ([`Reply::scope`], §1.2).
 
-use ternmq_core::error::{ArgumentFault, Inequivalence, Kind, Refusal};
+use ternmq_core::error::{ArgumentFault, BindingFault, Inequivalence, Kind, Refusal};
 use ternmq_core::value::Value;
 
 use crate::frame::{CLASS_BASIC, FrameError, MethodFault};
@@ -196,6 +196,7 @@ pub(crate) fn from_refusal(refusal: &Refusal, scene: Scene<'_>) -> Fault {
             arg,
             fault,
         } => precondition_failed(invalid_argument((*kind, name), arg, fault, vhost)),
+        Refusal::InvalidBinding(fault) => precondition_failed(invalid_binding(fault)),
         Refusal::InvalidProperty { name, property } => precondition_failed(format!(
             "invalid property '{property}' for queue '{name}' in vhost '{vhost}'"
         )),
@@ -331,6 +332,10 @@ fn invalid_argument(
             let kind = kind.name();
             return format!("invalid arg '{arg}' for {place} of queue type rabbit_{kind}_queue");
         }
+        ArgumentFault::UnsupportedProperty(name) => return format!("Unsupported property: {name}"),
+        ArgumentFault::ExclusiveWith(other) => {
+            return format!("{arg} and {other} are mutually exclusive");
+        }
         ArgumentFault::UnknownMatchMode(Value::Text(mode)) => {
             return format!(
                 "Invalid x-match field value <<\"{}\">>; expected all, any, all-with-x, or any-with-x",
@@ -357,6 +362,24 @@ fn invalid_argument(
         ArgumentFault::UnknownName(value) => unknown_name(arg, value),
     };
     format!("invalid arg '{arg}' for {place}: {detail}")
+}
+
+fn invalid_binding(fault: &BindingFault) -> String {
+    match fault {
+        BindingFault::WeightNotAnInteger(key) => {
+            format!("The binding key must be an integer: {}", Binary(key).term())
+        }
+        BindingFault::WeightNotPositive => "The binding key must be greater than 0".to_owned(),
+        BindingFault::WeightTooLarge(max) => format!("The binding key must not exceed {max}"),
+        BindingFault::KeyNotEmpty(key) => format!(
+            "Non empty binding '{}' key not permitted",
+            String::from_utf8_lossy(key)
+        ),
+        BindingFault::QueueKind(kind) => format!(
+            "Queue type rabbit_{}_queue not valid for this exchange type",
+            kind.name()
+        ),
+    }
 }
 
 fn unknown_name(arg: &str, value: &str) -> String {

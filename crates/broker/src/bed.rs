@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ternmq_core::id::Timestamp;
-use ternmq_core::message::NewMessage;
+use ternmq_core::message::{NewMessage, Properties};
 use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
@@ -70,6 +70,7 @@ pub(crate) fn request<'a>(exchange: &'a [u8], routing_key: &'a [u8]) -> RouteReq
         key_syntax: KeySyntax::Dotted,
         extra_keys: &[],
         headers: &Headers::new,
+        properties: &Properties::default,
         publisher: None,
         from_client: true,
     }

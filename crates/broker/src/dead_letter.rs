@@ -170,6 +170,7 @@ fn dead_letter_route(
         key_syntax: message.key_syntax(),
         extra_keys: &extra_keys,
         headers: &headers,
+        properties: &|| message.properties(),
         publisher: None,
         from_client: false,
     };

@@ -332,6 +332,9 @@ impl Space {
         let first = broker.append(batch);
         if first.is_some() {
             self.position = Lsn(first.0 + batch.len() as u64);
+        } else if !batch.is_empty() {
+            // The journal has failed or ended: this will never be committed, and nobody may be told it was.
+            self.position = Lsn(u64::MAX);
         }
     }
 

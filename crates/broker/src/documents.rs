@@ -15,6 +15,9 @@ use crate::broker::{Broker, Inner, Weight};
 use crate::client::Client;
 use crate::vhost::Vhost;
 
+/// A document: its key and what it says.
+pub type Document = (Box<[u8]>, Box<[u8]>);
+
 /// A document that changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DocumentChange {
@@ -44,7 +47,7 @@ impl Documents {
         self.by_key.iter().map(|(key, value)| (&**key, &**value))
     }
 
-    fn beginning_with(&self, prefix: &[u8]) -> Vec<(Box<[u8]>, Box<[u8]>)> {
+    fn beginning_with(&self, prefix: &[u8]) -> Vec<Document> {
         let from = (Bound::Included(prefix), Bound::Unbounded);
         self.by_key
             .range::<[u8], _>(from)
@@ -61,7 +64,7 @@ impl Broker {
     }
 
     /// The documents of a vhost whose keys begin with `prefix`, in the order of their keys.
-    pub fn documents(&self, vhost: &str, prefix: &[u8]) -> Vec<(Box<[u8]>, Box<[u8]>)> {
+    pub fn documents(&self, vhost: &str, prefix: &[u8]) -> Vec<Document> {
         let vhost = self.0.vhost(vhost);
         vhost.map_or_else(Vec::new, |v| v.documents.lock().beginning_with(prefix))
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::Message;
-use ternmq_core::queue::{ColdChunk, ColdEntry, PartSource, Purpose, Queue, decode_part};
+use ternmq_core::queue::{ColdChunk, ColdEntry, PartSource, Purpose, decode_part};
 use ternmq_core::record;
 use ternmq_journal::Index;
 
@@ -40,13 +40,15 @@ impl Inner {
         }
     }
 
-    /// Has a queue's head loaded, for somebody who can't wait for a notice. False if there is nothing to wait for.
+    /// Has a queue's head loaded, for somebody who can't wait for a notice and asks again then: it may have left once
+    /// more. False if there is nothing to load from.
     pub(crate) fn load_head(&self, cell: &Arc<QueueCell>, work: &mut Work) -> bool {
         let Some(store) = &self.store else {
             return false;
         };
         // Behind the loader, if that is at it; then nothing may be left to do.
-        self.load(store, cell, work) || !cell.look(Queue::is_head_cold)
+        self.load(store, cell, work);
+        true
     }
 
     /// Loads what a queue wants. Returns whether there was anything.
@@ -59,7 +61,7 @@ impl Inner {
         });
         self.collect(cell, work);
         for chunk in &wanted {
-            let entries = self.read_chunk(store, cell, chunk, now);
+            let entries = store.read_chunk(cell, chunk, now);
             let _inside = self.gate.enter();
             cell.update(work, |queue, effects| match chunk.purpose {
                 Purpose::Expire => queue.expire_cold(now, chunk.key, entries, effects),
@@ -84,7 +86,7 @@ impl Inner {
             let now = self.clock.now();
             cell.look(|queue| queue.wanted_for_purge(1, &mut wanted));
             let Some(chunk) = wanted.pop() else { break };
-            let entries = self.read_chunk(store, cell, &chunk, now);
+            let entries = store.read_chunk(cell, &chunk, now);
             let _inside = self.gate.enter();
             purged += cell.update(work, |queue, effects| {
                 queue.purge_cold(now, chunk.key, entries, effects)
@@ -93,12 +95,13 @@ impl Inner {
         }
         purged
     }
+}
 
+impl Store {
     /// The entries of a chunk, with the messages that are needed. What cannot be read is missing: an entry that has no
     /// message then, or all entries of a damaged page.
     pub(crate) fn read_chunk(
         &self,
-        store: &Store,
         cell: &QueueCell,
         chunk: &ColdChunk,
         now: Timestamp,
@@ -107,16 +110,16 @@ impl Inner {
         let mut page = Vec::new();
         for part in &chunk.parts {
             let decoded = match part {
-                PartSource::Memory(bytes) => decode_part(bytes, store.formats.as_ref()),
+                PartSource::Memory(bytes) => decode_part(bytes, self.formats.as_ref()),
                 PartSource::Disk(place) => {
-                    match store.pages_of(cell).read(from_core(*place), &mut page) {
-                        Ok(Ok(())) => decode_part(&page, store.formats.as_ref()),
+                    match self.pages_of(cell).read(from_core(*place), &mut page) {
+                        Ok(Ok(())) => decode_part(&page, self.formats.as_ref()),
                         Ok(Err(flaw)) => {
                             tracing::error!(%flaw, ?place, queue = %cell.name, vhost = %cell.vhost.name, "damaged page: its messages cannot be delivered");
                             continue;
                         }
                         Err(failure) => {
-                            (store.halt)(&failure);
+                            (self.halt)(&failure);
                             continue;
                         }
                     }
@@ -135,7 +138,7 @@ impl Inner {
             .map(|(at, entry)| (entry.lsn, at))
             .collect();
         wanted.sort_unstable();
-        self.read_messages(store, &wanted, |at, message| {
+        self.read_messages(&wanted, |at, message| {
             if let Some(entry) = entries.get_mut(at) {
                 entry.message = Some(message);
             }
@@ -147,16 +150,15 @@ impl Inner {
     /// and passed over.
     pub(crate) fn read_messages<T: Copy>(
         &self,
-        store: &Store,
         wanted: &[(Lsn, T)],
         mut found: impl FnMut(T, Message),
     ) {
         let indexes: Vec<Index> = wanted.iter().map(|(lsn, _)| Index(lsn.0)).collect();
         let mut of = wanted.iter();
-        let read = store.reader.read(&indexes, &mut |index, record| {
+        let read = self.reader.read(&indexes, &mut |index, record| {
             let Some(&(_, with)) = of.next() else { return };
             let message = match record {
-                Ok(record) => record::message_of(record, store.formats.as_ref())
+                Ok(record) => record::message_of(record, self.formats.as_ref())
                     .map_err(|error| error.to_string()),
                 Err(flaw) => Err(flaw.to_string()),
             };
@@ -172,7 +174,7 @@ impl Inner {
             }
         });
         if let Err(failure) = read {
-            (store.halt)(&failure);
+            (self.halt)(&failure);
         }
     }
 }

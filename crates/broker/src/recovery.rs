@@ -31,6 +31,9 @@ const PROGRESS_RECORDS: u64 = 50_000;
 /// Chunks of a queue that are listed at once.
 const AMENDED_AT_ONCE: usize = 64;
 
+/// A dead letter that waited beside a queue: which queue, the tags of its bindings, since when.
+type HeldLetter = (QueueId, Vec<u32>, Timestamp);
+
 /// A checkpoint, read.
 #[derive(Default)]
 struct Checkpoint {
@@ -53,7 +56,7 @@ impl Broker {
         let begun = checkpoint.begun;
         let mut options = journal_options(&parts.config, &parts.halt)?;
         options.replay_from = Some(Index(begun.map_or(1, |begun| begun.replay_from.0)));
-        options.kept = checkpoint.kept.clone();
+        options.kept.clone_from(&checkpoint.kept);
         let Opened {
             log,
             recovered,
@@ -267,29 +270,23 @@ impl Recovery<'_> {
         let wanted: Vec<(Lsn, usize)> = retained.iter().map(|(lsn, _)| *lsn).zip(0..).collect();
         let mut failed = Ok(());
         let (inner, state) = (self.inner, &mut self.replaying);
-        inner.read_messages(
-            self.inner.store.as_ref().ok_or(RecoveryError::NoStore)?,
-            &wanted,
-            |at, message| {
-                let (lsn, (vhost, topic)) = &retained[at];
-                let replay = Replay {
-                    inner,
-                    lsn: *lsn,
-                    state: &mut *state,
-                };
-                if let Err(error) = replay.retain(vhost, topic, Some(message)) {
-                    failed = Err(error.into());
-                }
-            },
-        );
+        let store = inner.store.as_ref().ok_or(RecoveryError::NoStore)?;
+        store.read_messages(&wanted, |at, message| {
+            let (lsn, (vhost, topic)) = &retained[at];
+            let replay = Replay {
+                inner,
+                lsn: *lsn,
+                state: &mut *state,
+            };
+            if let Err(error) = replay.retain(vhost, topic, Some(message)) {
+                failed = Err(error.into());
+            }
+        });
         failed
     }
 
     /// Dead letters that waited beside a queue are in it from now on, over its limit.
-    fn restore_held(
-        &mut self,
-        mut held: Vec<(Lsn, (QueueId, Vec<u32>, Timestamp))>,
-    ) -> Result<(), RecoveryError> {
+    fn restore_held(&mut self, mut held: Vec<(Lsn, HeldLetter)>) -> Result<(), RecoveryError> {
         held.sort_by_key(|(lsn, _)| *lsn);
         let mut first_of = BTreeMap::new();
         for (lsn, (queue, ..)) in &held {
@@ -302,21 +299,20 @@ impl Recovery<'_> {
         }
         let wanted: Vec<(Lsn, usize)> = held.iter().map(|(lsn, _)| *lsn).zip(0..).collect();
         let mut work = Work::default();
-        self.inner
-            .read_messages(self.store()?, &wanted, |at, message| {
-                let (lsn, (queue, tags, since)) = &held[at];
-                let Some(cell) = self.inner.find_cell(*queue) else {
-                    return;
-                };
-                let incoming = Incoming {
-                    message,
-                    lsn: *lsn,
-                    tags: Tags::from_vec(tags.clone()),
-                    at_most_once: false,
-                };
-                cell.update(&mut work, |queue, _| queue.restore(*since, incoming, 0, 0));
-                self.inner.collect(&cell, &mut work);
-            });
+        self.store()?.read_messages(&wanted, |at, message| {
+            let (lsn, (queue, tags, since)) = &held[at];
+            let Some(cell) = self.inner.find_cell(*queue) else {
+                return;
+            };
+            let incoming = Incoming {
+                message,
+                lsn: *lsn,
+                tags: Tags::from_vec(tags.clone()),
+                at_most_once: false,
+            };
+            cell.update(&mut work, |queue, _| queue.restore(*since, incoming, 0, 0));
+            self.inner.collect(&cell, &mut work);
+        });
         Ok(())
     }
 
@@ -327,7 +323,7 @@ impl Recovery<'_> {
         for cell in cells {
             cell.look(|queue| queue.chunks_reaching(from, &mut chunks));
             for chunk in chunks.drain(..) {
-                let entries = self.inner.read_chunk(store, cell, &chunk, now);
+                let entries = store.read_chunk(cell, &chunk, now);
                 let lsns = entries.iter().map(|entry| entry.lsn);
                 cell.look(|queue| queue.note_cold(lsns.filter(|lsn| *lsn >= from)));
             }
@@ -378,7 +374,7 @@ impl Recovery<'_> {
                 let Some(last) = chunks.last() else { break };
                 after = Some(last.key);
                 for chunk in chunks.drain(..) {
-                    let entries = self.inner.read_chunk(store, &cell, &chunk, now);
+                    let entries = store.read_chunk(&cell, &chunk, now);
                     cell.update(&mut work, |queue, effects| {
                         queue.amend_cold(chunk.key, entries, effects);
                     });

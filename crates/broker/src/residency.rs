@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use ternmq_core::queue::{PagePlace, PartKey};
-use ternmq_journal::{Place, is_out_of_room};
+use ternmq_journal::{Index, Log as _, Place, is_out_of_room};
 
 use crate::broker::Inner;
 use crate::cell::QueueCell;
@@ -90,7 +90,8 @@ impl Inner {
             let counts = queue.counts();
             let keep = if need == Need::Growing || counts.consumers > 0 {
                 let average = (counts.ready_bytes / counts.ready.max(1)).max(1);
-                (tuning.keep_bytes / average).min(tuning.keep_messages)
+                // One at least: whoever gets it has just had it loaded.
+                (tuning.keep_bytes / average).clamp(1, tuning.keep_messages)
             } else {
                 0
             };
@@ -122,6 +123,23 @@ impl Inner {
     /// Goes through the queues until half the budget is enough, or nothing more can leave.
     fn sweep(&self, store: &Store, work: &mut Work) {
         let residency = &store.residency;
+        let before = Index(self.next_record().0 - 1);
+        self.sweep_once(store, work);
+        if self.pressure.resident() > residency.budget && store.log.committed() < before {
+            // What is not committed cannot leave. If the log has failed, it does not matter any more.
+            let _ = store.log.wait_committed(before);
+            self.sweep_once(store, work);
+        }
+        // Next time when there is a quarter more.
+        let resident = self.pressure.resident();
+        let next = (resident + residency.budget / 4).max(residency.budget);
+        residency.sweep_at.store(next, Ordering::Relaxed);
+        residency.sweep_pending.store(false, Ordering::Release);
+        residency.look(self.pressure.resident());
+    }
+
+    fn sweep_once(&self, store: &Store, work: &mut Work) {
+        let residency = &store.residency;
         let cells = self.all_cells();
         let start = residency.cursor.load(Ordering::Relaxed) % cells.len().max(1);
         for (seen, cell) in cells[start..].iter().chain(&cells[..start]).enumerate() {
@@ -134,12 +152,6 @@ impl Inner {
                 self.freeze(store, cell, Need::Short, work);
             }
         }
-        // Next time when there is a quarter more.
-        let resident = self.pressure.resident();
-        let next = (resident + residency.budget / 4).max(residency.budget);
-        residency.sweep_at.store(next, Ordering::Relaxed);
-        residency.sweep_pending.store(false, Ordering::Release);
-        residency.look(self.pressure.resident());
     }
 
     fn write_part(

@@ -168,6 +168,7 @@ impl Inner {
             key_syntax: message.key_syntax(),
             extra_keys: &[],
             headers: &headers,
+            properties: &|| message.properties(),
             publisher: message.publisher(),
             from_client: true,
         };

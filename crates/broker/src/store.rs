@@ -176,15 +176,13 @@ impl Store {
 impl Broker {
     /// Starts the thread that lets messages leave memory: replay needs it too.
     pub(crate) fn start_keeper(&self) -> Result<(), RecoveryError> {
-        self.start("ternmq-keeper", |inner, store| inner.keep(store))
+        self.start("ternmq-keeper", Inner::keep)
     }
 
     /// Starts the others.
     pub(crate) fn start_threads(&self) -> Result<(), RecoveryError> {
-        self.start("ternmq-loader", |inner, store| inner.load_wanted(store))?;
-        self.start("ternmq-checkpoint", |inner, store| {
-            inner.make_checkpoints(store);
-        })
+        self.start("ternmq-loader", Inner::load_wanted)?;
+        self.start("ternmq-checkpoint", Inner::make_checkpoints)
     }
 
     fn start(

@@ -93,6 +93,7 @@ fn turn(client: &mut Client, messages: &[(&str, &str)]) -> Turn {
                 key_syntax: KeySyntax::Dotted,
                 extra_keys: &[],
                 headers: &Headers::new,
+                properties: &ternmq_core::message::Properties::default,
                 publisher: None,
                 from_client: true,
             })

@@ -9,12 +9,14 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use ternmq_core::id::{ConnectionId, QueueId};
+use ternmq_core::message::Properties;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::routing::{RouteRequest, Routes};
 use ternmq_core::topology::{
-    BindingDecl, BindingOptions, Destination, QueueDecl, Removed, Topology,
+    BindingDecl, BindingOptions, Destination, ExchangeDecl, ExchangeKind, QueueDecl, Removed,
+    Topology,
 };
-use ternmq_core::value::Headers;
+use ternmq_core::value::{Headers, Value};
 
 const BY: ConnectionId = ConnectionId(1);
 const SIZES: [u64; 3] = [1, 1_000, 100_000];
@@ -66,12 +68,60 @@ const SHAPES: [Shape; 5] = [
     },
 ];
 
+/// Exchanges that choose one of all bindings.
+const CHOOSING: [Shape; 4] = [
+    CHOOSING_BY_KEY,
+    Shape {
+        name: "consistent hash of a header",
+        exchange: "by header",
+        ..CHOOSING_BY_KEY
+    },
+    Shape {
+        name: "modulus hash",
+        exchange: "x-modulus-hash",
+        ..CHOOSING_BY_KEY
+    },
+    Shape {
+        name: "random",
+        exchange: "x-random",
+        ..CHOOSING_BY_KEY
+    },
+];
+
+const CHOOSING_BY_KEY: Shape = Shape {
+    name: "consistent hash",
+    exchange: "x-consistent-hash",
+    syntax: KeySyntax::Dotted,
+    pattern: |n| (n % 10 + 1).to_string(),
+    key: "order.0.created",
+};
+
+fn declare_choosing(topology: &mut Topology) {
+    for shape in &CHOOSING {
+        let kind = ExchangeKind::parse(shape.exchange).unwrap_or(ExchangeKind::ConsistentHash);
+        let mut arguments = Headers::new();
+        if shape.exchange == "by header" {
+            arguments.push("hash-header", Value::text("device"));
+        }
+        let decl = ExchangeDecl {
+            name: shape.exchange.into(),
+            kind,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments,
+        };
+        topology.declare_exchange(decl).expect("a new exchange");
+    }
+}
+
 fn queue_name(n: u64) -> String {
     format!("q{n}")
 }
 
 fn with_queues(count: u64) -> Topology {
     let mut topology = Topology::new();
+    declare_choosing(&mut topology);
     for n in 0..count {
         let decl = QueueDecl {
             name: queue_name(n).into(),
@@ -123,7 +173,8 @@ fn request(shape: &Shape) -> RouteRequest<'_> {
         routing_key: shape.key.as_bytes(),
         key_syntax: shape.syntax,
         extra_keys: &[],
-        headers: &Headers::new,
+        headers: &|| Headers::from_iter([("device".into(), Value::I32(4711))]),
+        properties: &Properties::default,
         publisher: None,
         from_client: true,
     }
@@ -131,7 +182,7 @@ fn request(shape: &Shape) -> RouteRequest<'_> {
 
 fn route(c: &mut Criterion) {
     let mut group = c.benchmark_group("route");
-    for shape in &SHAPES {
+    for shape in SHAPES.iter().chain(&CHOOSING) {
         for count in SIZES {
             let mut topology = with_queues(count);
             bind_all(&mut topology, shape, &texts(shape, count));
@@ -169,7 +220,7 @@ fn bind_and_unbind(c: &mut Criterion) {
         pattern: |_| "all/#".to_owned(),
         ..SHAPES[4]
     };
-    for shape in SHAPES.iter().chain([&shared]) {
+    for shape in SHAPES.iter().chain([&shared]).chain(&CHOOSING) {
         for count in SIZES {
             let mut topology = with_queues(count + 1);
             bind_all(&mut topology, shape, &texts(shape, count));
@@ -198,7 +249,7 @@ fn subscribe_all(c: &mut Criterion) {
         pattern: |_| "all/#".to_owned(),
         ..SHAPES[4]
     };
-    for shape in [&SHAPES[3], &SHAPES[4], &shared] {
+    for shape in [&SHAPES[3], &SHAPES[4], &shared, &CHOOSING_BY_KEY] {
         let texts = texts(shape, 100_000);
         group.bench_function(shape.name, |b| {
             b.iter_batched(

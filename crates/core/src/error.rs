@@ -37,6 +37,25 @@ pub enum ArgumentFault {
     NotAName(Value),
     /// A headers binding's match mode is not one of the four.
     UnknownMatchMode(Value),
+    /// Messages cannot be hashed by the property of that name.
+    UnsupportedProperty(Box<str>),
+    /// It cannot stand beside the argument of that name.
+    ExclusiveWith(&'static str),
+}
+
+/// Why an exchange does not take a binding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BindingFault {
+    /// The key is a weight, and this is no number.
+    WeightNotAnInteger(Box<[u8]>),
+    /// The weight is zero or less.
+    WeightNotPositive,
+    /// The weight is above the largest, this one.
+    WeightTooLarge(u32),
+    /// The key must be empty, and this one is not.
+    KeyNotEmpty(Box<[u8]>),
+    /// The exchange does not take queues of this kind.
+    QueueKind(QueueKind),
 }
 
 /// How a declared property differs from the existing one.
@@ -83,6 +102,9 @@ pub enum Refusal {
         /// What is wrong with it.
         fault: Box<ArgumentFault>,
     },
+    /// The exchange does not take such a binding.
+    #[error("invalid binding: {0:?}")]
+    InvalidBinding(BindingFault),
     /// A property does not go with this kind of queue (for example a replicated kind that is not durable).
     #[error("invalid property {property} for {name}")]
     InvalidProperty {

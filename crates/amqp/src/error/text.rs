@@ -50,6 +50,17 @@ pub(super) fn describe(value: &Value) -> String {
 pub(super) struct Binary<'a>(pub(super) &'a [u8]);
 
 impl Binary<'_> {
+    /// As Erlang shows a binary in a text for people: `<<"abc">>` if it is text, else its bytes.
+    pub(super) fn term(&self) -> String {
+        let text = std::str::from_utf8(self.0).unwrap_or_default();
+        if text.is_empty() || text.contains(char::is_control) {
+            return self.to_string();
+        }
+        let escaped = text.replace('\\', r"\\").replace('"', "\\\"");
+        let encoding = if text.is_ascii() { "" } else { "/utf8" };
+        format!("<<\"{escaped}\"{encoding}>>")
+    }
+
     /// How frame errors show a payload: all of it, or how it begins.
     pub(super) fn snippet(&self) -> String {
         if self.0.len() <= SNIPPET_MAX {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ternmq_broker::{Client, Route, Turn};
 use ternmq_core::confirms::{Confirm, Confirms};
 use ternmq_core::id::{Lsn, Timestamp};
-use ternmq_core::message::{BODY_INLINE_MAX, Body, Message, NewMessage};
+use ternmq_core::message::{BODY_INLINE_MAX, Body, Message, NewMessage, PropertyFormat as _};
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_net::machine::Output;
@@ -373,12 +373,14 @@ fn route(
             .map(table::to_headers_lossy)
             .unwrap_or_default()
     };
+    let properties = || mapping::FORMAT.decode(&incoming.native);
     let request = RouteRequest {
         exchange: publish.exchange,
         routing_key: publish.routing_key,
         key_syntax: KeySyntax::Dotted,
         extra_keys: &further,
         headers: &headers,
+        properties: &properties,
         publisher: None,
         from_client: true,
     };

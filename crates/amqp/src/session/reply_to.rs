@@ -10,6 +10,7 @@
 
 use ternmq_broker::QueueInfo;
 use ternmq_core::error::{Kind, Refusal};
+use ternmq_core::message::Properties;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::QueueDecl;
@@ -70,6 +71,7 @@ fn is_consumed(name: &str, cx: &mut Context<'_>) -> bool {
         key_syntax: KeySyntax::Dotted,
         extra_keys: &[],
         headers: &Headers::new,
+        properties: &Properties::default,
         publisher: None,
         from_client: true,
     };

@@ -6,7 +6,7 @@ use ternmq_amqp::AmqpConfig;
 use ternmq_broker::Turn;
 use ternmq_broker::clock::Clock;
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_core::message::NewMessage;
+use ternmq_core::message::{NewMessage, Properties};
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::value::Headers;
@@ -628,6 +628,7 @@ fn publish_topic(node: &Node, topic: &[u8], body: &[u8]) {
         key_syntax: KeySyntax::Slashed,
         extra_keys: &[],
         headers: &Headers::new,
+        properties: &Properties::default,
         publisher: None,
         from_client: true,
     };

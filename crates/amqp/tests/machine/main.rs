@@ -12,6 +12,7 @@ mod consume;
 mod content;
 mod declare;
 mod durable;
+mod exchanges;
 mod frames;
 mod garbage;
 mod handshake;

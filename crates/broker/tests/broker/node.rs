@@ -7,7 +7,7 @@ use ternmq_broker::clock::ManualClock;
 use ternmq_broker::mailbox::{Mailbox, Notice, Token};
 use ternmq_broker::{Broker, BrokerConfig, Client, Consumer, Turn};
 use ternmq_core::id::{Lsn, Timestamp};
-use ternmq_core::message::{Message, NewMessage};
+use ternmq_core::message::{Message, NewMessage, Properties};
 use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery};
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
@@ -65,6 +65,7 @@ pub(crate) fn request<'a>(
         key_syntax: KeySyntax::Dotted,
         extra_keys: &[],
         headers,
+        properties: &Properties::default,
         publisher: None,
         from_client: true,
     }

@@ -86,6 +86,8 @@ impl Life {
             next_id: 1,
         };
         life.declare_all();
+        // On the disk, whatever a commit means.
+        life.broker.checkpoint();
         life
     }
 
@@ -127,12 +129,13 @@ impl Life {
             ("x-message-ttl", Value::I64(1_000)),
         ];
         declare("d0", Kind::Plain, true, &dead_letters);
-        COMING
-            .iter()
-            .for_each(|name| declare(name, Kind::Plain, true, &[]));
+        for name in COMING {
+            declare(name, Kind::Plain, true, &[]);
+        }
         let fan: Vec<String> = (0..FAN).map(|n| format!("f{n:02}")).collect();
-        fan.iter()
-            .for_each(|name| declare(name, Kind::Plain, true, &[]));
+        for name in &fan {
+            declare(name, Kind::Plain, true, &[]);
+        }
         client.declare_queue(queue("dead", true, &[])).unwrap();
         bind(client, "dlx", "dead");
         fan.iter().for_each(|name| bind(client, "fan", name));
@@ -241,9 +244,9 @@ impl Life {
     }
 
     fn publish(&mut self) {
-        let count = match self.random.below(6) {
+        let count = match self.random.below(12) {
             0 => 600,
-            1..=2 => 100,
+            1..=4 => 100,
             _ => 8,
         };
         let (count, mut turn) = (1 + self.random.below(count), Turn::new());
@@ -535,13 +538,15 @@ impl Life {
     /// Ends the broker in some way, and begins again.
     pub(crate) fn restart(&mut self) {
         let is_clean = !self.has_stopped() && self.random.one_in(3);
+        let seed = self.random.number();
+        self.client.close();
         if is_clean {
             self.machine.storage.heal();
-            self.client.close();
             self.broker.close();
-        } else {
-            let seed = self.random.number();
-            self.client.close();
+        }
+        // What was armed may have struck at the last moment.
+        let is_clean = is_clean && !self.has_stopped();
+        if !is_clean {
             self.machine.cut(&self.broker, seed);
         }
         let is_os = self.machine.storage_config.durability == Durability::Os;

@@ -15,7 +15,7 @@ fn live(seed: u64) {
     let mut life = Life::begin(seed);
     for _ in 0..2 + life.random.below(4) {
         let armed = life.random.one_in(2);
-        let steps = life.random.below(80);
+        let steps = life.random.below(60);
         for step in 0..steps {
             if armed && step == steps / 2 {
                 life.arm();

@@ -6,3 +6,5 @@ mod life;
 mod lives;
 mod model;
 mod node;
+mod space;
+mod trouble;

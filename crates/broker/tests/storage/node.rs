@@ -10,7 +10,9 @@ use ternmq_broker::{
     Broker, BrokerConfig, Client, MemoryConfig, RecoveryError, StorageConfig, StoreParts, Tuning,
 };
 use ternmq_core::id::Timestamp;
-use ternmq_core::message::{FormatId, Message, NewMessage, NoProperties, PropertyFormat};
+use ternmq_core::message::{
+    FormatId, Message, NewMessage, NoProperties, Properties, PropertyFormat,
+};
 use ternmq_core::record::Formats;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
@@ -137,6 +139,7 @@ pub(crate) fn request<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
         key_syntax: KeySyntax::Dotted,
         extra_keys: &[],
         headers: &Headers::new,
+        properties: &Properties::default,
         publisher: None,
         from_client: true,
     }

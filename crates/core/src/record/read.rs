@@ -13,7 +13,7 @@ use crate::routing::key::KeySyntax;
 use crate::topology::{BindingOptions, ExchangeDecl, ExchangeKind, QueueDecl};
 
 /// Why a record cannot be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RecordError {
     /// Written by another version.
     #[error("record of version {0}")]
@@ -21,6 +21,14 @@ pub enum RecordError {
     /// A message in a property form that no adapter of this build knows.
     #[error("message in property form {0}, which no adapter knows")]
     UnknownFormat(u8),
+    /// An exchange of a type that this build does not have.
+    #[error("exchange '{exchange}' of type '{kind}', which is not known")]
+    UnknownExchangeType {
+        /// The exchange.
+        exchange: Box<str>,
+        /// Its type.
+        kind: Box<str>,
+    },
     /// Not a record.
     #[error("malformed record")]
     Malformed,
@@ -209,9 +217,16 @@ impl<'a> Reader<'a> {
     }
 
     fn exchange(&mut self) -> Result<ExchangeDecl, RecordError> {
+        let (name, kind) = (self.text()?, self.text()?);
+        let Some(kind) = ExchangeKind::parse(&kind) else {
+            return Err(RecordError::UnknownExchangeType {
+                exchange: name,
+                kind,
+            });
+        };
         Ok(ExchangeDecl {
-            name: self.text()?,
-            kind: ExchangeKind::parse(&self.text()?).ok_or(RecordError::Malformed)?,
+            name,
+            kind,
             durable: self.flag()?,
             auto_delete: self.flag()?,
             internal: self.flag()?,

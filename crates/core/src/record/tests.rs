@@ -288,6 +288,35 @@ fn nesting_beyond_the_limit_is_refused() {
 }
 
 #[test]
+fn every_type_of_exchange_is_read_back() {
+    for name in [
+        "direct",
+        "fanout",
+        "topic",
+        "headers",
+        "x-consistent-hash",
+        "x-modulus-hash",
+        "x-random",
+        "x-local-random",
+    ] {
+        let x = ExchangeDecl {
+            name: "x".into(),
+            kind: ExchangeKind::parse(name).unwrap(),
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            arguments: Headers::new(),
+        };
+        let mut out = Vec::new();
+        exchange_declared("v", &x, &mut out);
+        let Record::ExchangeDeclared(_, back) = read(&out) else {
+            unreachable!()
+        };
+        assert_eq!(back, x);
+    }
+}
+
+#[test]
 fn message_of_a_record_is_read_alone() {
     let message = dead_message();
     let to = || core::iter::once((QueueId(1), &[1_u32, 2][..]));
@@ -324,6 +353,14 @@ fn other_versions_and_unknown_forms_are_named() {
     assert_eq!(
         decode(&[1, 7, 0, 9], &OnlyNone).map(|_| ()),
         Err(RecordError::UnknownFormat(9))
+    );
+    let unknown = [&[1, 1, 1, b'v', 1, b'x', 3][..], b"x-y", &[1, 0, 0, 0]].concat();
+    assert_eq!(
+        decode(&unknown, &OnlyNone).map(|_| ()),
+        Err(RecordError::UnknownExchangeType {
+            exchange: "x".into(),
+            kind: "x-y".into(),
+        })
     );
     assert_eq!(
         decode(&[1, 99], &OnlyNone).map(|_| ()),

@@ -7,10 +7,13 @@ use alloc::vec::Vec;
 
 use crate::error::Refusal;
 use crate::id::{PublisherId, QueueId};
+use crate::message::Properties;
 use crate::tags::Tags;
 use crate::topology::Topology;
 use crate::value::Headers;
 
+pub(crate) mod choice;
+pub(crate) mod hash;
 pub(crate) mod headers;
 pub mod key;
 mod pass;
@@ -29,8 +32,11 @@ pub struct RouteRequest<'a> {
     pub key_syntax: KeySyntax,
     /// Further routing keys; every key may match.
     pub extra_keys: &'a [&'a [u8]],
-    /// Reads the message's headers; called at most once, and only if a headers exchange is met.
+    /// Reads the message's headers; called at most once, and only if an exchange is met that looks at them.
     pub headers: &'a dyn Fn() -> Headers,
+    /// Reads the message's properties, of which only identifiers and the timestamp count here; called at most once,
+    /// and only if an exchange is met that looks at them.
+    pub properties: &'a dyn Fn() -> Properties,
     /// Who publishes.
     pub publisher: Option<PublisherId>,
     /// Whether a client publishes, and not the broker: clients may not publish to internal exchanges.
@@ -54,7 +60,7 @@ pub struct Routes {
     /// Each queue once, in an order that depends on the topology only.
     pub targets: Vec<RouteTarget>,
     /// Whether the same exchange, key, syntax and publisher lead to the same targets until
-    /// [`Topology::version`] changes. They do not if headers or further keys played a part.
+    /// [`Topology::version`] changes. They do not if headers, properties, further keys or chance played a part.
     pub cacheable: bool,
     scratch: pass::Scratch,
 }
@@ -81,6 +87,8 @@ impl Topology {
     }
 }
 
+#[cfg(test)]
+mod choosing_tests;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

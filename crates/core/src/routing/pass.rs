@@ -3,13 +3,15 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::hash::Stable;
 use super::key::{self, KeySyntax};
 use super::topic::{Frontier, TopicMatcher, topic_levels};
 use super::{RouteRequest, RouteTarget, Routes};
 use crate::error::{Kind, Refusal};
+use crate::message::Properties;
 use crate::tags::Tags;
 use crate::topology::index::NONE;
-use crate::topology::{End, List, Matcher, Topology, not_found};
+use crate::topology::{By, Chooser, End, List, Matcher, Topology, not_found};
 use crate::value::Headers;
 
 /// Reusable memory.
@@ -70,6 +72,8 @@ struct Pass<'a> {
     request: &'a RouteRequest<'a>,
     scratch: &'a mut Scratch,
     headers: Option<Headers>,
+    properties: Option<Properties>,
+    by_chance: bool,
 }
 
 pub(super) fn run(
@@ -91,12 +95,14 @@ pub(super) fn run(
         request,
         scratch: &mut routes.scratch,
         headers: None,
+        properties: None,
+        by_chance: false,
     };
     pass.scratch.enqueue(start);
     while let Some(exchange) = pass.scratch.work.pop() {
         pass.visit(exchange);
     }
-    routes.cacheable = pass.headers.is_none() && request.extra_keys.is_empty();
+    routes.cacheable = pass.is_cacheable();
     collect(topology, routes);
     Ok(())
 }
@@ -112,6 +118,7 @@ impl<'a> Pass<'a> {
             Matcher::Fanout => self.all(at.outgoing, List::Source),
             Matcher::Topic(matcher) => self.by_pattern(exchange, matcher),
             Matcher::Headers => self.by_headers(at.outgoing),
+            Matcher::One(chooser) => self.by_choice(chooser),
         };
         if !matched
             && let Some(name) = &at.alternate
@@ -210,11 +217,7 @@ impl<'a> Pass<'a> {
         if first == NONE {
             return false;
         }
-        let headers = self.headers.take().unwrap_or_else(|| {
-            let mut headers = (self.request.headers)();
-            headers.sort_unique();
-            headers
-        });
+        let headers = self.take_headers();
         let mut matched = false;
         let mut slot = first;
         while let Some(binding) = topology.bindings.get(slot) {
@@ -225,6 +228,62 @@ impl<'a> Pass<'a> {
         }
         self.headers = Some(headers);
         matched
+    }
+
+    /// The message's headers, sorted. Put them back when done.
+    fn take_headers(&mut self) -> Headers {
+        self.headers.take().unwrap_or_else(|| {
+            let mut headers = (self.request.headers)();
+            headers.sort_unique();
+            headers
+        })
+    }
+
+    fn by_choice(&mut self, chooser: &Chooser) -> bool {
+        let choice = &chooser.choice;
+        // What the message says does not count where nothing is bound.
+        if choice.weight() == 0 {
+            return false;
+        }
+        let chosen = match &chooser.by {
+            By::Key => choice.by_weight(self.hash_keys(1)),
+            By::Header(name) => {
+                let headers = self.take_headers();
+                let hash = Stable::default();
+                let hash = headers.get_sorted(name).map_or(hash, |v| hash.value(v));
+                self.headers = Some(headers);
+                choice.by_weight(hash.finish())
+            }
+            By::Property(property) => {
+                let properties = self
+                    .properties
+                    .get_or_insert_with(|| (self.request.properties)());
+                choice.by_weight(property.hash(properties))
+            }
+            By::Modulus => chooser.modulo(self.hash_keys(usize::MAX)),
+            By::Chance => {
+                self.by_chance = true;
+                chooser.by_chance()
+            }
+        };
+        chosen.is_some_and(|binding| self.take(binding))
+    }
+
+    /// A hash of the first routing keys, whatever their syntax.
+    fn hash_keys(&mut self, count: usize) -> u64 {
+        let mut hash = Stable::default();
+        for key in self.keys().take(count) {
+            hash = self.with_view(key, KeySyntax::Dotted, |_, key| hash.bytes(key));
+        }
+        hash.finish()
+    }
+
+    /// Whether exchange and key say it all.
+    fn is_cacheable(&self) -> bool {
+        self.headers.is_none()
+            && self.properties.is_none()
+            && !self.by_chance
+            && self.request.extra_keys.is_empty()
     }
 
     /// Takes every binding of a list.

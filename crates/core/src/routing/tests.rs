@@ -24,6 +24,7 @@ pub(crate) fn request<'a>(exchange: &'a str, key: &'a str) -> RouteRequest<'a> {
         key_syntax: KeySyntax::Dotted,
         extra_keys: &[],
         headers: &Headers::new,
+        properties: &Properties::default,
         publisher: None,
         from_client: true,
     }
@@ -125,7 +126,7 @@ impl Fixture {
         queues
     }
 
-    fn cacheable(&mut self, request: &RouteRequest<'_>) -> bool {
+    pub(crate) fn cacheable(&mut self, request: &RouteRequest<'_>) -> bool {
         self.topology.route(request, &mut self.routes).unwrap();
         self.routes.cacheable
     }

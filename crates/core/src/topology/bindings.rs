@@ -108,10 +108,12 @@ impl Topology {
     ///
     /// # Errors
     /// The default exchange on either side; source, then destination, not found; a match mode that is not known
-    /// (headers exchanges); a destination queue that another connection owns.
+    /// (headers exchanges); a key that is not a weight (consistent-hash exchanges), a key or a kind of queue where
+    /// there must not be one (local random exchanges); a destination queue that another connection owns.
     pub fn bind(&mut self, binding: &BindingDecl<'_>, by: ConnectionId) -> Result<bool, Refusal> {
         let (source, end) = self.ends_of(binding)?;
         let mode = self.match_mode(source, binding)?;
+        self.check_choice(source, end, binding)?;
         self.check_end(end, by)?;
         let identity = self.identity(source, end, binding);
         if let Some(slot) = self.find_binding(&identity) {
@@ -201,6 +203,7 @@ impl Topology {
 
     /// Removes a binding from everything that refers to it. Returns its source, which is left as it is.
     pub(super) fn remove_binding(&mut self, slot: u32) -> u32 {
+        self.choose_no_more(slot);
         let hash = self.identity_of(slot).hash(&self.hasher);
         self.binding_index.remove(hash, slot);
         let Binding {
@@ -304,7 +307,7 @@ impl Topology {
         }
     }
 
-    fn identity_of(&self, slot: u32) -> Identity<'_> {
+    pub(super) fn identity_of(&self, slot: u32) -> Identity<'_> {
         let binding = &self.bindings[slot];
         let bucket = &self.buckets[binding.bucket];
         Identity {
@@ -367,6 +370,7 @@ impl Topology {
         *self.end_list(end) = first;
         self.bindings
             .link(List::Bucket, &mut self.buckets[bucket].first, slot);
+        self.choose(slot, identity);
         self.changed();
     }
 
@@ -421,14 +425,18 @@ impl Topology {
         };
         BindingDecl {
             source: &self.exchanges[binding.source].decl.name,
-            destination: match binding.end {
-                End::Queue(slot) => Destination::Queue(&self.queues[slot].entry.decl.name),
-                End::Exchange(slot) => Destination::Exchange(&self.exchanges[slot].decl.name),
-            },
+            destination: self.name_of(binding.end),
             key,
             syntax,
             arguments: binding.arguments(),
             options: binding.options.clone(),
+        }
+    }
+
+    pub(super) fn name_of(&self, end: End) -> Destination<'_> {
+        match end {
+            End::Queue(slot) => Destination::Queue(&self.queues[slot].entry.decl.name),
+            End::Exchange(slot) => Destination::Exchange(&self.exchanges[slot].decl.name),
         }
     }
 

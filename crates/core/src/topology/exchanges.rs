@@ -4,7 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    Exchange, ExchangeDecl, ExchangeKind, List, Matcher, NONE, Removed, Topology, not_found,
+    Chooser, Exchange, ExchangeDecl, ExchangeKind, List, Matcher, NONE, Removed, Topology,
+    not_found,
 };
 use crate::error::{ArgumentFault, Inequivalence, Kind, Refusal};
 use crate::policy::arguments::argument_difference;
@@ -35,15 +36,15 @@ impl Topology {
                 internal,
                 arguments: Headers::new(),
             };
-            self.insert_exchange(decl, None);
+            self.insert_exchange(decl, None, None);
         }
     }
 
     /// Declares an exchange. Returns whether it is new.
     ///
     /// # Errors
-    /// The default exchange, a new name that is reserved, an unusable alternate exchange; an existing exchange
-    /// that differs.
+    /// The default exchange, a new name that is reserved, an unusable alternate exchange, something to hash that is not
+    /// there to be hashed; an existing exchange that differs.
     pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
         refuse_default_exchange(&decl.name)?;
         if let Some(slot) = self.exchange_slot(decl.name.as_bytes()) {
@@ -63,7 +64,8 @@ impl Topology {
             });
         }
         let alternate = alternate_exchange(&decl)?;
-        self.insert_exchange(decl, alternate);
+        let chooser = Chooser::of(&decl)?;
+        self.insert_exchange(decl, alternate, chooser);
         Ok(true)
     }
 
@@ -108,14 +110,20 @@ impl Topology {
         Ok(true)
     }
 
-    fn insert_exchange(&mut self, decl: ExchangeDecl, alternate: Option<Box<str>>) {
+    fn insert_exchange(
+        &mut self,
+        decl: ExchangeDecl,
+        alternate: Option<Box<str>>,
+        chooser: Option<Box<Chooser>>,
+    ) {
         let hash = self.hash(decl.name.as_bytes());
-        let matcher = match decl.kind {
+        let matcher = match (decl.kind, chooser) {
             _ if decl.name.is_empty() => Matcher::Default,
-            ExchangeKind::Direct => Matcher::Direct,
-            ExchangeKind::Fanout => Matcher::Fanout,
-            ExchangeKind::Topic => Matcher::Topic(Box::default()),
-            ExchangeKind::Headers => Matcher::Headers,
+            (_, Some(chooser)) => Matcher::One(chooser),
+            (ExchangeKind::Fanout, None) => Matcher::Fanout,
+            (ExchangeKind::Topic, None) => Matcher::Topic(Box::default()),
+            (ExchangeKind::Headers, None) => Matcher::Headers,
+            (_, None) => Matcher::Direct,
         };
         let exchange = Exchange {
             decl,
@@ -168,6 +176,15 @@ impl Topology {
     pub(super) fn topic_matcher(&mut self, slot: u32) -> Option<&mut TopicMatcher> {
         match &mut self.exchanges[slot].matcher {
             Matcher::Topic(matcher) => Some(matcher),
+            _ => None,
+        }
+    }
+}
+
+impl Exchange {
+    pub(super) fn chooser(&mut self) -> Option<&mut Chooser> {
+        match &mut self.matcher {
+            Matcher::One(chooser) => Some(chooser),
             _ => None,
         }
     }

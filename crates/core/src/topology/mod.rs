@@ -26,12 +26,15 @@ use crate::routing::topic::TopicMatcher;
 use crate::value::Headers;
 
 mod bindings;
+mod chooser;
 mod exchanges;
 mod identity;
 pub(crate) mod index;
 mod queues;
 
 pub(crate) use bindings::{Binding, Bucket, End, List};
+pub use chooser::WEIGHT_MAX;
+pub(crate) use chooser::{By, Chooser};
 use index::{Index, NONE, Slab};
 pub use queues::check_client_queue_name;
 
@@ -46,10 +49,28 @@ pub enum ExchangeKind {
     Topic,
     /// Bindings whose arguments the message's headers match.
     Headers,
+    /// One destination by a hash of the routing key, of a header or of a property; in proportion to the weights that
+    /// the binding keys are, and so that few messages go elsewhere when a destination comes or goes.
+    ConsistentHash,
+    /// One binding by a hash of the routing key, every one alike.
+    ModulusHash,
+    /// One binding by chance.
+    Random,
+    /// One binding by chance, to a destination on this node; binding keys are empty.
+    LocalRandom,
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Topic, Self::Headers];
+    const ALL: [Self; 8] = [
+        Self::Direct,
+        Self::Fanout,
+        Self::Topic,
+        Self::Headers,
+        Self::ConsistentHash,
+        Self::ModulusHash,
+        Self::Random,
+        Self::LocalRandom,
+    ];
 
     /// The name in a declaration.
     pub const fn name(self) -> &'static str {
@@ -58,6 +79,10 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::LocalRandom => "x-local-random",
         }
     }
 
@@ -176,6 +201,7 @@ pub(crate) enum Matcher {
     Fanout,
     Topic(Box<TopicMatcher>),
     Headers,
+    One(Box<Chooser>),
 }
 
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use ternmq_core::id::Timestamp;
-use ternmq_core::message::{Body, Message};
+use ternmq_core::message::{Body, Message, Properties as CoreProperties};
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::value::{Headers, Value};
@@ -16,7 +16,7 @@ use super::{Active, Live};
 use crate::error::Fault;
 use crate::frame::{PacketId, PacketType, Publish, QoS};
 use crate::mapping::{self, Origin};
-use crate::properties::Properties;
+use crate::properties::{Properties, Property};
 use crate::reason_code::ReasonCode;
 
 /// Topics of the broker itself: a client's publishes there go nowhere.
@@ -119,6 +119,7 @@ impl Active<'_> {
             key_syntax: KeySyntax::Slashed,
             extra_keys: &[],
             headers: &|| headers(publish.properties),
+            properties: &|| identifiers(publish.properties),
             publisher: Some(identity.publisher),
             from_client: true,
         };
@@ -254,6 +255,18 @@ pub(super) fn headers(properties: Properties<'_>) -> Headers {
         .user_properties()
         .map(|(name, value)| (name.into(), Value::text(value)))
         .collect()
+}
+
+/// What an exchange can hash beside the headers.
+pub(super) fn identifiers(properties: Properties<'_>) -> CoreProperties {
+    let correlation = properties.iter().find_map(|property| match property {
+        Property::CorrelationData(bytes) => Some(Bytes::copy_from_slice(bytes)),
+        _ => None,
+    });
+    CoreProperties {
+        correlation_id: correlation,
+        ..CoreProperties::default()
+    }
 }
 
 /// Adds to the ascending packet identifiers.

@@ -3,9 +3,8 @@
 use ternmq_core::id::Timestamp;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
-use ternmq_core::value::Headers;
 
-use super::{Active, Live};
+use super::{Active, Live, publish};
 use crate::frame::{self, QoS};
 use crate::mapping::{self, Origin};
 use crate::properties::{Properties, Property};
@@ -70,7 +69,8 @@ impl Active<'_> {
             routing_key: will.topic.as_bytes(),
             key_syntax: KeySyntax::Slashed,
             extra_keys: &[],
-            headers: &|| headers(&will),
+            headers: &|| publish::headers(properties(&will)),
+            properties: &|| publish::identifiers(properties(&will)),
             publisher: Some(identity.publisher),
             from_client: true,
         };
@@ -108,6 +108,6 @@ impl Active<'_> {
     }
 }
 
-fn headers(will: &Will) -> Headers {
-    super::publish::headers(Properties::from_validated(&will.properties))
+fn properties(will: &Will) -> Properties<'_> {
+    Properties::from_validated(&will.properties)
 }

@@ -202,6 +202,7 @@ impl World {
             key_syntax: KeySyntax::Dotted,
             extra_keys: &[],
             headers: &Headers::new,
+            properties: &ternmq_core::message::Properties::default,
             publisher: None,
             from_client: true,
         };
