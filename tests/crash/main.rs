@@ -10,7 +10,8 @@
 //! that nobody sent, transactions are whole, order is kept, QoS 2 comes once, what was declared is there.
 //!
 //! `TERNMQ_CRASH_CYCLES` kills more often, or with 0 not at all; `TERNMQ_CRASH_SEED` repeats the moments of a run,
-//! `TERNMQ_CRASH_CONFIG` is another configuration (TOML), `TERNMQ_CRASH_KEEP` leaves the data where it is.
+//! `TERNMQ_CRASH_CONFIG` is another configuration (TOML), `TERNMQ_CRASH_KEEP` leaves the data where it is,
+//! and what it was before the last two starts.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -237,8 +238,19 @@ resident_bodies = 262144
 
 fn start(data: &TempDir) -> Ternmq {
     let path = data.path().join("data");
+    if std::env::var_os("TERNMQ_CRASH_KEEP").is_some() {
+        keep_last(data.path());
+    }
     let config = std::env::var("TERNMQ_CRASH_CONFIG").unwrap_or_else(|_| CONFIG.to_owned());
     Ternmq::start_with_config(&config, &["--data-dir", path.to_str().unwrap()])
+}
+
+/// Copies the data as it is before this start; what was before the start before it stays as well.
+fn keep_last(directory: &std::path::Path) {
+    let script = "rm -rf before-2; mv before-1 before-2; cp -r data before-1";
+    let mut shell = std::process::Command::new("sh");
+    let copied = shell.args(["-c", script]).current_dir(directory).output();
+    assert!(copied.is_ok());
 }
 
 /// Kills the broker and waits until it is gone. It must not have complained: crashes are no damage.

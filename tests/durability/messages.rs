@@ -133,6 +133,9 @@ async fn the_history_of_deaths_is_kept() {
         for queue in ["first", "second"] {
             reject(&next_in(&channel, queue).await).await;
         }
+        // The deaths are in the journal before this is confirmed.
+        declare(&channel, "barriers", FieldTable::default()).await;
+        send(&channel, "barriers", b"barrier").await;
         node.restart(end);
         let (_connection, channel) = open(node.broker()).await;
         let message = next_in(&channel, "third").await;

@@ -6,7 +6,7 @@ use lapin::options::{BasicAckOptions, BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Confirmation};
 
-use crate::support::amqp::{channel, counts, declare, drain, get, open, persistent, publish, send};
+use crate::support::amqp::{counts, declare, drain, get, open, persistent, publish, send};
 use crate::support::mqtt::{Device, Version};
 use crate::support::node::{End, Node};
 use crate::support::raw::{self, Raw, long, method, short};
@@ -89,10 +89,12 @@ async fn low_on_disk_is_told_and_publishing_goes_on() {
     raw.expect(60, 80);
     raw.send(&publish_bytes("q", b"second"));
     raw.expect(60, 80);
-    let (_connection, channel) = open(node.broker()).await;
+    // lapin, once it is told, says nothing more on that connection.
+    let (_blocked, channel) = open(node.broker()).await;
     send(&channel, "q", b"third").await;
     let mut device = Device::connect(node.broker(), Version::V5, "d").await;
     assert_eq!(device.publish("a/b", 1, b"taken").await, 0);
+    let (_connection, channel) = open(node.broker()).await;
     let bodies: [&[u8]; 4] = [b"before", b"first", b"second", b"third"];
     assert_eq!(drain(&channel, "q").await, bodies);
 }
@@ -100,12 +102,14 @@ async fn low_on_disk_is_told_and_publishing_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_durable_messages_and_takes_everything_else() {
     let mut node = on_a_disk(ALL, ALL).await;
-    let (connection, channel) = open(node.broker()).await;
+    let (_blocked, channel) = open(node.broker()).await;
     let refused = publish(&channel, "", "q", b"refused", persistent()).await;
     assert_eq!(refused, Confirmation::Nack(None));
+    let (_blocked_too, channel) = open(node.broker()).await;
     let transient = publish(&channel, "", "q", b"transient", BasicProperties::default()).await;
     assert_eq!(transient, Confirmation::Ack(None));
-    // What makes room goes on.
+    // What makes room goes on; lapin, once it is told, says nothing more on that connection.
+    let (connection, channel) = open(node.broker()).await;
     let message = get(&channel, "q").await.unwrap();
     assert_eq!(message.data, b"before");
     soon(message.ack(BasicAckOptions::default())).await.unwrap();
@@ -230,7 +234,7 @@ async fn a_disk_that_is_really_full_loses_nothing_that_was_confirmed() {
             numbers.len()
         );
         // And it goes on.
-        let channel = self::channel(&connection).await;
+        let channel = crate::support::amqp::channel(&connection).await;
         // The room is looked at now and then.
         let goes_on = async {
             while !publish(&channel, "", "q", b"after", persistent())
