@@ -196,11 +196,13 @@ impl Received {
 
     /// The same where nothing may come twice.
     pub fn deliver_once(&mut self, body: &[u8]) -> Option<Id> {
-        let id = Id::of(body).filter(|id| self.seen.contains_key(id));
-        if let Some(id) = id {
-            self.fault(format!("{id:?} came twice"));
-        }
-        self.deliver(body, Flag::Fresh)
+        let known = Id::of(body).filter(|id| self.seen.contains_key(id));
+        let Some(id) = known else {
+            return self.deliver(body, Flag::Fresh);
+        };
+        // One fault, whatever flag it came with.
+        self.fault(format!("{id:?} came twice"));
+        self.deliver(body, Flag::Redelivered)
     }
 
     /// It was acknowledged or rejected.
