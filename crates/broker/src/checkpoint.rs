@@ -163,7 +163,7 @@ impl Inner {
         let begun = self.begin_checkpoint(occasion);
         // Where a record lies is known only when it was written: until then its segment seems to end before it, or is
         // not there at all.
-        if self.wait_durable(store, begun.replay_from).is_err() {
+        if wait_durable(store, begun.replay_from).is_err() {
             return Ok(0);
         }
         let mut live = Liveness::new(store.log.segments(), begun.replay_from, copied);
@@ -195,7 +195,7 @@ impl Inner {
         } = writing;
         store.pages.sync()?;
         self.gate.pass();
-        if self.wait_durable(store, self.next_record()).is_err() {
+        if wait_durable(store, self.next_record()).is_err() {
             return Ok(0);
         }
         let bytes = file.finish()?;
@@ -208,12 +208,6 @@ impl Inner {
         space.seen(&live);
         tracing::debug!(number, bytes, records, kept = kept.len(), "checkpoint");
         Ok(bytes)
-    }
-
-    /// Waits until every record before `next` is on the disk, whatever a commit means. An error if the log has failed or
-    /// was closed, which it said itself: then there is no checkpoint.
-    fn wait_durable(&self, store: &Store, next: Lsn) -> Result<(), LogError> {
-        store.log.wait_durable(Index(next.0 - 1))
     }
 
     fn begin_checkpoint(&self, occasion: Occasion) -> Begun {
@@ -247,6 +241,12 @@ impl Inner {
     pub(crate) fn next_record(&self) -> Lsn {
         Lsn(self.log.next_index().0)
     }
+}
+
+/// Waits until every record before `next` is on the disk, whatever a commit means. An error if the log has failed or was
+/// closed, which it said itself: then there is no checkpoint.
+fn wait_durable(store: &Store, next: Lsn) -> Result<(), LogError> {
+    store.log.wait_durable(Index(next.0 - 1))
 }
 
 /// What a vhost has declared, retains, and keeps for adapters.

@@ -24,6 +24,9 @@ pub struct DocumentChange {
     pub value: Option<Box<[u8]>>,
 }
 
+/// A document: its key, and what it says.
+pub type Document = (Box<[u8]>, Box<[u8]>);
+
 /// All documents of a vhost.
 #[derive(Default)]
 pub(crate) struct Documents {
@@ -44,7 +47,7 @@ impl Documents {
         self.by_key.iter().map(|(key, value)| (&**key, &**value))
     }
 
-    fn beginning_with(&self, prefix: &[u8]) -> Vec<(Box<[u8]>, Box<[u8]>)> {
+    fn beginning_with(&self, prefix: &[u8]) -> Vec<Document> {
         let from = (Bound::Included(prefix), Bound::Unbounded);
         self.by_key
             .range::<[u8], _>(from)
@@ -61,7 +64,7 @@ impl Broker {
     }
 
     /// The documents of a vhost whose keys begin with `prefix`, in the order of their keys.
-    pub fn documents(&self, vhost: &str, prefix: &[u8]) -> Vec<(Box<[u8]>, Box<[u8]>)> {
+    pub fn documents(&self, vhost: &str, prefix: &[u8]) -> Vec<Document> {
         let vhost = self.0.vhost(vhost);
         vhost.map_or_else(Vec::new, |v| v.documents.lock().beginning_with(prefix))
     }

@@ -70,8 +70,8 @@ mod tests {
         let gate = Gate::default();
         let left = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let (entered, is_inside) = mpsc::channel();
-            let (leave, may_leave) = mpsc::channel::<()>();
+            let (entered, is_inside) = mpsc::sync_channel(1);
+            let (leave, may_leave) = mpsc::sync_channel::<()>(1);
             scope.spawn({
                 let (gate, left) = (&gate, &left);
                 move || {

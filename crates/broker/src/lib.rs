@@ -100,7 +100,7 @@ pub use client::Client;
 pub use config::{BrokerConfig, Durability, MemoryConfig, StorageConfig, Tuning, UserConfig};
 pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
-pub use documents::DocumentChange;
+pub use documents::{Document, DocumentChange};
 pub use metrics::Totals;
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;

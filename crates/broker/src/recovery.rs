@@ -19,6 +19,7 @@ use crate::cell::QueueCell;
 use crate::checkpoint::Occasion;
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
+use crate::loader::{read_chunk, read_messages};
 use crate::residency::from_core;
 use crate::store::{RecoveryError, Store, StoreParts, journal_options};
 use crate::work::Work;
@@ -30,6 +31,9 @@ const PROGRESS_RECORDS: u64 = 50_000;
 
 /// Chunks of a queue that are listed at once.
 const AMENDED_AT_ONCE: usize = 64;
+
+/// A dead letter that waited: for which queue, with which tags, since when.
+type Held = (QueueId, Vec<u32>, Timestamp);
 
 /// A checkpoint, read.
 #[derive(Default)]
@@ -54,7 +58,7 @@ impl Broker {
         let begun = checkpoint.begun;
         let mut options = journal_options(&parts.config, &parts.halt)?;
         options.replay_from = Some(Index(begun.map_or(1, |begun| begun.replay_from.0)));
-        options.kept = checkpoint.kept.clone();
+        options.kept.clone_from(&checkpoint.kept);
         let Opened {
             log,
             recovered,
@@ -268,7 +272,7 @@ impl Recovery<'_> {
         let wanted: Vec<(Lsn, usize)> = retained.iter().map(|(lsn, _)| *lsn).zip(0..).collect();
         let mut failed = Ok(());
         let (inner, state) = (self.inner, &mut self.replaying);
-        inner.read_messages(
+        read_messages(
             self.inner.store.as_ref().ok_or(RecoveryError::NoStore)?,
             &wanted,
             |at, message| {
@@ -287,10 +291,7 @@ impl Recovery<'_> {
     }
 
     /// Dead letters that waited beside a queue are in it from now on, over its limit.
-    fn restore_held(
-        &mut self,
-        mut held: Vec<(Lsn, (QueueId, Vec<u32>, Timestamp))>,
-    ) -> Result<(), RecoveryError> {
+    fn restore_held(&mut self, mut held: Vec<(Lsn, Held)>) -> Result<(), RecoveryError> {
         held.sort_by_key(|(lsn, _)| *lsn);
         let mut first_of = BTreeMap::new();
         for (lsn, (queue, ..)) in &held {
@@ -303,21 +304,20 @@ impl Recovery<'_> {
         }
         let wanted: Vec<(Lsn, usize)> = held.iter().map(|(lsn, _)| *lsn).zip(0..).collect();
         let mut work = Work::default();
-        self.inner
-            .read_messages(self.store()?, &wanted, |at, message| {
-                let (lsn, (queue, tags, since)) = &held[at];
-                let Some(cell) = self.inner.find_cell(*queue) else {
-                    return;
-                };
-                let incoming = Incoming {
-                    message,
-                    lsn: *lsn,
-                    tags: Tags::from_vec(tags.clone()),
-                    at_most_once: false,
-                };
-                cell.update(&mut work, |queue, _| queue.restore(*since, incoming, 0, 0));
-                self.inner.collect(&cell, &mut work);
-            });
+        read_messages(self.store()?, &wanted, |at, message| {
+            let (lsn, (queue, tags, since)) = &held[at];
+            let Some(cell) = self.inner.find_cell(*queue) else {
+                return;
+            };
+            let incoming = Incoming {
+                message,
+                lsn: *lsn,
+                tags: Tags::from_vec(tags.clone()),
+                at_most_once: false,
+            };
+            cell.update(&mut work, |queue, _| queue.restore(*since, incoming, 0, 0));
+            self.inner.collect(&cell, &mut work);
+        });
         Ok(())
     }
 
@@ -328,7 +328,7 @@ impl Recovery<'_> {
         for cell in cells {
             cell.look(|queue| queue.chunks_reaching(from, &mut chunks));
             for chunk in chunks.drain(..) {
-                let entries = self.inner.read_chunk(store, cell, &chunk, now);
+                let entries = read_chunk(store, cell, &chunk, now);
                 let lsns = entries.iter().map(|entry| entry.lsn);
                 cell.look(|queue| queue.note_cold(lsns.filter(|lsn| *lsn >= from)));
             }
@@ -380,7 +380,7 @@ impl Recovery<'_> {
                     break;
                 }
                 for chunk in chunks.drain(..) {
-                    let entries = self.inner.read_chunk(store, &cell, &chunk, now);
+                    let entries = read_chunk(store, &cell, &chunk, now);
                     let was_there = cell.update(&mut work, |queue, effects| {
                         queue.amend_cold(chunk.key, entries, effects)
                     });
