@@ -27,6 +27,9 @@ pub struct DocumentChange {
     pub value: Option<Box<[u8]>>,
 }
 
+/// A document: its key, and what it says.
+pub type Document = (Box<[u8]>, Box<[u8]>);
+
 /// All documents of a vhost.
 #[derive(Default)]
 pub(crate) struct Documents {

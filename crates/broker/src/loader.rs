@@ -59,7 +59,7 @@ impl Inner {
         });
         self.collect(cell, work);
         for chunk in &wanted {
-            let entries = store.read_chunk(cell, chunk, now);
+            let entries = read_chunk(store, cell, chunk, now);
             let _inside = self.gate.enter();
             cell.update(work, |queue, effects| match chunk.purpose {
                 Purpose::Expire => queue.expire_cold(now, chunk.key, entries, effects),
@@ -84,7 +84,7 @@ impl Inner {
             let now = self.clock.now();
             cell.look(|queue| queue.wanted_for_purge(1, &mut wanted));
             let Some(chunk) = wanted.pop() else { break };
-            let entries = store.read_chunk(cell, &chunk, now);
+            let entries = read_chunk(store, cell, &chunk, now);
             let _inside = self.gate.enter();
             purged += cell.update(work, |queue, effects| {
                 queue.purge_cold(now, chunk.key, entries, effects)
@@ -95,84 +95,82 @@ impl Inner {
     }
 }
 
-impl Store {
-    /// The entries of a chunk, with the messages that are needed. What cannot be read is missing: an entry that has no
-    /// message then, or all entries of a damaged page.
-    pub(crate) fn read_chunk(
-        &self,
-        cell: &QueueCell,
-        chunk: &ColdChunk,
-        now: Timestamp,
-    ) -> Vec<ColdEntry> {
-        let mut entries = Vec::with_capacity(chunk.entries as usize);
-        let mut page = Vec::new();
-        for part in &chunk.parts {
-            let decoded = match part {
-                PartSource::Memory(bytes) => decode_part(bytes, self.formats.as_ref()),
-                PartSource::Disk(place) => {
-                    match self.pages_of(cell).read(from_core(*place), &mut page) {
-                        Ok(Ok(())) => decode_part(&page, self.formats.as_ref()),
-                        Ok(Err(flaw)) => {
-                            tracing::error!(%flaw, ?place, queue = %cell.name, vhost = %cell.vhost.name, "damaged page: its messages cannot be delivered");
-                            continue;
-                        }
-                        Err(failure) => {
-                            (self.halt)(&failure);
-                            continue;
-                        }
+/// The entries of a chunk, with the messages that are needed. What cannot be read is missing: an entry that has no
+/// message then, or all entries of a damaged page.
+pub(crate) fn read_chunk(
+    store: &Store,
+    cell: &QueueCell,
+    chunk: &ColdChunk,
+    now: Timestamp,
+) -> Vec<ColdEntry> {
+    let mut entries = Vec::with_capacity(chunk.entries as usize);
+    let mut page = Vec::new();
+    for part in &chunk.parts {
+        let decoded = match part {
+            PartSource::Memory(bytes) => decode_part(bytes, store.formats.as_ref()),
+            PartSource::Disk(place) => {
+                match store.pages_of(cell).read(from_core(*place), &mut page) {
+                    Ok(Ok(())) => decode_part(&page, store.formats.as_ref()),
+                    Ok(Err(flaw)) => {
+                        tracing::error!(%flaw, ?place, queue = %cell.name, vhost = %cell.vhost.name, "damaged page: its messages cannot be delivered");
+                        continue;
+                    }
+                    Err(failure) => {
+                        (store.halt)(&failure);
+                        continue;
                     }
                 }
-            };
-            match decoded {
-                Ok(decoded) => entries.extend(decoded),
-                Err(error) => {
-                    tracing::error!(%error, queue = %cell.name, vhost = %cell.vhost.name, "unreadable page: its messages cannot be delivered");
-                }
+            }
+        };
+        match decoded {
+            Ok(decoded) => entries.extend(decoded),
+            Err(error) => {
+                tracing::error!(%error, queue = %cell.name, vhost = %cell.vhost.name, "unreadable page: its messages cannot be delivered");
             }
         }
-        let mut wanted: Vec<(Lsn, usize)> = (0..)
-            .zip(&entries)
-            .filter(|(_, entry)| chunk.needs_message(entry, now))
-            .map(|(at, entry)| (entry.lsn, at))
-            .collect();
-        wanted.sort_unstable();
-        self.read_messages(&wanted, |at, message| {
-            if let Some(entry) = entries.get_mut(at) {
-                entry.message = Some(message);
-            }
-        });
-        entries
     }
-
-    /// Reads messages by their records, ascending; what goes with each is handed back. One that is damaged is logged
-    /// and passed over.
-    pub(crate) fn read_messages<T: Copy>(
-        &self,
-        wanted: &[(Lsn, T)],
-        mut found: impl FnMut(T, Message),
-    ) {
-        let indexes: Vec<Index> = wanted.iter().map(|(lsn, _)| Index(lsn.0)).collect();
-        let mut of = wanted.iter();
-        let read = self.reader.read(&indexes, &mut |index, record| {
-            let Some(&(_, with)) = of.next() else { return };
-            let message = match record {
-                Ok(record) => record::message_of(record, self.formats.as_ref())
-                    .map_err(|error| error.to_string()),
-                Err(flaw) => Err(flaw.to_string()),
-            };
-            match message {
-                Ok(message) => found(with, message),
-                Err(error) => {
-                    tracing::error!(
-                        lsn = index.0,
-                        error,
-                        "a message cannot be read, and is not delivered"
-                    );
-                }
-            }
-        });
-        if let Err(failure) = read {
-            (self.halt)(&failure);
+    let mut wanted: Vec<(Lsn, usize)> = (0..)
+        .zip(&entries)
+        .filter(|(_, entry)| chunk.needs_message(entry, now))
+        .map(|(at, entry)| (entry.lsn, at))
+        .collect();
+    wanted.sort_unstable();
+    read_messages(store, &wanted, |at, message| {
+        if let Some(entry) = entries.get_mut(at) {
+            entry.message = Some(message);
         }
+    });
+    entries
+}
+
+/// Reads messages by their records, ascending; what goes with each is handed back. One that is damaged is logged
+/// and passed over.
+pub(crate) fn read_messages<T: Copy>(
+    store: &Store,
+    wanted: &[(Lsn, T)],
+    mut found: impl FnMut(T, Message),
+) {
+    let indexes: Vec<Index> = wanted.iter().map(|(lsn, _)| Index(lsn.0)).collect();
+    let mut of = wanted.iter();
+    let read = store.reader.read(&indexes, &mut |index, record| {
+        let Some(&(_, with)) = of.next() else { return };
+        let message = match record {
+            Ok(record) => record::message_of(record, store.formats.as_ref())
+                .map_err(|error| error.to_string()),
+            Err(flaw) => Err(flaw.to_string()),
+        };
+        match message {
+            Ok(message) => found(with, message),
+            Err(error) => {
+                tracing::error!(
+                    lsn = index.0,
+                    error,
+                    "a message cannot be read, and is not delivered"
+                );
+            }
+        }
+    });
+    if let Err(failure) = read {
+        (store.halt)(&failure);
     }
 }

@@ -19,6 +19,7 @@ use crate::cell::QueueCell;
 use crate::checkpoint::Occasion;
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
+use crate::loader::{read_chunk, read_messages};
 use crate::residency::from_core;
 use crate::store::{RecoveryError, Store, StoreParts, journal_options};
 use crate::work::Work;
@@ -31,8 +32,8 @@ const PROGRESS_RECORDS: u64 = 50_000;
 /// Chunks of a queue that are listed at once.
 const AMENDED_AT_ONCE: usize = 64;
 
-/// A dead letter that waited beside a queue: which queue, the tags of its bindings, since when.
-type HeldLetter = (QueueId, Vec<u32>, Timestamp);
+/// A dead letter that waited: for which queue, with which tags, since when.
+type Held = (QueueId, Vec<u32>, Timestamp);
 
 /// A checkpoint, read.
 #[derive(Default)]
@@ -271,23 +272,26 @@ impl Recovery<'_> {
         let wanted: Vec<(Lsn, usize)> = retained.iter().map(|(lsn, _)| *lsn).zip(0..).collect();
         let mut failed = Ok(());
         let (inner, state) = (self.inner, &mut self.replaying);
-        let store = inner.store.as_ref().ok_or(RecoveryError::NoStore)?;
-        store.read_messages(&wanted, |at, message| {
-            let (lsn, (vhost, topic)) = &retained[at];
-            let replay = Replay {
-                inner,
-                lsn: *lsn,
-                state: &mut *state,
-            };
-            if let Err(error) = replay.retain(vhost, topic, Some(message)) {
-                failed = Err(error.into());
-            }
-        });
+        read_messages(
+            self.inner.store.as_ref().ok_or(RecoveryError::NoStore)?,
+            &wanted,
+            |at, message| {
+                let (lsn, (vhost, topic)) = &retained[at];
+                let replay = Replay {
+                    inner,
+                    lsn: *lsn,
+                    state: &mut *state,
+                };
+                if let Err(error) = replay.retain(vhost, topic, Some(message)) {
+                    failed = Err(error.into());
+                }
+            },
+        );
         failed
     }
 
     /// Dead letters that waited beside a queue are in it from now on, over its limit.
-    fn restore_held(&mut self, mut held: Vec<(Lsn, HeldLetter)>) -> Result<(), RecoveryError> {
+    fn restore_held(&mut self, mut held: Vec<(Lsn, Held)>) -> Result<(), RecoveryError> {
         held.sort_by_key(|(lsn, _)| *lsn);
         let mut first_of = BTreeMap::new();
         for (lsn, (queue, ..)) in &held {
@@ -300,7 +304,7 @@ impl Recovery<'_> {
         }
         let wanted: Vec<(Lsn, usize)> = held.iter().map(|(lsn, _)| *lsn).zip(0..).collect();
         let mut work = Work::default();
-        self.store()?.read_messages(&wanted, |at, message| {
+        read_messages(self.store()?, &wanted, |at, message| {
             let (lsn, (queue, tags, since)) = &held[at];
             let Some(cell) = self.inner.find_cell(*queue) else {
                 return;
@@ -324,7 +328,7 @@ impl Recovery<'_> {
         for cell in cells {
             cell.look(|queue| queue.chunks_reaching(from, &mut chunks));
             for chunk in chunks.drain(..) {
-                let entries = store.read_chunk(cell, &chunk, now);
+                let entries = read_chunk(store, cell, &chunk, now);
                 let lsns = entries.iter().map(|entry| entry.lsn);
                 cell.look(|queue| queue.note_cold(lsns.filter(|lsn| *lsn >= from)));
             }
@@ -376,7 +380,7 @@ impl Recovery<'_> {
                     break;
                 }
                 for chunk in chunks.drain(..) {
-                    let entries = store.read_chunk(&cell, &chunk, now);
+                    let entries = read_chunk(store, &cell, &chunk, now);
                     let was_there = cell.update(&mut work, |queue, effects| {
                         queue.amend_cold(chunk.key, entries, effects)
                     });

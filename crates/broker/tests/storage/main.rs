@@ -8,4 +8,5 @@ mod model;
 mod node;
 mod noise;
 mod space;
+mod steps;
 mod trouble;

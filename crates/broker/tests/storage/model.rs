@@ -201,9 +201,12 @@ impl Model {
         let mut last = (255, 0);
         for id in found {
             assert!(seen.insert(*id), "{name}: {id} is there twice");
-            let Some(entry) = shelf.entries.get_mut(id) else {
-                panic!("{name}: {id} was settled, or never published there");
-            };
+            let entry = shelf.entries.get_mut(id);
+            assert!(
+                entry.is_some(),
+                "{name}: {id} was settled, or never published there"
+            );
+            let entry = entry.unwrap();
             entry.certain |= shelf.kind == Kind::Plain;
             let at = (entry.priority, *id);
             let follows = at.0 < last.0 || at.0 == last.0 && at.1 > last.1;

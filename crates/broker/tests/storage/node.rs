@@ -155,7 +155,7 @@ pub(crate) struct Letter {
 
 pub(crate) fn body(id: u64, bytes: usize) -> Vec<u8> {
     let mut body = id.to_le_bytes().to_vec();
-    body.extend((0..bytes).map(|at| (id as u8).wrapping_add(at as u8)));
+    body.extend(id.to_be_bytes().iter().cycle().take(bytes));
     body
 }
 
@@ -179,6 +179,7 @@ pub(crate) fn id_of(message: &Message) -> u64 {
 }
 
 /// Waits until something is so.
+#[allow(clippy::disallowed_methods, reason = "a test that hangs says so")]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {

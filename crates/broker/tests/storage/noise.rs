@@ -62,7 +62,7 @@ fn publish(
 ) -> bool {
     let route = client.route(&request("", NAME)).unwrap();
     let (mut turn, first) = (Turn::new(), *next);
-    for _ in 0..1 + random.below(30) {
+    for _ in 0..=random.below(30) {
         let letter = Letter {
             id: *next,
             bytes: random.below(200),

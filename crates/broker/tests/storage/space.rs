@@ -5,6 +5,7 @@ use ternmq_broker::mailbox::Token;
 use ternmq_broker::{Broker, Client, DeleteIf, Turn};
 use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Outcome};
 use ternmq_core::value::Value;
+use ternmq_journal::Storage;
 
 use crate::node::{Letter, Machine, connect, id_of, queue, request, until};
 
@@ -271,7 +272,6 @@ fn transient_messages_leave_memory_too_and_end_with_the_process() {
     client.declare_queue(queue("q", true, &[])).unwrap();
     publish(&mut client, "t", 0..1_500, false);
     publish(&mut client, "q", 0..1_500, false);
-    use ternmq_journal::Storage;
     until("they spill", || !machine.spill.list().unwrap().is_empty());
     assert_eq!(take_all(&mut client, "t"), (0..1_500).collect::<Vec<_>>());
     assert_eq!(take_all(&mut client, "q"), (0..1_500).collect::<Vec<_>>());
