@@ -15,9 +15,6 @@ use crate::broker::{Broker, Inner, Weight};
 use crate::client::Client;
 use crate::vhost::Vhost;
 
-/// A document: its key and what it says.
-pub type Document = (Box<[u8]>, Box<[u8]>);
-
 /// A document that changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DocumentChange {
