@@ -12,7 +12,7 @@
 
 use alloc::vec::Vec;
 
-use super::hash::{child, exponential, mix};
+use super::hash::{Exponential, child, mix};
 use crate::topology::index::Slab;
 
 /// Children of a node.
@@ -83,10 +83,11 @@ impl Node {
                 continue;
             }
             let drawn = child(state, which);
-            let (number, weight) = (exponential(drawn), float(weight));
+            let (number, weight) = (Exponential::of(drawn), float(weight));
             // The smallest number divided by its weight.
-            if best.is_none_or(|(least, of)| number * of < least * weight) {
-                best = Some((number, weight));
+            let is_best = |number: f64| best.is_none_or(|(least, of)| number * of < least * weight);
+            if is_best(number.floor()) && is_best(number.value()) {
+                best = Some((number.value(), weight));
                 chosen = (found, drawn);
             }
         }

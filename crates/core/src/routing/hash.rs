@@ -1,5 +1,7 @@
 //! Hashes that say the same in every process: what they decide outlives a restart.
 
+use core::f64::consts::LN_2;
+
 use crate::value::Value;
 
 /// Mixes every bit of a number into every other (the finalizer of `SplitMix64`).
@@ -91,27 +93,55 @@ fn word(bytes: &[u8]) -> u64 {
         .fold(0, |word, &byte| (word << 8) | u64::from(byte))
 }
 
-/// Makes an exponentially distributed number of a uniformly distributed one: the negative logarithm of its share of
+/// An exponentially distributed number, made of a uniformly distributed one: the negative logarithm of its share of
 /// 2^64. By additions, multiplications and divisions only, which give the same everywhere; exact to about 1e-9, and
 /// in relation to itself where it is small.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "numbers below 2^53 are exact in a float"
-)]
-pub(crate) fn exponential(uniform: u64) -> f64 {
-    const LN_2: f64 = core::f64::consts::LN_2;
-    const UNIT: u64 = 1 << 53;
-    let uniform = uniform | 1;
-    let halvings = uniform.leading_zeros();
-    // The share is (1 - missing) / 2^halvings, with `missing` above 0 and at most a half.
-    let missing = (UNIT - ((uniform << halvings) >> 11)) as f64 / UNIT as f64;
-    let t = missing / (2.0 - missing);
-    let square = t * t;
-    let series = [15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0]
-        .iter()
-        .fold(0.0, |sum, odd| sum * square + 1.0 / odd);
-    f64::from(halvings) * LN_2 + 2.0 * t * series
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exponential {
+    /// The share is `(1 - missing) / 2^halvings`, with `missing` above 0 and at most a half.
+    halvings: u32,
+    missing: f64,
 }
+
+impl Exponential {
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "numbers below 2^53 are exact in a float"
+    )]
+    pub(crate) fn of(uniform: u64) -> Self {
+        const UNIT: u64 = 1 << 53;
+        let uniform = uniform | 1;
+        let halvings = uniform.leading_zeros();
+        Self {
+            halvings,
+            missing: (UNIT - ((uniform << halvings) >> 11)) as f64 / UNIT as f64,
+        }
+    }
+
+    /// What it is at least; much cheaper than what it is.
+    pub(crate) fn floor(self) -> f64 {
+        f64::from(self.halvings) * LN_2 + self.missing
+    }
+
+    pub(crate) fn value(self) -> f64 {
+        let t = self.missing / (2.0 - self.missing);
+        let square = t * t;
+        let series = SERIES.iter().fold(0.0, |sum, term| sum * square + term);
+        f64::from(self.halvings) * LN_2 + 2.0 * t * series
+    }
+}
+
+/// Of the inverse hyperbolic tangent, the highest power first.
+const SERIES: [f64; 8] = [
+    1.0 / 15.0,
+    1.0 / 13.0,
+    1.0 / 11.0,
+    1.0 / 9.0,
+    1.0 / 7.0,
+    1.0 / 5.0,
+    1.0 / 3.0,
+    1.0,
+];
 
 #[cfg(test)]
 mod tests {
@@ -178,14 +208,16 @@ mod tests {
         let max = u64::MAX;
         for (uniform, expected) in [
             (max, 1.0 / 9_007_199_254_740_992.0),
-            (1 << 63, core::f64::consts::LN_2),
+            (1 << 63, LN_2),
             (max / 10, core::f64::consts::LN_10),
             (max / 10 * 9, 0.105_360_515_657_826_3),
             (max / 1000 * 999, 0.001_000_500_333_583_533),
-            (0, 64.0 * core::f64::consts::LN_2),
+            (0, 64.0 * LN_2),
         ] {
-            let found = exponential(uniform);
-            assert!((found / expected - 1.0).abs() < 1e-8, "{uniform}: {found}");
+            let found = Exponential::of(uniform);
+            let (floor, value) = (found.floor(), found.value());
+            assert!((value / expected - 1.0).abs() < 1e-8, "{uniform}: {value}");
+            assert!(floor <= value, "{uniform}: {floor} of {value}");
         }
     }
 }
