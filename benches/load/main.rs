@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench --bench load                  # all scenarios, about half a minute
 //! cargo bench --bench load -- mqtt          # those with this in their name
+//! cargo bench --bench load -- backlog       # a million messages that wait, over a kill
 //! ```
 //! Environment, all optional:
 //!
@@ -21,6 +22,7 @@
     reason = "a bench prints, measures time, and ends when something is wrong"
 )]
 
+mod backlog;
 mod process;
 mod run;
 mod scenario;
@@ -63,6 +65,9 @@ fn main() -> anyhow::Result<()> {
         if let Some(target) = peer.target(scenario) {
             report("peer", scenario, &target, duration)?;
         }
+    }
+    if "backlog".contains(&filter) {
+        backlog::run()?;
     }
     Ok(())
 }

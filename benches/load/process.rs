@@ -35,12 +35,21 @@ impl Target {
 
     /// Resident memory of the process in MiB.
     pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
+        self.status_mib("VmRSS:")
+    }
+
+    /// The most it ever was.
+    pub(crate) fn peak_mib(&self) -> anyhow::Result<f64> {
+        self.status_mib("VmHWM:")
+    }
+
+    fn status_mib(&self, field: &'static str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .context("VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("VmRSS")?.parse()?;
+            .find(|line| line.starts_with(field))
+            .context(field)?;
+        let kib: f64 = line.split_whitespace().nth(1).context(field)?.parse()?;
         Ok(kib / 1024.0)
     }
 }

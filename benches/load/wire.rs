@@ -154,6 +154,18 @@ pub(crate) fn open_consumer(scenario: &Scenario, target: &Target) -> anyhow::Res
     }
 }
 
+/// Declares the queue, to be kept.
+pub(crate) fn declare_queue(target: &Target) {
+    declare(&mut Raw::amqp(target.amqp), DURABLE);
+}
+
+fn declare(raw: &mut Raw, flags: u8) {
+    let queue = short(&queue_name());
+    let arguments = [&[0, 0], &queue[..], &[flags, 0, 0, 0, 0]].concat();
+    raw.send(&method(1, 50, 10, &arguments));
+    raw.expect(50, 11);
+}
+
 fn open_amqp_consumer(
     scenario: &Scenario,
     addr: SocketAddr,
@@ -163,15 +175,9 @@ fn open_amqp_consumer(
     let mut raw = Raw::amqp(addr);
     let queue = short(&queue_name());
     let durable = matches!(scenario.publish, Publish::AmqpConfirmed { .. });
-    // An exclusive queue goes with its connection, durable or not.
-    let flags = EXCLUSIVE | if durable { DURABLE } else { 0 };
-    raw.send(&method(
-        1,
-        50,
-        10,
-        &[&[0, 0], &queue[..], &[flags, 0, 0, 0, 0]].concat(),
-    ));
-    raw.expect(50, 11);
+    // What goes with its connection is not kept on disk, durable or not.
+    let flags = if durable { DURABLE } else { EXCLUSIVE };
+    declare(&mut raw, flags);
     if matches!(
         scenario.publish,
         Publish::MqttQos0 | Publish::MqttQos1 { .. }
