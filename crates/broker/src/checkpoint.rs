@@ -178,8 +178,9 @@ impl Inner {
         space: &mut DiskSpace,
         occasion: Occasion,
     ) -> Result<u64, Failure> {
-        self.move_sparse_pages(store)?;
-        let copied = self.copy_sparse_segments(store, space)?;
+        // Both take room before they give some. A checkpoint gives room back without them.
+        if_room(self.move_sparse_pages(store))?;
+        let copied = if_room(self.copy_sparse_segments(store, space))?.unwrap_or_default();
         let begun = self.begin_checkpoint(occasion);
         // Where a record lies is known only when it was written: until then its segment seems to end before it, or is
         // not there at all.
@@ -260,6 +261,18 @@ impl Inner {
     /// Where the next record will be.
     pub(crate) fn next_record(&self) -> Lsn {
         Lsn(self.log.next_index().0)
+    }
+}
+
+/// None if there is no room for it.
+fn if_room<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(failure) if ternmq_journal::is_out_of_room(&failure.error) => {
+            tracing::warn!(%failure, "no room to move what is left of sparse files");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
     }
 }
 

@@ -15,7 +15,7 @@
 //! | `Vhost::retained` | retained messages of a vhost | one change or look-up |
 //! | `Vhost::documents` | documents of a vhost | one change or look-up |
 //! | `Mailbox::inner` | one connection's notices | one push or drain |
-//! | `Timers::due`, `retained`, `room_checked` | queues and vhosts by deadline | one change |
+//! | `Timers::due`, `retained`, `room` | queues and vhosts by deadline | one change |
 //! | `Schedule::state` | delayed messages | one change |
 //! | `Hold::state` | dead letters whose target is full | one change, or writing them into a checkpoint |
 //! | `CommitWatch::waiting` | connections that wait for the journal | one change |

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use ternmq_core::id::Lsn;
 use ternmq_core::queue::{PartSource, decode_part};
 use ternmq_core::record::state::KeptFile;
-use ternmq_journal::{Failure, Index, SegmentInfo, SegmentKind, SegmentRef};
+use ternmq_journal::{Failure, Index, PageStore, SegmentInfo, SegmentKind, SegmentRef};
 
 use crate::broker::Inner;
 use crate::cell::QueueCell;
@@ -50,6 +50,16 @@ pub(crate) struct Liveness {
     rows: Vec<Row>,
     /// Segments whose live records were copied elsewhere.
     replaced: BTreeSet<SegmentRef>,
+}
+
+/// What becomes of segments after an exact count.
+struct Judgement {
+    /// Nothing in them is alive.
+    dead: BTreeSet<SegmentRef>,
+    /// What is alive in them is copied.
+    victims: BTreeSet<SegmentRef>,
+    /// There are more victims than are copied at once.
+    is_partial: bool,
 }
 
 struct Row {
@@ -146,7 +156,7 @@ impl Liveness {
 
     /// After an exact count: segments without anything alive, and those to copy. Copies are judged together, by how many
     /// records in them are alive.
-    fn judge(&self, copies: u64, percent: u64) -> (BTreeSet<SegmentRef>, BTreeSet<SegmentRef>) {
+    fn judge(&self, copies: u64, percent: u64) -> Judgement {
         let (journal, cold) = self.rows.split_at(self.journal_rows());
         let (mut dead, mut sparse) = (BTreeSet::new(), Vec::new());
         for row in journal {
@@ -157,6 +167,7 @@ impl Liveness {
             }
         }
         sparse.sort_unstable_by_key(|row| row.certain * 1000 / row.info.records.max(1));
+        let is_partial = sparse.len() > COPIED_MAX;
         let mut victims: BTreeSet<SegmentRef> = sparse
             .into_iter()
             .take(COPIED_MAX)
@@ -169,7 +180,11 @@ impl Liveness {
         } else if copies * 100 < in_copies * percent {
             victims.extend(all_copies);
         }
-        (dead, victims)
+        Judgement {
+            dead,
+            victims,
+            is_partial,
+        }
     }
 
     /// Segments that are needed for messages, for the checkpoint.
@@ -256,13 +271,22 @@ impl Inner {
         } else {
             SPARSE_PERCENT
         };
-        let (mut replaced, victims) = live.judge(copies, percent);
+        let Judgement {
+            dead: mut replaced,
+            victims,
+            is_partial,
+        } = live.judge(copies, percent);
         if !victims.is_empty() {
             replaced.extend(self.copy_live(store, &mut live, (&victims, chain_from))?);
         }
         let stays = |row: &&Row| !replaced.contains(&row.segment());
         let staying = live.rows.iter().filter(stays);
-        space.looked_at_bytes = staying.map(|row| row.info.bytes).sum();
+        space.looked_at_bytes = if is_partial {
+            // The rest comes next time.
+            0
+        } else {
+            staying.map(|row| row.info.bytes).sum()
+        };
         space.looked_at_live = waiting;
         Ok(replaced)
     }
@@ -343,16 +367,19 @@ impl Inner {
 
     /// Moves the pages of page files that hold little else than gaps, so that the files can go.
     pub(crate) fn move_sparse_pages(&self, store: &Store) -> Result<(), Failure> {
-        let sparse: BTreeSet<u32> = store
-            .pages
-            .sparse(SPARSE_PAGES_PERCENT)
-            .into_iter()
-            .collect();
+        self.move_pages(store, &store.pages)?;
+        self.move_pages(store, &store.spill)
+    }
+
+    fn move_pages(&self, store: &Store, pages: &PageStore) -> Result<(), Failure> {
+        let sparse = pages.sparse(SPARSE_PAGES_PERCENT);
+        let sparse: BTreeSet<u32> = sparse.into_iter().collect();
         if sparse.is_empty() {
             return Ok(());
         }
+        let is_there = |cell: &Arc<QueueCell>| std::ptr::eq(store.pages_of(cell), pages);
         let mut page = Vec::new();
-        for cell in self.all_cells().into_iter().filter(|cell| cell.durable) {
+        for cell in self.all_cells().into_iter().filter(is_there) {
             // Whoever loads the queue reads pages where they were: those stay until the end of this checkpoint.
             let _loading = cell.loading.lock();
             let mut moving = Vec::new();
@@ -364,13 +391,13 @@ impl Inner {
                 });
             });
             for (chunk, from) in moving {
-                if store.pages.read(from_core(from), &mut page)?.is_err() {
+                if pages.read(from_core(from), &mut page)?.is_err() {
                     // Whoever needs it finds out and says so; it stays where it is.
                     continue;
                 }
-                let to = store.pages.write(&page)?;
+                let to = pages.write(&page)?;
                 let moved = cell.look(|queue| queue.part_moved(chunk, from, to_core(to)));
-                store.pages.free(if moved { from_core(from) } else { to });
+                pages.free(if moved { from_core(from) } else { to });
             }
         }
         Ok(())

@@ -31,10 +31,18 @@ pub(crate) struct Timers {
     due: Mutex<BTreeMap<(Timestamp, QueueId), Weak<QueueCell>>>,
     /// Vhosts whose retained messages are to be looked through for expired ones.
     retained: Mutex<BTreeMap<Timestamp, Vec<Weak<Vhost>>>>,
-    /// When the room on the disk was asked for last.
-    room_checked: Mutex<Timestamp>,
+    room: Mutex<RoomChecks>,
     /// Whoever sleeps until the next deadline.
     sleeper: AtomicWaker,
+}
+
+/// What was done last about the room on the disk.
+#[derive(Default)]
+struct RoomChecks {
+    /// It was asked for.
+    asked: Timestamp,
+    /// A checkpoint was wished because there was not enough.
+    wished: Timestamp,
 }
 
 /// The move of a queue's deadline.
@@ -168,15 +176,28 @@ impl Inner {
         } else {
             ROOM_CHECK_SHORT_MS
         };
-        Some(self.timers.room_checked.lock().plus_ms(every_ms))
+        Some(self.timers.room.lock().asked.plus_ms(every_ms))
     }
 
     fn check_room(&self, now: Timestamp) {
         let Some(store) = &self.store else { return };
-        if self.next_room_check().is_some_and(|at| at <= now) {
-            *self.timers.room_checked.lock() = now;
-            // The answer comes by the watcher.
-            store.log.check_room();
+        if self.next_room_check().is_none_or(|at| now < at) {
+            return;
+        }
+        let mut room = self.timers.room.lock();
+        room.asked = now;
+        let is_short = self.pressure.disk() != DiskRoom::Enough;
+        let wishes = is_short && room.wished.plus_ms(ROOM_CHECK_MS) <= now;
+        if wishes {
+            room.wished = now;
+        }
+        drop(room);
+        // The answer comes by the watcher.
+        store.log.check_room();
+        if wishes {
+            // What was consumed meanwhile can be given back. The journal hardly grows now, so nothing else asks for it.
+            store.checkpointing.wish();
+        } else {
             store
                 .checkpointing
                 .look_for_quiet(store.log.written_bytes());

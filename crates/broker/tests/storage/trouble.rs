@@ -200,3 +200,29 @@ fn broker_that_is_let_go_lets_its_files_go() {
     assert_eq!(take_all(&mut client, "q").len(), 1_000);
     broker.close();
 }
+
+#[test]
+fn full_disk_gets_room_from_what_is_consumed() {
+    let mut machine = Machine::new(27);
+    machine.storage_config.disk_free_low_bytes = 2_000;
+    machine.storage_config.disk_free_min_bytes = 1_000;
+    machine.storage_config.checkpoint_bytes = 1 << 30;
+    machine.storage_config.tuning.kept_floor_bytes = 1;
+    let (broker, mut client) = backlog(&machine, "q", 2_000);
+    publish(&mut client, "q", 2_000..2_001, true);
+    machine.storage.set_free_bytes(10);
+    broker.tick(machine.clock.advance_ms(10_000));
+    until("it is told", || client.mailbox().has_notices());
+    for id in 0..2_000 {
+        assert!(client.get("q", true).unwrap().is_some(), "{id}");
+    }
+    let before = machine.files("seg-").len();
+    until("the segments are given back", || {
+        broker.tick(machine.clock.advance_ms(1_000));
+        std::thread::yield_now();
+        machine.files("seg-").len() < before / 2
+    });
+    assert_eq!(take_all(&mut client, "q"), [2_000]);
+    assert!(machine.halts.lock().is_empty());
+    broker.close();
+}
