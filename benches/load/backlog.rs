@@ -12,7 +12,7 @@ use crate::support::Ternmq;
 use crate::wire::{declare_queue, open_consumer, open_publisher};
 
 /// How many messages, of 1 KiB, persistent and confirmed.
-const MESSAGES: u64 = 1_000_000;
+const MESSAGES: u32 = 1_000_000;
 /// Unconfirmed ones, at most.
 const WINDOW: u64 = 1_000;
 /// Published at once.
@@ -38,7 +38,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let (began, cpu) = (Instant::now(), target.cpu()?);
     take_in(&target)?;
     let cpu = target.cpu()?.saturating_sub(cpu);
-    let per_message = cpu.as_secs_f64() * 1e6 / MESSAGES as f64;
+    let per_message = cpu.as_secs_f64() * 1e6 / f64::from(MESSAGES);
     println!();
     println!(
         "backlog of {MESSAGES} x 1 KiB, confirmed: {:.1} s, {per_message:.2} us of CPU each, at most {:.0} MiB resident",
@@ -56,11 +56,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let target = Target::of(&broker);
     let mut reader = open_consumer(&SCENARIO, &target)?;
     let began = Instant::now();
-    while reader.counts.messages < MESSAGES {
+    while reader.counts.messages < u64::from(MESSAGES) {
         reader.turn()?;
     }
     ensure!(
-        reader.counts.messages == MESSAGES,
+        reader.counts.messages == u64::from(MESSAGES),
         "more came than was sent"
     );
     println!(
@@ -77,9 +77,9 @@ fn start(data: &Path) -> Ternmq {
 
 fn take_in(target: &Target) -> anyhow::Result<()> {
     let (mut writer, mut reader) = open_publisher(&SCENARIO, target)?;
-    let mut sent = 0;
-    while reader.counts.confirmed < MESSAGES {
-        while sent < MESSAGES && sent - reader.counts.confirmed <= WINDOW - STEP {
+    let (all, mut sent) = (u64::from(MESSAGES), 0);
+    while reader.counts.confirmed < all {
+        while sent < all && sent - reader.counts.confirmed <= WINDOW - STEP {
             writer.publish(STEP)?;
             sent += STEP;
         }
