@@ -289,31 +289,35 @@ impl Inner {
         if batch.is_empty() {
             return Ok(Lsn::NONE);
         }
-        let appended = match weight {
-            Weight::Refusable => self.append_waiting(|| self.log.append(batch)),
-            Weight::Essential => self.append_waiting(|| self.log.append_essential(batch)),
-        };
-        appended.map(|index| Lsn(index.0))
+        self.append_waiting(batch, weight).map(|index| Lsn(index.0))
     }
 
     /// If the disk only lags behind, whoever appends has to wait: neither an accepted message nor what happened already
-    /// is dropped for that. If it is full, a publisher hears of it.
+    /// is dropped for that. If it is full, a publisher hears of it; for the rest there is a reserve, which is made up
+    /// again as what waits is written.
     ///
     /// That may be under a vhost's lock. The journal gets on without those, and so does whoever it calls.
-    fn append_waiting(
-        &self,
-        append: impl Fn() -> Result<Index, LogError>,
-    ) -> Result<Index, LogError> {
+    fn append_waiting(&self, batch: &Batch, weight: Weight) -> Result<Index, LogError> {
+        let mut in_vain = 0;
         loop {
-            let before = self.next_record();
-            match append() {
-                Err(LogError::Full) if self.log.pressure() != JournalPressure::NoRoom => {}
-                other => return other,
-            }
-            let Some(store) = &self.store else {
-                return Err(LogError::Full);
+            let appended = match weight {
+                Weight::Refusable => self.log.append(batch),
+                Weight::Essential => self.log.append_essential(batch),
             };
-            store.log.wait_committed(Index(before.0 - 1))?;
+            let is_full = self.log.pressure() == JournalPressure::NoRoom;
+            let (Err(LogError::Full), Some(store)) = (appended, &self.store) else {
+                return appended;
+            };
+            if is_full && weight == Weight::Refusable {
+                return appended;
+            }
+            let last = Index(self.next_record().0 - 1);
+            // Nothing waits: what did may have been written just now, or there is really no room.
+            in_vain += u32::from(is_full && store.log.committed() >= last);
+            if in_vain > 1 {
+                return appended;
+            }
+            store.log.wait_committed(last)?;
         }
     }
 

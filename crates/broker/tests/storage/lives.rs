@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use crate::life::Life;
 
 /// Seeds of one run; another number with `TERNMQ_SEEDS`, and where they begin with `TERNMQ_SEED`.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 60;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -200,7 +200,8 @@ fn purge_goes_through_what_is_cold_and_what_is_behind_it() {
 
 #[test]
 fn pages_of_a_deleted_queue_are_given_back_and_sparse_files_moved() {
-    let machine = Machine::new(7);
+    let mut machine = Machine::new(7);
+    machine.storage_config.tuning.page_file_bytes = 2 << 10;
     let (broker, mut client) = backlog(&machine, "gone", 3_000);
     client.declare_queue(queue("stays", true, &[])).unwrap();
     for first in 0..6 {
