@@ -57,6 +57,7 @@ pub mod clock;
 pub mod config;
 pub mod mailbox;
 
+mod announced;
 mod apply;
 #[cfg(test)]
 mod bed;
@@ -93,6 +94,7 @@ mod users;
 mod vhost;
 mod work;
 
+pub use announced::Announced;
 pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};
 pub use cell::QueueHandle;
