@@ -59,6 +59,7 @@ pub mod config;
 pub mod inspect;
 pub mod mailbox;
 
+mod announced;
 mod apply;
 #[cfg(test)]
 mod bed;
@@ -95,6 +96,7 @@ mod users;
 mod vhost;
 mod work;
 
+pub use announced::Announced;
 pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};
 pub use cell::QueueHandle;
