@@ -92,32 +92,32 @@ impl ConsumerSnapshot {
 impl Inspect<'_> {
     /// The consumers of one vhost, or of all, queue by queue.
     pub fn consumers(self, vhost: Option<&str>) -> Vec<ConsumerSnapshot> {
-        let of_queues = self.each_cell(vhost, |cell| self.consumers_of(cell));
+        let of_queues = self.each_cell(vhost, consumers_of);
         of_queues.into_iter().flatten().collect()
     }
+}
 
-    pub(super) fn consumers_of(self, cell: &Arc<QueueCell>) -> Vec<ConsumerSnapshot> {
-        cell.look_with_labels(|queue, labels| {
-            let single = queue.settings().single_active_consumer;
-            let consumer = |view: ternmq_core::queue::ConsumerView| {
-                let subscriber = labels.subscriber(view.key)?;
-                Some(ConsumerSnapshot {
-                    queue: QueueHandle(cell.clone()),
-                    connection: subscriber.connection,
-                    label: subscriber.label.clone(),
-                    mode: view.mode,
-                    priority: view.priority,
-                    exclusive: view.exclusive,
-                    status: match (single, view.active) {
-                        (false, _) => ActivityStatus::Up,
-                        (true, true) => ActivityStatus::SingleActive,
-                        (true, false) => ActivityStatus::Waiting,
-                    },
-                    assigned: view.assigned,
-                    leased: view.leased,
-                })
-            };
-            queue.consumers().filter_map(consumer).collect()
-        })
-    }
+pub(super) fn consumers_of(cell: &Arc<QueueCell>) -> Vec<ConsumerSnapshot> {
+    cell.look_with_labels(|queue, labels| {
+        let single = queue.settings().single_active_consumer;
+        let consumer = |view: ternmq_core::queue::ConsumerView| {
+            let subscriber = labels.subscriber(view.key)?;
+            Some(ConsumerSnapshot {
+                queue: QueueHandle(cell.clone()),
+                connection: subscriber.connection,
+                label: subscriber.label.clone(),
+                mode: view.mode,
+                priority: view.priority,
+                exclusive: view.exclusive,
+                status: match (single, view.active) {
+                    (false, _) => ActivityStatus::Up,
+                    (true, true) => ActivityStatus::SingleActive,
+                    (true, false) => ActivityStatus::Waiting,
+                },
+                assigned: view.assigned,
+                leased: view.leased,
+            })
+        };
+        queue.consumers().filter_map(consumer).collect()
+    })
 }

@@ -30,6 +30,7 @@ pub use topology::{BindingEnd, BindingSnapshot, ExchangeSnapshot};
 use ternmq_core::queue::{Holdings, QueueCounters};
 
 use crate::broker::{Broker, Inner};
+use crate::vhost::Vhost;
 
 /// Things of the topology copied under one lock, at most.
 const SCAN_STEP: usize = 512;
@@ -73,7 +74,7 @@ impl Inspect<'_> {
     pub fn totals(self) -> ObjectTotals {
         let mut totals = ObjectTotals::default();
         for vhost in self.0.all_vhosts() {
-            self.add_topology(&vhost, &mut totals);
+            add_topology(&vhost, &mut totals);
         }
         self.add_connections(None, &mut totals);
         totals
@@ -82,22 +83,9 @@ impl Inspect<'_> {
     /// Totals of one vhost; none if there is no such.
     pub fn vhost_totals(self, vhost: &str) -> Option<ObjectTotals> {
         let mut totals = ObjectTotals::default();
-        self.add_topology(&*self.0.vhost(vhost)?, &mut totals);
+        add_topology(&*self.0.vhost(vhost)?, &mut totals);
         self.add_connections(Some(vhost), &mut totals);
         Some(totals)
-    }
-
-    fn add_topology(self, vhost: &crate::vhost::Vhost, totals: &mut ObjectTotals) {
-        vhost.read(|space| {
-            totals.exchanges += space.topology.exchange_count() as u64;
-            totals.bindings += space.topology.binding_count() as u64;
-        });
-        for cell in queues::cells_of(vhost) {
-            totals.queues += 1;
-            let (holdings, counters) = cell.look(|queue| (queue.holdings(), *queue.counters()));
-            totals.holdings.add(&holdings);
-            totals.counters.add(&counters);
-        }
     }
 
     fn add_connections(self, vhost: Option<&str>, totals: &mut ObjectTotals) {
@@ -109,6 +97,19 @@ impl Inspect<'_> {
                 totals.sent_bytes += connection.octets().sent_bytes.get();
             }
         });
+    }
+}
+
+fn add_topology(vhost: &Vhost, totals: &mut ObjectTotals) {
+    vhost.read(|space| {
+        totals.exchanges += space.topology.exchange_count() as u64;
+        totals.bindings += space.topology.binding_count() as u64;
+    });
+    for cell in queues::cells_of(vhost) {
+        totals.queues += 1;
+        let (holdings, counters) = cell.look(|queue| (queue.holdings(), *queue.counters()));
+        totals.holdings.add(&holdings);
+        totals.counters.add(&counters);
     }
 }
 

@@ -7,6 +7,7 @@ use ternmq_core::policy::QueueSettings;
 use ternmq_core::queue::{Holdings, QueueCounters};
 use ternmq_core::topology::{Place, QueueDecl};
 
+use super::consumers::consumers_of;
 use super::{ConsumerSnapshot, Inspect, SCAN_STEP};
 use crate::cell::{QueueCell, QueueHandle};
 use crate::vhost::Vhost;
@@ -115,7 +116,7 @@ impl Inspect<'_> {
     /// The consumers of one queue: highest priority first, then in order of arrival.
     pub fn queue_consumers(self, vhost: &str, name: &str) -> Vec<ConsumerSnapshot> {
         self.cell(vhost, name)
-            .map_or_else(Vec::new, |cell| self.consumers_of(&cell))
+            .map_or_else(Vec::new, |cell| consumers_of(&cell))
     }
 
     pub(super) fn cell(self, vhost: &str, name: &str) -> Option<Arc<QueueCell>> {

@@ -106,7 +106,7 @@ fn getting_is_counted_by_how_it_is_settled() {
 fn lists_have_every_queue_however_many_there_are() {
     let broker = broker();
     let mut client = client(&broker);
-    for n in 0..SCAN_STEP * 2 + 1 {
+    for n in 0..=SCAN_STEP * 2 {
         client.declare_queue(queue(&format!("q{n}"), &[])).unwrap();
     }
     let all = broker.inspect().queues(Some("/"));

@@ -138,20 +138,7 @@ impl Queue {
             return None;
         }
         self.last_used = now;
-        let position = match self.first_unexpired(now, Class::Kept, fx) {
-            Some(position) => position,
-            None if self.is_head_cold() => {
-                self.want_head(fx);
-                return None;
-            }
-            None => match self.first_unexpired(now, Class::AtMostOnce, fx) {
-                Some(position) => position,
-                None => {
-                    self.counters.got_empty += 1;
-                    return None;
-                }
-            },
-        };
+        let position = self.next_to_get(now, fx)?;
         self.last_active = now;
         let recovered = self.lanes.is_recovered(position);
         self.take_from_ready(position, State::Leased(ConsumerKey::NOBODY));
@@ -170,6 +157,19 @@ impl Queue {
         self.counters.got_auto += u64::from(auto_ack);
         self.counters.redelivered += u64::from(delivery.redelivered);
         Some((delivery, self.ready + self.assigned))
+    }
+
+    fn next_to_get(&mut self, now: Timestamp, fx: &mut Effects) -> Option<Position> {
+        if let Some(position) = self.first_unexpired(now, Class::Kept, fx) {
+            return Some(position);
+        }
+        if self.is_head_cold() {
+            self.want_head(fx);
+            return None;
+        }
+        let position = self.first_unexpired(now, Class::AtMostOnce, fx);
+        self.counters.got_empty += u64::from(position.is_none());
+        position
     }
 
     /// Ends leases. Positions that name no leased message are passed over. Returns how many were ended.
