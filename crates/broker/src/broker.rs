@@ -21,7 +21,7 @@ use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::hold::Hold;
-use crate::inspect::Connections;
+use crate::inspect::{Connections, Protocol};
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -248,6 +248,9 @@ impl Broker {
             rejected: Vec::new(),
             declared: Lsn::NONE,
             closed: false,
+            protocol: Protocol::default(),
+            stats: None,
+            storing: None,
         })
     }
 
@@ -412,6 +415,7 @@ impl Inner {
         }
         if effects.dropped > 0 {
             self.metrics.dropped(effects.dropped);
+            self.metrics.died(cell.kind, &effects.died);
         }
         if effects.unreadable > 0 {
             self.metrics.unreadable(effects.unreadable);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{ConnectionId, Lsn, Position, QueueId, Timestamp};
-use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget};
+use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget, QueueKind};
 use ternmq_core::queue::{
     ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Outcome, PartKey, Queue,
 };
@@ -26,6 +26,7 @@ pub(crate) struct QueueCell {
     pub(crate) name: Box<str>,
     pub(crate) decl: Arc<QueueDecl>,
     pub(crate) durable: bool,
+    pub(crate) kind: QueueKind,
     /// Messages that are not durable are at-most-once here.
     pub(crate) transient_at_most_once: bool,
     /// Deliveries tell how often they were taken and failed before.
@@ -81,6 +82,7 @@ impl<'a> Labels<'a> {
 
 impl QueueCell {
     pub(crate) fn new(id: QueueId, decl: &Arc<QueueDecl>, vhost: Arc<Vhost>, queue: Queue) -> Self {
+        let kind = queue.settings().kind;
         let transient_at_most_once = queue.settings().at_most_once.transient;
         let exposes_counters = queue.settings().expose_counters;
         let state = State {
@@ -97,6 +99,7 @@ impl QueueCell {
             name: decl.name.clone(),
             decl: decl.clone(),
             durable,
+            kind,
             transient_at_most_once,
             exposes_counters,
             vhost,

@@ -15,6 +15,7 @@ use ternmq_core::value::Headers;
 use crate::broker::Inner;
 use crate::cell::QueueCell;
 use crate::hold::HeldLetter;
+use crate::metrics::LetterFate;
 use crate::publish::Route;
 use crate::work::Work;
 
@@ -40,7 +41,7 @@ impl Inner {
         now: Timestamp,
     ) {
         let Some((target, strategy)) = source.dead_letter_target() else {
-            self.drop_dead(source, dead, work);
+            self.drop_dead(source, (dead, LetterFate::Disabled), work);
             return;
         };
         let message = dead_letter(
@@ -54,7 +55,7 @@ impl Inner {
         let route = match dead_letter_route(source, &message, &target, dead.reason, work) {
             Ok(route) if !route.is_empty() => route,
             _ => {
-                self.drop_dead(source, dead, work);
+                self.drop_dead(source, (dead, strategy.into()), work);
                 return;
             }
         };
@@ -75,8 +76,9 @@ impl Inner {
         if let Some(target) = held.filter(|_| !taken) {
             self.hold.mark_last(target);
         }
+        let of = (source.kind, strategy.into());
         self.metrics
-            .dead_lettered(dead.reason, taken || held.is_some());
+            .dead_lettered(of, dead.reason, taken || held.is_some());
     }
 
     /// Puts a dead letter into a queue, or holds it until the queue has room.
@@ -137,8 +139,9 @@ impl Inner {
         if into_durable { lsn } else { Lsn::NONE }
     }
 
-    fn drop_dead(&self, source: &QueueCell, dead: &Dead, work: &mut Work) {
-        self.metrics.dead_lettered(dead.reason, false);
+    fn drop_dead(&self, source: &QueueCell, (dead, fate): (&Dead, LetterFate), work: &mut Work) {
+        self.metrics
+            .dead_lettered((source.kind, fate), dead.reason, false);
         if dead.lsn.is_some() {
             work.batch.clear();
             work.batch
@@ -194,6 +197,6 @@ fn dead_letter_route(
                 !cycle
             });
         }
-        Ok(space.resolve(&routes.targets))
+        Ok(space.resolve(routes))
     })
 }

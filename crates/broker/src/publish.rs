@@ -10,12 +10,14 @@ use ternmq_core::queue::{Admission, Incoming};
 use ternmq_core::record;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::tags::Tags;
+use ternmq_core::topology::ExchangeTraffic;
 use ternmq_journal::{Batch, LogError};
 
 use crate::broker::{Inner, Weight};
 use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::documents::DocumentChange;
+use crate::metrics::{TurnTally, Unroutable};
 use crate::route_sets::{INLINE_TARGETS_MAX, RouteSet, RouteSets};
 use crate::vhost::Vhost;
 use crate::work::Work;
@@ -32,6 +34,8 @@ pub struct Route {
     durable: bool,
     /// How records name the durable ones, if there are many.
     set: Option<Box<RouteSet>>,
+    /// Counters of the exchange it starts from.
+    traffic: Option<Arc<ExchangeTraffic>>,
 }
 
 /// One queue on a route.
@@ -42,13 +46,18 @@ pub(crate) struct Target {
 }
 
 impl Route {
-    pub(crate) fn new(version: u64, targets: Box<[Target]>) -> Self {
+    pub(crate) fn new(
+        version: u64,
+        targets: Box<[Target]>,
+        traffic: Option<Arc<ExchangeTraffic>>,
+    ) -> Self {
         let durable = targets.iter().filter(|target| target.durable()).count();
         Self {
             version,
             targets,
             durable: durable > 0,
             set: (durable > INLINE_TARGETS_MAX).then(Box::default),
+            traffic,
         }
     }
 
@@ -107,6 +116,7 @@ pub struct Turn {
     copies: usize,
     /// What changes together with the turn.
     documents: Vec<DocumentChange>,
+    tally: TurnTally,
 }
 
 impl Turn {
@@ -119,6 +129,7 @@ impl Turn {
     pub fn push(&mut self, message: Message, route: Arc<Route>) -> usize {
         self.durable |= route.durable && message.durable();
         self.copies += route.targets.len();
+        self.tally.add(message.body().len());
         self.messages.push(message);
         let end = self.messages.len();
         match self.runs.last_mut() {
@@ -133,14 +144,36 @@ impl Turn {
         self.documents.push(change);
     }
 
+    /// The publish that came last is to be confirmed: only for those who count.
+    #[inline]
+    pub fn expect_confirm(&mut self) {
+        self.tally.add_to_confirm();
+    }
+
+    /// A publish came that reached no queue, by that route: only for those who count.
+    #[cold]
+    pub fn push_unroutable(&mut self, route: &Route, body_bytes: usize, fate: Unroutable) {
+        self.tally
+            .add_unroutable(route.traffic.as_ref(), body_bytes, fate);
+    }
+
+    pub(crate) fn tally(&self) -> &TurnTally {
+        &self.tally
+    }
+
+    /// Queues that its messages go to, each counted per message.
+    pub(crate) fn copies(&self) -> u64 {
+        self.copies as u64
+    }
+
     /// How many publishes.
     pub fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether there is nothing to do: neither publishes nor documents.
+    /// Whether there is nothing to do: neither publishes nor documents, and nothing to count.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.documents.is_empty()
+        self.messages.is_empty() && self.documents.is_empty() && self.tally.is_empty()
     }
 
     /// Whether publishing it takes so long that whoever collects it does that first, and lets other connections have
@@ -192,6 +225,7 @@ impl Turn {
     /// Takes out the messages that would need a record, and the documents. Fills `refused` with the indexes of those, and
     /// returns the indexes of those that are left.
     fn take_transient(&mut self, refused: &mut Vec<usize>) -> Vec<usize> {
+        let tally = std::mem::take(&mut self.tally);
         let mut rest = Self::new();
         let mut indexes = Vec::new();
         let mut start = 0;
@@ -209,10 +243,44 @@ impl Turn {
         }
         drop(messages);
         *self = rest;
+        // All of them came.
+        self.tally = tally;
         indexes
     }
 
+    /// Counts, at the exchanges, what was published to them. Messages to one exchange in a row are counted at once.
+    fn count_exchanges(&self) {
+        for (traffic, count) in self.tally.unrouted() {
+            traffic.count(*count, 0);
+        }
+        let mut current: Option<(&Arc<ExchangeTraffic>, u64, u64)> = None;
+        let mut start = 0;
+        for (route, end) in &self.runs {
+            let published = (end - start) as u64;
+            let routed = published * route.targets.len() as u64;
+            start = *end;
+            let Some(traffic) = &route.traffic else {
+                continue;
+            };
+            match &mut current {
+                Some((last, ins, outs)) if Arc::ptr_eq(last, traffic) => {
+                    *ins += published;
+                    *outs += routed;
+                }
+                _ => {
+                    if let Some((last, ins, outs)) = current.replace((traffic, published, routed)) {
+                        last.count(ins, outs);
+                    }
+                }
+            }
+        }
+        if let Some((last, ins, outs)) = current {
+            last.count(ins, outs);
+        }
+    }
+
     fn clear(&mut self) {
+        self.tally.clear();
         self.messages.clear();
         self.runs.clear();
         self.documents.clear();
@@ -247,7 +315,7 @@ impl Client {
         let routes = &mut self.work.routes;
         let route = self.vhost.read(|space| {
             space.topology.route(request, routes)?;
-            Ok::<_, Refusal>(Arc::new(space.resolve(&routes.targets)))
+            Ok::<_, Refusal>(Arc::new(space.resolve(routes)))
         })?;
         if routes.cacheable {
             self.route_cache.put(request, route.clone());
@@ -259,9 +327,11 @@ impl Client {
     /// that go the same way.
     pub fn publish(&mut self, turn: &mut Turn, now: Timestamp) -> Published<'_> {
         let _inside = self.broker.gate.enter();
+        self.count_turn(turn);
         let vhost = Some(&*self.vhost);
         let to = (&mut self.work, &mut self.rejected);
         let lsn = self.broker.publish(turn, vhost, to, now);
+        self.watch_storing(lsn, now);
         Published {
             lsn,
             rejected: &self.rejected,
@@ -349,6 +419,7 @@ impl Inner {
         rejected: &mut Vec<usize>,
         now: Timestamp,
     ) {
+        turn.count_exchanges();
         let mut next_lsn = first.0;
         let mut start = 0;
         let mut messages = turn.messages.drain(..);

@@ -113,6 +113,7 @@ mod tests {
         Arc::new(Route::new(
             version,
             std::iter::repeat_with(target).take(targets).collect(),
+            None,
         ))
     }
 

@@ -175,7 +175,7 @@ impl Inner {
         let routes = &mut work.routes;
         let route = vhost.read(|space| {
             space.topology.route(&request, routes)?;
-            Ok::<_, Refusal>(Arc::new(space.resolve(&routes.targets)))
+            Ok::<_, Refusal>(Arc::new(space.resolve(routes)))
         });
         if retain {
             let kept = (!message.body().is_empty()).then(|| message.clone());

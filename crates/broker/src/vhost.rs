@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use ternmq_core::id::{Lsn, QueueId};
 use ternmq_core::retained::RetainedStore;
-use ternmq_core::routing::RouteTarget;
+use ternmq_core::routing::{RouteTarget, Routes};
 use ternmq_core::topology::Topology;
 
 use crate::cell::QueueCell;
@@ -77,7 +77,7 @@ impl Vhost {
 
 impl Space {
     /// The route to the cells behind the targets; targets whose queue just went are left out.
-    pub(crate) fn resolve(&self, targets: &[RouteTarget]) -> Route {
+    pub(crate) fn resolve(&self, routes: &Routes) -> Route {
         let target = |t: &RouteTarget| {
             let cell = self.cells.get(&t.queue)?.clone();
             Some(Target {
@@ -88,7 +88,8 @@ impl Space {
         };
         Route::new(
             self.topology.version(),
-            targets.iter().filter_map(target).collect(),
+            routes.targets.iter().filter_map(target).collect(),
+            routes.traffic.clone(),
         )
     }
 }
