@@ -8,7 +8,7 @@
 //! Publishes are checked and routed as they come. A channel that closes rolls back.
 
 use amq_protocol::protocol::{AMQPClass, tx};
-use ternmq_broker::{Route, Settlement, Turn};
+use ternmq_broker::{Route, Settlement, Turn, Unroutable};
 use ternmq_core::confirms::{Confirm, Confirms};
 use ternmq_core::id::{Lsn, Position};
 use ternmq_core::message::Body;
@@ -17,6 +17,7 @@ use ternmq_net::machine::Output;
 
 use std::sync::Arc;
 
+use super::counting::count_unroutable;
 use super::publish::{message, put_return};
 use super::queues::Queues;
 use super::unacked::{Delivered, Unacked};
@@ -113,6 +114,11 @@ impl Transactions {
         Err(precondition_failed(format!(
             "transaction is larger than transaction_bytes_max ({max})"
         )))
+    }
+
+    /// How many publishes and acknowledgements wait for a commit.
+    pub(super) fn held(&self) -> (u64, u64) {
+        (self.held.turn.len() as u64, self.held.settled.len() as u64)
     }
 
     /// Drops publishes and makes deliveries outstanding again.
@@ -249,10 +255,15 @@ impl Session {
             let message = message(publish, incoming, body, cx);
             held.turn_bytes += message.resident_bytes() + PUBLISH_BYTES;
             held.turn.push(message, route);
-        } else if publish.mandatory {
+            return transactions.check_size();
+        }
+        let mut fate = Unroutable::Dropped;
+        if publish.mandatory {
             let wire = (self.id, cx.wire.frame_max);
             put_return(wire, publish, &incoming.native, &body, &mut held.returns);
+            fate = Unroutable::Returned;
         }
+        count_unroutable(&self.stats, &mut held.turn, (&route, &body), fate);
         transactions.check_size()
     }
 

@@ -101,7 +101,7 @@ pub struct ConnectionInfo {
     /// Whether it is encrypted.
     pub tls: bool,
     /// How it proved who it is: `PLAIN` and the like.
-    pub auth_mechanism: &'static str,
+    pub auth_mechanism: Box<str>,
     /// What the client says about itself.
     pub client_properties: Arc<Headers>,
     /// Largest frame in bytes, 0 where there is no such limit.
@@ -446,7 +446,7 @@ pub(super) mod tests {
             peer: SocketAddr::from(([127, 0, 0, 1], peer_port)),
             local: SocketAddr::from(([127, 0, 0, 1], 5672)),
             tls: false,
-            auth_mechanism: "PLAIN",
+            auth_mechanism: "PLAIN".into(),
             client_properties: Arc::default(),
             frame_max: 131_072,
             channel_max: 2047,

@@ -22,6 +22,7 @@ pub enum Unroutable {
 #[derive(Default)]
 pub(crate) struct TurnTally {
     sizes: [u32; SIZES],
+    messages: u32,
     to_confirm: u32,
     dropped: u32,
     returned: u32,
@@ -35,6 +36,7 @@ impl TurnTally {
     pub(crate) fn add(&mut self, body_bytes: usize) {
         let bytes = body_bytes as u64;
         self.sizes[size_bucket(bytes)] += 1;
+        self.messages += 1;
         self.bytes += bytes;
     }
 
@@ -62,11 +64,11 @@ impl TurnTally {
     }
 
     pub(crate) fn messages(&self) -> u64 {
-        self.sizes.iter().map(|count| u64::from(*count)).sum()
+        self.messages.into()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages() == 0
+        self.messages == 0
     }
 
     pub(crate) fn to_confirm(&self) -> u64 {
