@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{Lsn, Position, QueueId, Timestamp};
-use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget};
+use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget, QueueKind};
 use ternmq_core::queue::{
     ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Outcome, PartKey, Queue,
 };
@@ -28,6 +28,7 @@ pub(crate) struct QueueCell {
     pub(crate) transient_at_most_once: bool,
     /// Deliveries tell how often they were taken and failed before.
     exposes_counters: bool,
+    kind: QueueKind,
     pub(crate) vhost: Arc<Vhost>,
     /// It stands in the loader's inbox.
     pub(crate) is_awaited: AtomicBool,
@@ -56,6 +57,7 @@ impl QueueCell {
     pub(crate) fn new(id: QueueId, decl: &QueueDecl, vhost: Arc<Vhost>, queue: Queue) -> Self {
         let transient_at_most_once = queue.settings().at_most_once.transient;
         let exposes_counters = queue.settings().expose_counters;
+        let kind = queue.settings().kind;
         let state = State {
             queue,
             subscribers: Vec::new(),
@@ -71,6 +73,7 @@ impl QueueCell {
             durable,
             transient_at_most_once,
             exposes_counters,
+            kind,
             vhost,
             is_awaited: AtomicBool::new(false),
             loading: Mutex::new(()),
@@ -252,6 +255,11 @@ impl QueueHandle {
     /// The queue's name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Of which kind it was declared.
+    pub fn kind(&self) -> QueueKind {
+        self.0.kind
     }
 
     /// Whether deliveries shall tell how often they were taken and failed before.

@@ -19,6 +19,7 @@ mod handshake;
 mod harness;
 mod liveness;
 mod publish;
+mod quorum;
 mod reply_to;
 mod settle;
 mod transaction;
