@@ -21,6 +21,7 @@ use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::hold::Hold;
+use crate::inspect::Connections;
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     announced: Announced,
     pub(crate) vhosts: DashMap<Box<str>, Arc<Vhost>>,
     clients: DashMap<ConnectionId, ClientEntry>,
+    pub(crate) connections: Connections,
     pub(crate) limits: Limits,
     next_connection: AtomicU64,
     pub(crate) next_queue: AtomicU64,
@@ -142,6 +144,7 @@ impl Broker {
             },
             vhosts: config.vhosts.iter().map(vhost).collect(),
             clients: DashMap::new(),
+            connections: Connections::default(),
             limits: Limits {
                 connections_max: config.connections_max,
                 queues_max: config.queues_max,
@@ -273,6 +276,7 @@ impl Inner {
 
     pub(crate) fn forget_client(&self, id: ConnectionId) {
         self.clients.remove(&id);
+        self.connections.forget(id);
     }
 
     pub(crate) fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {

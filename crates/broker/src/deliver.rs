@@ -4,8 +4,9 @@ use ternmq_core::error::Refusal;
 use ternmq_core::id::Timestamp;
 use ternmq_core::queue::{Budget, ConsumerKey, ConsumerSpec, Credit, Delivery};
 
-use crate::cell::QueueHandle;
+use crate::cell::{NewSubscriber, QueueHandle};
 use crate::client::Client;
+use crate::inspect::ConsumerLabel;
 use crate::mailbox::Token;
 
 /// A consumer of this connection. Give it back to [`Client::cancel`].
@@ -44,10 +45,30 @@ impl Client {
         spec: ConsumerSpec,
         token: Token,
     ) -> Result<Consumer, Refusal> {
+        self.consume_as(queue, spec, token, ConsumerLabel::default())
+    }
+
+    /// The same, with what those who look at consumers see.
+    ///
+    /// # Errors
+    /// As [`Client::consume`].
+    pub fn consume_as(
+        &mut self,
+        queue: &str,
+        spec: ConsumerSpec,
+        token: Token,
+        label: ConsumerLabel,
+    ) -> Result<Consumer, Refusal> {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(queue)?;
-        let key = cell.subscribe(&mut self.work, now, spec, (self.mailbox.clone(), token))?;
+        let new = NewSubscriber {
+            mailbox: self.mailbox.clone(),
+            token,
+            connection: self.id,
+            label,
+        };
+        let key = cell.subscribe(&mut self.work, now, spec, new)?;
         self.broker.follow_up(&cell, &mut self.work, now);
         Ok(Consumer {
             queue: QueueHandle(cell),
