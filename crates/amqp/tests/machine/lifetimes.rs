@@ -39,6 +39,9 @@ fn declare_q(peer: &mut Peer, arguments: &[(&str, AMQPValue)]) {
     assert!(matches!(answer, AMQPClass::Queue(_)), "{answer:?}");
 }
 
+/// Something a client does with a queue.
+type Use = fn(&mut Peer);
+
 /// Whether a queue is there, as a channel of its own finds out.
 fn is_there(peer: &mut Peer, queue: &str) -> bool {
     peer.open_channel(9);
@@ -119,9 +122,7 @@ fn exclusive_queue_outlives_its_channel_and_is_gone_when_its_connection_is_told_
 
 #[test]
 fn unused_queue_expires_unless_it_is_consumed_got_from_or_declared_again() {
-    let expires = [("x-expires", AMQPValue::LongInt(1000))];
     // What a client does at 600 ms, and whether the queue is there at 1,200 ms.
-    type Use = fn(&mut Peer);
     let uses: [(Use, bool); 4] = [
         (|peer| peer.publish("q", b"m"), false),
         (
@@ -131,10 +132,7 @@ fn unused_queue_expires_unless_it_is_consumed_got_from_or_declared_again() {
             true,
         ),
         (
-            |peer| {
-                let expires = [("x-expires", AMQPValue::LongInt(1000))];
-                declare_q(peer, &expires);
-            },
+            |peer| declare_q(peer, &[("x-expires", AMQPValue::LongInt(1000))]),
             true,
         ),
         (
@@ -152,7 +150,7 @@ fn unused_queue_expires_unless_it_is_consumed_got_from_or_declared_again() {
     for (number, (using, stays)) in uses.into_iter().enumerate() {
         let node = Node::new();
         let mut peer = node.channel();
-        declare_q(&mut peer, &expires);
+        declare_q(&mut peer, &[("x-expires", AMQPValue::LongInt(1000))]);
         wait_ms(&node, 600);
         using(&mut peer);
         wait_ms(&node, 600);
