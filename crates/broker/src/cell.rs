@@ -31,6 +31,7 @@ pub(crate) struct QueueCell {
     pub(crate) transient_at_most_once: bool,
     /// Deliveries tell how often they were taken and failed before.
     exposes_counters: bool,
+    kind: QueueKind,
     pub(crate) vhost: Arc<Vhost>,
     /// It stands in the loader's inbox.
     pub(crate) is_awaited: AtomicBool,
@@ -85,6 +86,7 @@ impl QueueCell {
         let kind = queue.settings().kind;
         let transient_at_most_once = queue.settings().at_most_once.transient;
         let exposes_counters = queue.settings().expose_counters;
+        let kind = queue.settings().kind;
         let state = State {
             queue,
             subscribers: Vec::new(),
@@ -102,6 +104,7 @@ impl QueueCell {
             kind,
             transient_at_most_once,
             exposes_counters,
+            kind,
             vhost,
             is_awaited: AtomicBool::new(false),
             loading: Mutex::new(()),
@@ -297,6 +300,11 @@ impl QueueHandle {
     /// The queue's name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Of which kind it was declared.
+    pub fn kind(&self) -> QueueKind {
+        self.0.kind
     }
 
     /// Whether deliveries shall tell how often they were taken and failed before.

@@ -77,6 +77,14 @@ impl Client {
         })
     }
 
+    /// The queue of that name, if this connection may work with it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Locked`].
+    pub fn queue(&self, name: &str) -> Result<QueueHandle, Refusal> {
+        Ok(QueueHandle(self.cell(name)?))
+    }
+
     /// Ends a consumer. What it was assigned and did not drain goes back untouched; what it drained and did not
     /// settle stays leased.
     pub fn cancel(&mut self, consumer: Consumer) {
