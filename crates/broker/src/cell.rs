@@ -31,7 +31,6 @@ pub(crate) struct QueueCell {
     pub(crate) transient_at_most_once: bool,
     /// Deliveries tell how often they were taken and failed before.
     exposes_counters: bool,
-    kind: QueueKind,
     pub(crate) vhost: Arc<Vhost>,
     /// It stands in the loader's inbox.
     pub(crate) is_awaited: AtomicBool,
@@ -86,7 +85,6 @@ impl QueueCell {
         let kind = queue.settings().kind;
         let transient_at_most_once = queue.settings().at_most_once.transient;
         let exposes_counters = queue.settings().expose_counters;
-        let kind = queue.settings().kind;
         let state = State {
             queue,
             subscribers: Vec::new(),
@@ -104,7 +102,6 @@ impl QueueCell {
             kind,
             transient_at_most_once,
             exposes_counters,
-            kind,
             vhost,
             is_awaited: AtomicBool::new(false),
             loading: Mutex::new(()),
