@@ -178,7 +178,8 @@ impl Api {
             .method(method)
             .uri(format!("{}{}", self.base, path.as_str()))
             .header("authorization", &self.authorization)
-            .header("accept", "application/json");
+            // RabbitMQ refuses 406 to be asked for JSON where it answers with nothing.
+            .header("accept", "application/json, */*;q=0.5");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -102,7 +102,6 @@ pub(crate) fn find_str<'a>(object: &'a Value, path: &str) -> &'a str {
     find(object, path).as_str().unwrap_or_default()
 }
 
-
 /// A value in one line.
 pub(crate) fn text(value: &Value) -> String {
     match value {

@@ -125,18 +125,7 @@ impl Command {
 /// Does what was asked for, and writes what came of it to standard output.
 pub fn run(command: &Command) -> Outcome {
     let mut out = BufWriter::new(io::stdout().lock());
-    let (action, server) = command.parts();
-    let form = if server.json {
-        Form::Json
-    } else {
-        Form::People
-    };
-    let api = Api::new(server, &secret::login(server)?)?;
-    let ended = action.run(&mut Context {
-        server,
-        api,
-        out: Output::stdout(&mut out, form),
-    });
+    let ended = perform(command, |form| Output::stdout(&mut out, form));
     let flushed = out.flush().map_err(Failure::io("standard output"));
     match ended.and(flushed) {
         // `ternmq queues list | head` is no failure.
@@ -144,3 +133,21 @@ pub fn run(command: &Command) -> Outcome {
         ended => ended,
     }
 }
+
+fn perform<'a>(command: &'a Command, output: impl FnOnce(Form) -> Output<'a>) -> Outcome {
+    let (action, server) = command.parts();
+    let form = if server.json {
+        Form::Json
+    } else {
+        Form::People
+    };
+    let api = Api::new(server, &secret::login(server)?)?;
+    action.run(&mut Context {
+        server,
+        api,
+        out: output(form),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,43 +7,96 @@ use clap::Args;
 
 const HEADING: &str = "Server";
 
-/// Where the management API is and who asks.
+/// Where the management API is and who asks. The names of these options are used by many commands for arguments of their
+/// own, so clap knows them by others.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Server {
     /// Address of the management API, `http://` or `https://`
-    #[arg(long, global = true, env = "TERNMQ_URL", value_name = "URL", help_heading = HEADING,
-          default_value = "http://127.0.0.1:15672")]
+    #[arg(
+        id = "server_url",
+        long = "url",
+        global = true,
+        env = "TERNMQ_URL",
+        value_name = "URL",
+        help_heading = HEADING,
+        default_value = "http://127.0.0.1:15672",
+    )]
     pub(crate) url: String,
 
     /// Log in as this user
-    #[arg(long, global = true, env = "TERNMQ_USER", value_name = "NAME", help_heading = HEADING,
-          default_value = "guest")]
+    #[arg(
+        id = "server_user",
+        long = "user",
+        global = true,
+        env = "TERNMQ_USER",
+        value_name = "NAME",
+        help_heading = HEADING,
+        default_value = "guest",
+    )]
     pub(crate) user: String,
 
     /// Password of that user; asked for on a terminal when it is left out (guest's is guest)
-    #[arg(long, global = true, env = "TERNMQ_PASSWORD", value_name = "PASSWORD", help_heading = HEADING,
-          hide_env_values = true)]
+    #[arg(
+        id = "server_password",
+        long = "password",
+        global = true,
+        env = "TERNMQ_PASSWORD",
+        value_name = "PASSWORD",
+        help_heading = HEADING,
+        hide_env_values = true,
+    )]
     pub(crate) password: Option<String>,
 
     /// Virtual host. Lists show all that the user may see when it is left out; everything else is done in `/`
-    #[arg(long, global = true, env = "TERNMQ_VHOST", value_name = "VHOST", help_heading = HEADING)]
+    #[arg(
+        id = "server_vhost",
+        long = "vhost",
+        global = true,
+        env = "TERNMQ_VHOST",
+        value_name = "VHOST",
+        help_heading = HEADING,
+    )]
     pub(crate) vhost: Option<String>,
 
     /// Trust the certificate authorities of this file (PEM) instead of the system's
-    #[arg(long, global = true, env = "TERNMQ_CACERT", value_name = "FILE", help_heading = HEADING)]
+    #[arg(
+        id = "server_cacert",
+        long = "cacert",
+        global = true,
+        env = "TERNMQ_CACERT",
+        value_name = "FILE",
+        help_heading = HEADING,
+    )]
     pub(crate) cacert: Option<PathBuf>,
 
     /// Accept any certificate, of anybody: for experiments
-    #[arg(long, global = true, help_heading = HEADING)]
+    #[arg(
+        id = "server_insecure",
+        long = "insecure",
+        global = true,
+        help_heading = HEADING,
+    )]
     pub(crate) insecure: bool,
 
     /// How long the server may take to answer, in seconds
-    #[arg(long, global = true, value_name = "SECONDS", help_heading = HEADING, default_value_t = 60,
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(
+        id = "server_timeout",
+        long = "timeout",
+        global = true,
+        value_name = "SECONDS",
+        help_heading = HEADING,
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+    )]
     pub(crate) timeout: u64,
 
     /// Write JSON as the server sent it, for scripts, instead of tables
-    #[arg(long, global = true, help_heading = HEADING)]
+    #[arg(
+        id = "server_json",
+        long = "json",
+        global = true,
+        help_heading = HEADING,
+    )]
     pub(crate) json: bool,
 }
 

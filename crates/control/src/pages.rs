@@ -18,14 +18,18 @@ pub struct Completions {
 
 impl Completions {
     /// Writes it to standard output.
-    pub fn write(&self, mut command: clap::Command) -> Outcome {
+    pub fn write(&self, command: clap::Command) -> Outcome {
+        io::stdout()
+            .lock()
+            .write_all(&self.script(command))
+            .map_err(Failure::io("standard output"))
+    }
+
+    pub(crate) fn script(&self, mut command: clap::Command) -> Vec<u8> {
         let name = command.get_name().to_owned();
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, name, &mut script);
-        io::stdout()
-            .lock()
-            .write_all(&script)
-            .map_err(Failure::io("standard output"))
+        script
     }
 }
 

@@ -161,6 +161,8 @@ fn report(context: &mut Context<'_>, heading: &str, definitions: &Value) -> Outc
     if context.out.is_json() {
         return context.out.json(&Value::Array(counts));
     }
+    let mut counts = counts;
+    counts.retain(|kind| kind["count"] != 0);
     context.out.line(heading)?;
     context.out.rows(&counts, &REPORT)
 }

@@ -28,6 +28,19 @@ const LIST: [Field; 10] = [
     Field::text("arguments", "ARGUMENTS"),
 ];
 
+const SHOW: [Field; 10] = [
+    Field::text("name", "Name"),
+    Field::text("vhost", "Vhost"),
+    Field::text("type", "Type"),
+    Field::new("durable", "Durable", Kind::Flag),
+    Field::new("auto_delete", "Auto-delete", Kind::Flag),
+    Field::new("internal", "Internal", Kind::Flag),
+    Field::text("policy", "Policy"),
+    Field::new("message_stats.publish_in_details.rate", "In", Kind::Rate),
+    Field::new("message_stats.publish_out_details.rate", "Out", Kind::Rate),
+    Field::text("arguments", "Arguments"),
+];
+
 /// Most bytes of a message that is published from here.
 const PAYLOAD_BYTES_MAX: u64 = 128 << 20;
 
@@ -144,7 +157,7 @@ fn show(context: &mut Context<'_>, name: &str) -> Outcome {
             "exchange": exchange, "bindings_to": into, "bindings_from": from,
         }));
     }
-    context.out.object(&exchange, &LIST)?;
+    context.out.object(&exchange, &SHOW)?;
     bindings::show(context, "Bound to", into)?;
     bindings::show(context, "Bindings", from)
 }
