@@ -3,13 +3,14 @@
 //! Exchanges are visited from a work list, each at most once, so cycles of bindings end. An exchange at which
 //! nothing matches hands over to its alternate exchange, if there is one.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::error::Refusal;
 use crate::id::{PublisherId, QueueId};
 use crate::message::Properties;
 use crate::tags::Tags;
-use crate::topology::{ExchangeDecl, Topology};
+use crate::topology::{ExchangeDecl, ExchangeTraffic, Topology};
 use crate::value::Headers;
 
 pub(crate) mod choice;
@@ -66,6 +67,8 @@ pub struct Routes {
     recorded: Vec<u32>,
     /// Exchanges met that hold the message back, by their places, and for how long.
     delayed: Vec<(u32, u64)>,
+    /// Counters of the exchange that was published to.
+    pub traffic: Option<Arc<ExchangeTraffic>>,
     scratch: pass::Scratch,
 }
 
@@ -87,6 +90,7 @@ impl Routes {
         self.cacheable = true;
         self.recorded.clear();
         self.delayed.clear();
+        self.traffic = None;
         self.scratch.reset(TARGETS_KEPT);
     }
 }

@@ -1,6 +1,7 @@
 //! Declaring, checking and deleting exchanges.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
@@ -133,6 +134,7 @@ impl Topology {
             behaviour,
             matcher,
             alternate,
+            traffic: Arc::default(),
             outgoing: NONE,
             incoming: NONE,
         };
