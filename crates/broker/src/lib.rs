@@ -16,14 +16,16 @@
 //! | `Vhost::documents` | documents of a vhost | one change or look-up |
 //! | `Mailbox::inner` | one connection's notices | one push or drain |
 //! | `Timers::due`, `retained`, `room` | queues and vhosts by deadline | one change |
-//! | `Schedule::state` | delayed messages | one change |
+//! | `Schedule::state` | scheduled messages | one change or look, or writing them into a checkpoint |
+//! | `History::kept` | one exchange's last messages | one change or look |
 //! | `Hold::state` | dead letters whose target is full | one change, or writing them into a checkpoint |
 //! | `CommitWatch::waiting` | connections that wait for the journal | one change |
 //! | `Inbox::state` | what a thread has to do | one push or pop |
 //! | `Store::space` | the journal's room; one checkpoint at a time | a whole checkpoint |
 //! | `Store::threads` | handles of threads | starting and ending |
 //! | `Inner::replaying` | replay without a store | one record |
-//! | shards of `Inner::vhosts`, `Inner::clients` | registries | one look-up |
+//! | shards of `Inner::vhosts`, `Inner::clients`, `Inner::connections` | registries | one look-up, or a look at all |
+//! | `ConnectionStats::channels` | a connection's channels | one change or look |
 //! | the journal's, the page stores' | theirs (see `ternmq_journal`) | theirs: leaves here |
 //!
 //! The order is from top to bottom: `Store::space`, then `QueueCell::loading`, then the gate, then one of the others.
@@ -34,7 +36,7 @@
 //! Of the others at most one is held at a time, with these exceptions: declaring makes a queue's cell while the vhost is
 //! locked, when nobody else can know that cell yet; a declaration, a retained message and documents are appended to the
 //! journal before `Vhost::space`, `Vhost::retained` or `Vhost::documents` is released, so that the journal has changes
-//! in the order they took effect, and that may wait until it has written more, which needs none of these locks; and
+//! in the order they took effect, and that may wait until it has written more, which needs none of these locks; a new binding looks at what the exchange's history keeps (a leaf) while the vhost is locked; and
 //! telling all connections something pushes into their mailboxes (leaves, too) while a shard is read.
 //! What a step leaves to do (`work.rs`) is done after its lock is released.
 //!
@@ -55,8 +57,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod inspect;
 pub mod mailbox;
 
+mod announced;
 mod apply;
 #[cfg(test)]
 mod bed;
@@ -70,6 +74,7 @@ mod declare;
 mod deliver;
 mod documents;
 mod gate;
+mod history;
 mod hold;
 mod inbox;
 mod loader;
@@ -93,6 +98,7 @@ mod users;
 mod vhost;
 mod work;
 
+pub use announced::Announced;
 pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};
 pub use cell::QueueHandle;
@@ -101,10 +107,11 @@ pub use config::{BrokerConfig, Durability, MemoryConfig, StorageConfig, Tuning, 
 pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
 pub use documents::{Document, DocumentChange};
+pub use inspect::Inspect;
 pub use metrics::Totals;
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;
-pub use schedule::ScheduleId;
+pub use schedule::{Retain, ScheduleId, ScheduledInfo};
 pub use store::{Halt, RecoveryError, StoreParts};
 pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Watcher};
 pub use transaction::Settlement;

@@ -259,11 +259,11 @@ impl Session {
             Mode::Confirming(confirming) => confirming.next_number(),
             Mode::Transacted(_) => return self.hold(publish, incoming, body, route, cx),
         };
+        if publish.mandatory && route.is_unroutable() {
+            let wire = (self.id, cx.wire.frame_max);
+            put_return(wire, publish, &incoming.native, &body, cx.out.buf());
+        }
         if route.is_empty() {
-            if publish.mandatory {
-                let wire = (self.id, cx.wire.frame_max);
-                put_return(wire, publish, &incoming.native, &body, cx.out.buf());
-            }
             cx.publishes.note(self.id, number, false);
             return Ok(());
         }
@@ -296,6 +296,11 @@ impl Session {
             Mode::Confirming(confirming) => !confirming.owed.is_empty(),
             Mode::Transacted(transactions) => transactions.owes_answers(),
         }
+    }
+
+    /// Whether a transaction waits to be reported as committed.
+    pub(crate) fn awaits_commit(&self) -> bool {
+        matches!(&self.mode, Mode::Transacted(transactions) if transactions.owes_answers())
     }
 
     /// Whether its publisher is told if a publish is refused.
