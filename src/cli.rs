@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Write the manual page, or all of them
     Man(Pages),
     #[command(flatten)]
-    Control(ternmq_control::Command),
+    Control(Box<ternmq_control::Command>),
 }
 
 #[cfg(test)]
