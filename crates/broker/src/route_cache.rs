@@ -113,7 +113,6 @@ mod tests {
         Arc::new(Route::new(
             version,
             std::iter::repeat_with(target).take(targets).collect(),
-            None,
         ))
     }
 

@@ -7,6 +7,7 @@ use ternmq_core::message::Body;
 use ternmq_core::queue::{Delivery, Outcome};
 
 use super::{Mode, Session};
+use crate::frame::Publish;
 
 /// Deliveries of one turn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,15 @@ impl Delivered {
         self.auto += u64::from(delivery.settled);
         self.manual += u64::from(!delivery.settled);
         self.redelivered += u64::from(delivery.redelivered);
+    }
+}
+
+/// What becomes of a publish that reaches no queue.
+pub(super) const fn fate_of(publish: &Publish<'_>) -> Unroutable {
+    if publish.mandatory {
+        Unroutable::Returned
+    } else {
+        Unroutable::Dropped
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, confirm};
 use bytes::Bytes;
-use ternmq_broker::{Client, Route, Turn, Unroutable};
+use ternmq_broker::{Client, Route, Turn};
 use ternmq_core::confirms::{Confirm, Confirms};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::{BODY_INLINE_MAX, Body, Message, NewMessage, PropertyFormat as _};
@@ -13,7 +13,7 @@ use ternmq_core::routing::key::KeySyntax;
 use ternmq_net::machine::Output;
 
 use super::content::Whole;
-use super::counting::count_unroutable;
+use super::counting::{count_unroutable, fate_of};
 use super::{Answer, Context, Mode, Session, reply_to};
 use crate::codec::{self, Return};
 use crate::error::{BASIC_PUBLISH, Fault, from_mapping_error, precondition_failed};
@@ -266,15 +266,13 @@ impl Session {
             Mode::Confirming(confirming) => confirming.next_number(),
             Mode::Transacted(_) => return self.hold(publish, incoming, body, route, cx),
         };
+        if publish.mandatory && route.is_unroutable() {
+            let wire = (self.id, cx.wire.frame_max);
+            put_return(wire, publish, &incoming.native, &body, cx.out.buf());
+        }
         if route.is_empty() {
-            let mut fate = Unroutable::Dropped;
-            if publish.mandatory {
-                let wire = (self.id, cx.wire.frame_max);
-                put_return(wire, publish, &incoming.native, &body, cx.out.buf());
-                fate = Unroutable::Returned;
-            }
             let turn = &mut cx.publishes.turn;
-            count_unroutable(&self.stats, turn, (&route, &body), fate);
+            count_unroutable(&self.stats, turn, (&route, &body), fate_of(publish));
             cx.publishes.note(self.id, number, false);
             return Ok(());
         }

@@ -8,7 +8,7 @@
 //! Publishes are checked and routed as they come. A channel that closes rolls back.
 
 use amq_protocol::protocol::{AMQPClass, tx};
-use ternmq_broker::{Route, Settlement, Turn, Unroutable};
+use ternmq_broker::{Route, Settlement, Turn};
 use ternmq_core::confirms::{Confirm, Confirms};
 use ternmq_core::id::{Lsn, Position};
 use ternmq_core::message::Body;
@@ -17,7 +17,7 @@ use ternmq_net::machine::Output;
 
 use std::sync::Arc;
 
-use super::counting::count_unroutable;
+use super::counting::{count_unroutable, fate_of};
 use super::publish::{message, put_return};
 use super::queues::Queues;
 use super::unacked::{Delivered, Unacked};
@@ -251,19 +251,18 @@ impl Session {
             return Err(not_transactional());
         };
         let held = &mut transactions.held;
-        if !route.is_empty() {
+        if publish.mandatory && route.is_unroutable() {
+            let wire = (self.id, cx.wire.frame_max);
+            put_return(wire, publish, &incoming.native, &body, &mut held.returns);
+        }
+        if route.is_empty() {
+            let fate = fate_of(publish);
+            count_unroutable(&self.stats, &mut held.turn, (&route, &body), fate);
+        } else {
             let message = message(publish, incoming, body, cx);
             held.turn_bytes += message.resident_bytes() + PUBLISH_BYTES;
             held.turn.push(message, route);
-            return transactions.check_size();
         }
-        let mut fate = Unroutable::Dropped;
-        if publish.mandatory {
-            let wire = (self.id, cx.wire.frame_max);
-            put_return(wire, publish, &incoming.native, &body, &mut held.returns);
-            fate = Unroutable::Returned;
-        }
-        count_unroutable(&self.stats, &mut held.turn, (&route, &body), fate);
         transactions.check_size()
     }
 
