@@ -79,6 +79,7 @@ mod hold;
 mod inbox;
 mod loader;
 mod metrics;
+mod pause;
 mod pressure;
 mod publish;
 mod reclaim;

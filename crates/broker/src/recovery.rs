@@ -180,6 +180,7 @@ impl Recovery<'_> {
             vhost.documents.lock().position = end;
         }
         self.inner.append_one(|out| record::started(now, out));
+        self.inner.restore_services();
         if is_new {
             return Ok(());
         }

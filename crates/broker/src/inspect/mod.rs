@@ -8,8 +8,9 @@
 //! What is counted is counted where it happens: in a queue's own state under the lock that is held anyway, and in
 //! [`Count`]s that one task alone writes. Counters only grow; rates are somebody else's business.
 //!
-//! `queues`, `topology`, `consumers`, `connections` and `channels` have a kind of thing each.
+//! `browse` has messages and ways; `queues`, `topology`, `consumers`, `connections` and `channels` have a kind of thing each.
 
+mod browse;
 mod channels;
 mod connections;
 mod consumers;
@@ -17,6 +18,7 @@ mod count;
 mod queues;
 mod topology;
 
+pub use browse::{BROWSE_MAX, HeldBy, MISSED_MAX, MessageSnapshot, VisitSnapshot};
 pub use channels::{ChannelMode, ChannelSnapshot, ChannelStats};
 pub(crate) use connections::Connections;
 pub use connections::{
