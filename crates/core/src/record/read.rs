@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{BindingRecord, Record, TargetRecord, VERSION, kind, message, value};
+use super::{BindingRecord, Record, TargetRecord, VERSION, kind, message, object, value};
 use crate::id::{Lsn, PublisherId, QueueId, RouteSetId, Timestamp};
 use crate::message::{FormatId, Message, PropertyFormat};
 use crate::queue::Returned;
@@ -84,6 +84,8 @@ pub fn decode(bytes: &[u8], formats: &dyn Formats) -> Result<Record, RecordError
             Record::PublishedBySet(message::read(&mut r, formats)?, RouteSetId(r.number()?))
         }
         kind::STARTED => Record::Started(Timestamp(r.number()?)),
+        kind::OBJECT_PUT => Record::ObjectPut(object::read_object(&mut r)?),
+        kind::OBJECT_REMOVED => Record::ObjectRemoved(object::read_key(&mut r)?),
         _ => return Err(RecordError::Malformed),
     };
     if r.0.is_empty() {
