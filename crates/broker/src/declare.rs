@@ -276,6 +276,9 @@ impl Client {
         } = self;
         let _inside = broker.gate.enter();
         vhost.write(|space| {
+            if space.sealed {
+                return Err(Refusal::VhostDeleted);
+            }
             let mut records = Records::of(&vhost.name, &mut work.batch);
             let result = change(space, &mut records)?;
             space.append(records.batch, broker);
@@ -329,6 +332,10 @@ impl<'a> Records<'a> {
 impl Space {
     /// Appends the records of a change that was made.
     fn append(&mut self, batch: &Batch, broker: &Inner) {
+        if self.sealed {
+            // The record that deletes the vhost stands for what goes with it.
+            return;
+        }
         let first = broker.append(batch);
         if first.is_some() {
             self.position = Lsn(first.0 + batch.len() as u64);

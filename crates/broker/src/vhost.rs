@@ -22,6 +22,8 @@ pub(crate) struct Vhost {
     space: RwLock<Space>,
     pub(crate) retained: Mutex<Retained>,
     pub(crate) documents: Mutex<Documents>,
+    /// Queues it may have; [`u64::MAX`] for as many as the node allows.
+    queues_max: AtomicU64,
 }
 
 /// The retained messages, and how far the journal's records of them are in.
@@ -29,6 +31,8 @@ pub(crate) struct Retained {
     pub(crate) store: RetainedStore,
     /// Records of retained messages below this one are in.
     pub(crate) position: Lsn,
+    /// The vhost is being deleted: nothing changes any more.
+    pub(crate) sealed: bool,
 }
 
 /// What is declared, and the cells of the declared queues.
@@ -37,6 +41,8 @@ pub(crate) struct Space {
     pub(crate) cells: HashMap<QueueId, Arc<QueueCell>>,
     /// Records of the topology below this one are in.
     pub(crate) position: Lsn,
+    /// The vhost is being deleted: nothing is declared any more.
+    pub(crate) sealed: bool,
 }
 
 impl Vhost {
@@ -49,12 +55,15 @@ impl Vhost {
                 topology,
                 cells: HashMap::new(),
                 position: Lsn::NONE,
+                sealed: false,
             }),
             retained: Mutex::new(Retained {
                 store: retained,
                 position: Lsn::NONE,
+                sealed: false,
             }),
             documents: Mutex::default(),
+            queues_max: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -72,6 +81,58 @@ impl Vhost {
         self.version
             .store(space.topology.version(), Ordering::Release);
         result
+    }
+}
+
+impl Vhost {
+    /// Cached routes are asked for again.
+    pub(crate) fn forget_routes(&self) {
+        self.write(|space| space.topology.forget_routes());
+    }
+
+    /// Records that name this vhost lie from `position` on.
+    pub(crate) fn begin_at(&self, position: Lsn) {
+        self.space.write().position = position;
+        self.retained.lock().position = position;
+        self.documents.lock().position = position;
+    }
+
+    /// From now on nothing is declared, retained or noted, or it is again.
+    pub(crate) fn seal(&self, sealed: bool) {
+        self.space.write().sealed = sealed;
+        self.retained.lock().sealed = sealed;
+        self.documents.lock().sealed = sealed;
+    }
+
+    /// Whether it is being deleted.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.space.read().sealed
+    }
+
+    /// Forgets everything, as of the record before `position`. Returns the cells that were there.
+    pub(crate) fn empty(&self, position: Lsn) -> Vec<Arc<QueueCell>> {
+        let cells = self.write(|space| {
+            space.topology.clear();
+            space.position = position;
+            space.cells.drain().map(|(_, cell)| cell).collect()
+        });
+        let mut retained = self.retained.lock();
+        retained.store.forget_all();
+        retained.position = position;
+        drop(retained);
+        self.documents.lock().empty(position);
+        cells
+    }
+
+    /// Sets how many queues there may be.
+    pub(crate) fn limit_queues(&self, max: Option<u64>) {
+        let max = max.unwrap_or(u64::MAX);
+        self.queues_max.store(max, Ordering::Relaxed);
+    }
+
+    /// How many queues there may be.
+    pub(crate) fn queues_max(&self) -> u64 {
+        self.queues_max.load(Ordering::Relaxed)
     }
 }
 

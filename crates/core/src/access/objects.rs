@@ -67,11 +67,13 @@ impl OfVhost {
 
     /// Topic permissions: user, exchange, keys.
     pub fn topic_permissions(&self) -> impl Iterator<Item = (&str, &str, &TopicPermission)> {
-        self.topic_permissions.iter().flat_map(|(user, by_exchange)| {
-            by_exchange
-                .iter()
-                .map(move |(exchange, keys)| (&**user, &**exchange, keys))
-        })
+        self.topic_permissions
+            .iter()
+            .flat_map(|(user, by_exchange)| {
+                by_exchange
+                    .iter()
+                    .map(move |(exchange, keys)| (&**user, &**exchange, keys))
+            })
     }
 
     /// A user's topic permissions, by exchange.
@@ -264,14 +266,20 @@ impl Objects {
                 vhost,
                 user,
                 permission,
-            } => of(vhosts, &vhost)?.permissions.insert(user, permission).is_none(),
+            } => of(vhosts, &vhost)?
+                .permissions
+                .insert(user, permission)
+                .is_none(),
             Object::TopicPermission {
                 vhost,
                 user,
                 exchange,
                 permission,
             } => {
-                let of_user = of(vhosts, &vhost)?.topic_permissions.entry(user).or_default();
+                let of_user = of(vhosts, &vhost)?
+                    .topic_permissions
+                    .entry(user)
+                    .or_default();
                 of_user.insert(exchange, permission).is_none()
             }
             Object::Policy {
@@ -279,7 +287,10 @@ impl Objects {
                 vhost,
                 name,
                 policy,
-            } => of(vhosts, &vhost)?.policies.insert((scope, name), policy).is_none(),
+            } => of(vhosts, &vhost)?
+                .policies
+                .insert((scope, name), policy)
+                .is_none(),
             Object::Parameter {
                 vhost,
                 component,

@@ -64,7 +64,9 @@ fn policy() -> impl Strategy<Value = PolicySpec> {
             pattern,
             apply_to: ApplyTo::ALL[to],
             priority,
-            definition: [("max-length".into(), Value::I64(max))].into_iter().collect(),
+            definition: [("max-length".into(), Value::I64(max))]
+                .into_iter()
+                .collect(),
         }
     })
 }
@@ -113,10 +115,16 @@ fn object() -> impl Strategy<Value = Object> {
             }
         }),
         (name(), text()).prop_map(|(name, value)| Object::GlobalParameter(name, value)),
-        (name(), 0..2_usize, any::<u64>())
-            .prop_map(|(vhost, at, max)| Object::VhostLimit(vhost, VhostLimit::ALL[at], max)),
-        (name(), 0..2_usize, any::<u64>())
-            .prop_map(|(user, at, max)| Object::UserLimit(user, UserLimit::ALL[at], max)),
+        (name(), 0..2_usize, any::<u64>()).prop_map(|(vhost, at, max)| Object::VhostLimit(
+            vhost,
+            VhostLimit::ALL[at],
+            max
+        )),
+        (name(), 0..2_usize, any::<u64>()).prop_map(|(user, at, max)| Object::UserLimit(
+            user,
+            UserLimit::ALL[at],
+            max
+        )),
     ]
 }
 
@@ -292,7 +300,11 @@ fn layout_of_objects_stays_as_it_is() {
 
 #[test]
 fn unknown_classes_are_refused() {
-    for record in [&[1, 16, 10, 1, b'v'][..], &[1, 17, 0], &[1, 17, 8, 1, b'v', 2]] {
+    for record in [
+        &[1, 16, 10, 1, b'v'][..],
+        &[1, 17, 0],
+        &[1, 17, 8, 1, b'v', 2],
+    ] {
         assert_eq!(
             decode(record, &NoForms).map(drop),
             Err(RecordError::Malformed)
