@@ -12,14 +12,16 @@ use ternmq_core::retained::RetainedLimits;
 use ternmq_journal::{Batch, Index, Log, LogError, Pressure as JournalPressure};
 
 use crate::admin::{Registry, Scene, Seed, access_revoked, vhost_deleted};
+use crate::announced::Announced;
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
-use crate::config::{BrokerConfig, MEMORY_HIGH_BYTES};
+use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::hold::Hold;
+use crate::inspect::Connections;
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -41,8 +43,10 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) registry: Arc<Registry>,
+    announced: Announced,
     pub(crate) vhosts: DashMap<Box<str>, Arc<Vhost>>,
     clients: DashMap<ConnectionId, ClientEntry>,
+    pub(crate) connections: Connections,
     pub(crate) limits: Limits,
     next_connection: AtomicU64,
     pub(crate) next_queue: AtomicU64,
@@ -138,7 +142,17 @@ impl Broker {
             log,
             registry: Arc::new(Registry::new(config)),
             vhosts: DashMap::new(),
+            announced: Announced {
+                product: config.product.as_str().into(),
+                version: config.product_version.as_str().into(),
+                cluster_name: config
+                    .cluster_name
+                    .as_deref()
+                    .unwrap_or(CLUSTER_NAME)
+                    .into(),
+            },
             clients: DashMap::new(),
+            connections: Connections::default(),
             limits: Limits {
                 connections_max: config.connections_max,
                 queues_max: config.queues_max,
@@ -168,6 +182,11 @@ impl Broker {
     /// The node's time.
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// What the node tells clients and tools about itself.
+    pub fn announced(&self) -> &Announced {
+        &self.0.announced
     }
 
     /// What the journal survives, in words.
@@ -234,7 +253,8 @@ impl Broker {
             user: user.clone(),
             rights,
             rights_version,
-            client_id: None,
+            identifier: None,
+            is_trusted: false,
             channels: 0,
             mailbox,
             route_cache: RouteCache::default(),
@@ -270,15 +290,7 @@ impl Inner {
 
     pub(crate) fn forget_client(&self, id: ConnectionId) {
         self.clients.remove(&id);
-    }
-
-    /// Asks a connection to close. Returns whether it is there.
-    pub(crate) fn tell(&self, id: ConnectionId, reason: CloseReason) -> bool {
-        let client = self.clients.get(&id);
-        client.is_some_and(|client| {
-            client.mailbox.push(Notice::Close(reason));
-            true
-        })
+        self.connections.forget(id);
     }
 
     /// Asks those connections to close that a user has in a vhost for which that is so. Returns how many.

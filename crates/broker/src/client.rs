@@ -23,7 +23,10 @@ pub struct Client {
     /// What the user may do, as of that version of the registry.
     pub(crate) rights: Arc<dyn Rights>,
     pub(crate) rights_version: u64,
-    pub(crate) client_id: Option<Box<str>>,
+    /// See [`Client::identify`].
+    pub(crate) identifier: Option<Box<str>>,
+    /// See [`Client::on_own_account`].
+    pub(crate) is_trusted: bool,
     /// Channels that are counted in.
     pub(crate) channels: u64,
     pub(crate) mailbox: Arc<Mailbox>,

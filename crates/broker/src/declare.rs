@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ternmq_core::access::Right;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::policy::QueueSettings;
@@ -46,6 +47,7 @@ pub struct DeleteIf {
 impl Client {
     /// Declares an exchange. Returns whether it is new.
     pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
+        self.check_declare_exchange(&decl)?;
         let max = self.broker.limits.exchanges_max;
         let room = self.broker.room_to_declare();
         self.write(|space, records| {
@@ -64,11 +66,15 @@ impl Client {
 
     /// Checks that an exchange is there.
     pub fn check_exchange(&mut self, name: &str) -> Result<(), Refusal> {
+        if !name.is_empty() {
+            self.check_any_right(Kind::Exchange, name)?;
+        }
         self.vhost.read(|space| space.topology.check_exchange(name))
     }
 
     /// Deletes an exchange and its bindings. Returns whether there was one.
     pub fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<bool, Refusal> {
+        self.check_delete_exchange(name)?;
         self.write(|space, records| {
             let mut removed = Removed::default();
             let existed = space
@@ -105,6 +111,7 @@ impl Client {
     }
 
     fn declare(&mut self, decl: &QueueDecl) -> Result<QueueInfo, Refusal> {
+        self.check_declare_queue(decl)?;
         let _inside = self.broker.gate.enter();
         let now = self.now();
         loop {
@@ -130,6 +137,7 @@ impl Client {
     ) -> Result<(Arc<QueueCell>, bool), Refusal> {
         let (by, id) = (self.id, self.broker.next_queue_id());
         let (owner, max) = (self.vhost.clone(), self.broker.limits.queues_max);
+        let of_vhost = owner.queues_max();
         let decl = decl.clone();
         let room = self.broker.room_to_declare();
         self.write(|space, records| {
@@ -140,6 +148,12 @@ impl Client {
             if is_new {
                 room.check(decl.durable && decl.exclusive.is_none())?;
                 below(space.topology.queue_count(), "queues_max", max)?;
+                if space.topology.queue_count() as u64 >= of_vhost {
+                    return Err(Refusal::QueueLimit {
+                        queue: decl.name,
+                        max: of_vhost,
+                    });
+                }
             }
             space.declare_queue((decl, by, id), now, &owner, records)
         })
@@ -147,6 +161,7 @@ impl Client {
 
     /// Checks that a queue is there and that this connection may use it. Counts as use of the queue.
     pub fn check_queue(&mut self, name: &str) -> Result<QueueInfo, Refusal> {
+        self.check_any_right(Kind::Queue, name)?;
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(name)?;
@@ -157,6 +172,7 @@ impl Client {
 
     /// Deletes a queue. Returns how many ready messages went with it.
     pub fn delete_queue(&mut self, name: &str, only: DeleteIf) -> Result<u64, Refusal> {
+        self.check_right(Right::Configure, Kind::Queue, name)?;
         let _inside = self.broker.gate.enter();
         let cell = self.cell(name)?;
         // The conditions are checked in the step that closes it: nobody comes in between.
@@ -185,6 +201,7 @@ impl Client {
 
     /// Drops a queue's ready messages. Returns how many.
     pub fn purge_queue(&mut self, name: &str) -> Result<u64, Refusal> {
+        self.check_right(Right::Read, Kind::Queue, name)?;
         let now = self.now();
         let cell = self.cell(name)?;
         // What comes in meanwhile may stay: then somebody who publishes as fast cannot keep this going.
@@ -222,6 +239,7 @@ impl Client {
 
     /// Binds. Returns whether the binding is new; the same binding again replaces its options.
     pub fn bind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
+        self.check_binding(binding)?;
         let (by, max) = (self.id, self.broker.limits.bindings_max);
         let room = self.broker.room_to_declare();
         self.write(|space, records| {
@@ -240,6 +258,7 @@ impl Client {
 
     /// Unbinds. Returns whether there was such a binding.
     pub fn unbind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
+        self.check_binding(binding)?;
         let by = self.id;
         self.write(|space, records| {
             let durable = space.is_durable(binding, by);

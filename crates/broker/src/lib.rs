@@ -24,7 +24,8 @@
 //! | `Store::space` | the journal's room; one checkpoint at a time | a whole checkpoint |
 //! | `Store::threads` | handles of threads | starting and ending |
 //! | `Inner::replaying` | replay without a store | one record |
-//! | shards of `Inner::vhosts`, `Inner::clients` | registries | one look-up |
+//! | shards of `Inner::vhosts`, `Inner::clients`, `Inner::connections` | registries | one look-up, or a look at all |
+//! | `ConnectionStats::channels` | a connection's channels | one change or look |
 //! | the journal's, the page stores' | theirs (see `ternmq_journal`) | theirs: leaves here |
 //!
 //! The order is from top to bottom: `Store::space`, then `QueueCell::loading`, then the gate, then one of the others.
@@ -57,8 +58,11 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod inspect;
 pub mod mailbox;
 
+mod access;
+mod announced;
 mod apply;
 #[cfg(test)]
 mod bed;
@@ -96,6 +100,7 @@ mod vhost;
 mod work;
 
 pub use admin::{Admin, AdminRefusal, Authority, Changed, Password, Rights, UserSpec};
+pub use announced::Announced;
 pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};
 pub use cell::QueueHandle;
@@ -105,6 +110,7 @@ pub use config::{BrokerConfig, Durability, MemoryConfig, StorageConfig, Tuning, 
 pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
 pub use documents::{Document, DocumentChange};
+pub use inspect::Inspect;
 pub use metrics::Totals;
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use ternmq_core::id::{Lsn, QueueId};
 use ternmq_core::retained::RetainedStore;
 use ternmq_core::routing::RouteTarget;
-use ternmq_core::topology::Topology;
+use ternmq_core::topology::{ExchangeKind, Topology};
 
 use crate::cell::QueueCell;
 use crate::documents::Documents;
@@ -137,6 +137,13 @@ impl Vhost {
 }
 
 impl Space {
+    /// Whether it is a topic exchange: permissions may be about its keys.
+    pub(crate) fn is_topic(&self, exchange: &[u8]) -> bool {
+        let name = std::str::from_utf8(exchange);
+        let found = name.ok().and_then(|name| self.topology.exchange(name));
+        found.is_some_and(|exchange| exchange.kind == ExchangeKind::Topic)
+    }
+
     /// The route to the cells behind the targets; targets whose queue just went are left out.
     pub(crate) fn resolve(&self, targets: &[RouteTarget]) -> Route {
         let target = |t: &RouteTarget| {

@@ -87,7 +87,7 @@ pub struct LimitInfo<L> {
 }
 
 impl Admin<'_> {
-    fn read<R>(&self, f: impl FnOnce(&Objects) -> R) -> R {
+    fn read<R>(self, f: impl FnOnce(&Objects) -> R) -> R {
         f(&self.inner.registry.state.lock().objects)
     }
 

@@ -22,7 +22,7 @@ use ternmq_core::access::{
     Object, ObjectKey, Permission, PolicyScope, PolicySpec, ScramVerifier, TopicPermission,
     UserEntry, UserLimit, VhostLimit, VhostSpec,
 };
-use ternmq_core::id::{ConnectionId, Lsn};
+use ternmq_core::id::Lsn;
 use ternmq_journal::LogError;
 
 use crate::broker::{Broker, Inner};
@@ -34,8 +34,8 @@ pub use info::{
 };
 pub use password::hash_password;
 pub(crate) use registry::Registry;
-pub(crate) use rights::Everything;
 pub use rights::{Authority, Rights, Scene};
+pub(crate) use rights::{Everything, Nothing};
 pub(crate) use seed::Seed;
 pub(crate) use vhosts::vhost_deleted;
 
@@ -160,12 +160,6 @@ impl Broker {
     pub fn system_user(&self) -> Arc<User> {
         Arc::new(User::system())
     }
-
-    /// Asks a connection to close. Returns whether there is such a connection.
-    pub fn close_connection(&self, id: ConnectionId, reason: &str) -> bool {
-        let reason = CloseReason::Administrative(reason.into());
-        self.0.tell(id, reason)
-    }
 }
 
 impl Admin<'_> {
@@ -195,8 +189,8 @@ impl Admin<'_> {
             Password::Keep => {
                 let state = self.inner.registry.state.lock();
                 if let Some(now) = state.objects.user(name) {
-                    entry.password = now.password.clone();
-                    entry.scram = now.scram.clone();
+                    entry.password.clone_from(&now.password);
+                    entry.scram.clone_from(&now.scram);
                 }
             }
             Password::Plain(password) if password.is_empty() => {}
@@ -271,15 +265,14 @@ impl Admin<'_> {
         user: &str,
         exchange: Option<&str>,
     ) -> Result<Changed, AdminRefusal> {
-        let exchanges: Vec<Box<str>> = match exchange {
-            Some(exchange) => vec![exchange.into()],
-            None => {
-                let state = self.inner.registry.state.lock();
-                let of = state.objects.vhost(vhost);
-                let of = of.ok_or(AdminRefusal::NoSuchVhost)?;
-                let topics = of.topic_permissions_of(user);
-                topics.map(|(exchange, _)| exchange.into()).collect()
-            }
+        let exchanges: Vec<Box<str>> = if let Some(exchange) = exchange {
+            vec![exchange.into()]
+        } else {
+            let state = self.inner.registry.state.lock();
+            let of = state.objects.vhost(vhost);
+            let of = of.ok_or(AdminRefusal::NoSuchVhost)?;
+            let topics = of.topic_permissions_of(user);
+            topics.map(|(exchange, _)| exchange.into()).collect()
         };
         let mut last = Err(AdminRefusal::NotFound);
         for exchange in exchanges {
