@@ -76,7 +76,7 @@ fn is_consumed(name: &str, cx: &mut Context<'_>) -> bool {
         from_client: true,
     };
     let route = cx.client.on_own_account(|client| client.route(&request));
-    route.is_ok_and(|route| !route.is_empty())
+    route.is_ok_and(|route| !route.is_unroutable())
 }
 
 fn not_found(name: &str) -> Refusal {

@@ -74,11 +74,12 @@ impl Inner {
 
     /// Ends the queues of a vhost that is gone, and forgets what it had. A checkpoint that is under way may still look at
     /// it: what it says then is as of the record before `position`.
-    pub(crate) fn empty_vhost(&self, vhost: &Vhost, position: Lsn, work: &mut Work) {
+    pub(crate) fn empty_vhost(&self, vhost: &Arc<Vhost>, position: Lsn, work: &mut Work) {
         for cell in vhost.empty(position) {
             cell.update(work, Queue::close);
             self.collect(&cell, work);
         }
+        self.schedule.forget_vhost(vhost);
     }
 
     /// Applies what is set about how many queues a vhost may have.
