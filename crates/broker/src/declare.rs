@@ -145,7 +145,6 @@ impl Client {
     ) -> Result<(Arc<QueueCell>, bool), Refusal> {
         let (by, id) = (self.id, self.broker.next_queue_id());
         let (owner, max) = (self.vhost.clone(), self.broker.limits.queues_max);
-        let of_vhost = owner.queues_max();
         let decl = decl.clone();
         let room = self.broker.room_to_declare();
         self.write(|space, records| {
@@ -156,12 +155,7 @@ impl Client {
             if is_new {
                 room.check(decl.durable && decl.exclusive.is_none())?;
                 below(space.topology.queue_count(), "queues_max", max)?;
-                if space.topology.queue_count() as u64 >= of_vhost {
-                    return Err(Refusal::QueueLimit {
-                        queue: decl.name,
-                        max: of_vhost,
-                    });
-                }
+                owner.check_queue_limit(space.topology.queue_count(), &decl.name)?;
             }
             space.declare_queue((decl, by, id), now, &owner, records)
         })

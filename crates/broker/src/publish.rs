@@ -341,8 +341,7 @@ impl Client {
         if by_topic {
             self.check_publish_keys(request)?;
         }
-        // A permission that changed since makes the version grow: what was allowed before is not kept beyond it. Nor is
-        // what the user need not be allowed.
+        // Permissions that changed since made the version grow, or will.
         if is_cacheable && route.version() == version && !self.is_trusted {
             self.route_cache.put(request, route.clone());
         }

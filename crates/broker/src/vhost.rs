@@ -138,9 +138,14 @@ impl Vhost {
         self.queues_max.store(max, Ordering::Relaxed);
     }
 
-    /// How many queues there may be.
-    pub(crate) fn queues_max(&self) -> u64 {
-        self.queues_max.load(Ordering::Relaxed)
+    /// Whether there may be one more queue than that.
+    pub(crate) fn check_queue_limit(&self, count: usize, queue: &str) -> Result<(), Refusal> {
+        let max = self.queues_max.load(Ordering::Relaxed);
+        if (count as u64) < max {
+            return Ok(());
+        }
+        let queue = queue.into();
+        Err(Refusal::QueueLimit { queue, max })
     }
 }
 
