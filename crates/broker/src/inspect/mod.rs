@@ -15,6 +15,7 @@ mod channels;
 mod connections;
 mod consumers;
 mod count;
+mod journal;
 mod queues;
 mod topology;
 
@@ -26,6 +27,7 @@ pub use connections::{
 };
 pub use consumers::{ActivityStatus, ConsumerLabel, ConsumerSnapshot};
 pub use count::{Count, Gauge, Octets};
+pub use journal::JournalSnapshot;
 pub use queues::{QueueSnapshot, QueueState};
 pub use topology::{BindingEnd, BindingSnapshot, ExchangeSnapshot};
 
