@@ -286,6 +286,18 @@ fn cancelled_consumer_gets_no_more_and_its_deliveries_can_still_be_acknowledged(
 }
 
 #[test]
+fn cancel_of_a_tag_that_nobody_knows_is_answered() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    let ok = basic::AMQPMethod::CancelOk(basic::CancelOk {
+        consumer_tag: short("nobody"),
+    });
+    assert_eq!(peer.call(1, cancel("nobody", false)), basic(ok));
+    peer.send(1, cancel("nobody", true));
+    peer.expect_silence();
+}
+
+#[test]
 fn consumer_without_wait_is_not_answered() {
     let node = Node::new();
     let mut peer = node.channel();
