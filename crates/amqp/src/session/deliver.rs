@@ -96,7 +96,9 @@ impl Session {
             )));
         }
         self.check_shared_limit(&queue, cx)?;
+        // That there is no such queue is said first.
         let priority = priority(&queue, &arguments::headers(&consume.arguments))
+            .map_err(|refusal| cx.client.queue(&queue).err().unwrap_or(refusal))
             .map_err(|refusal| cx.refused(&refusal))?;
         if queue == reply_to::NAME {
             queue = self.open_reply_queue(consume.no_ack, &tag, cx)?;

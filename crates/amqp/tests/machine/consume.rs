@@ -190,6 +190,14 @@ fn priority_must_be_an_integer_and_the_higher_one_is_served_first() {
         said,
         (60, 20),
     );
+    let arguments = with(text("high"));
+    let said = "NOT_FOUND - no queue 'nope' in vhost 'probe'";
+    refused(
+        consume("nope", "c", |c| c.arguments = arguments),
+        404,
+        said,
+        (60, 20),
+    );
 
     let node = Node::new();
     let mut peer = node.channel();
