@@ -8,12 +8,15 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ternmq_core::access::{Object, ObjectKey, Orphan};
 use ternmq_core::error::Refusal;
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, RouteSetId, Timestamp};
 use ternmq_core::message::Message;
 use ternmq_core::queue::{Incoming, Queue};
 use ternmq_core::record::state::VhostPositions;
-use ternmq_core::record::{self, BindingRecord, Formats, Record, RecordError, TargetRecord};
+use ternmq_core::record::{
+    self, BindingRecord, Formats, Record, RecordError, ReleasedRecord, TargetRecord,
+};
 use ternmq_core::retained::RetainedLimits;
 use ternmq_core::tags::Tags;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl, Removed};
@@ -21,6 +24,7 @@ use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl,
 use crate::broker::{Broker, Inner};
 use crate::cell::QueueCell;
 use crate::documents::DocumentChange;
+use crate::schedule::ScheduleId;
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
 
@@ -38,13 +42,21 @@ pub enum ReplayError {
         /// Why.
         error: RecordError,
     },
-    /// It names a vhost that is not configured.
+    /// It names a vhost that is not there.
     #[error("record {lsn} names the unknown vhost {vhost}")]
     UnknownVhost {
         /// Which one.
         lsn: Lsn,
         /// The vhost.
         vhost: Box<str>,
+    },
+    /// It sets something that belongs to a vhost or a user who is not there.
+    #[error("record {lsn}: {orphan}")]
+    Orphan {
+        /// Which one.
+        lsn: Lsn,
+        /// What is missing.
+        orphan: Orphan,
     },
     /// It contradicts what was replayed before it.
     #[error("record {lsn} contradicts the records before it: {refusal}")]
@@ -62,6 +74,8 @@ pub(crate) struct Replaying {
     /// Records before this one are in the checkpoint; only the lists of targets among them matter.
     apply_from: Lsn,
     positions: HashMap<Box<str>, VhostPositions>,
+    /// How far the checkpoint has objects.
+    objects: Lsn,
     route_sets: HashMap<RouteSetId, Arc<[TargetRecord]>>,
     cells: HashMap<QueueId, Arc<QueueCell>>,
     work: Work,
@@ -79,6 +93,11 @@ impl Replaying {
     /// How far the checkpoint has a vhost.
     pub(crate) fn set_positions(&mut self, positions: VhostPositions) {
         self.positions.insert(positions.vhost.clone(), positions);
+    }
+
+    /// How far the checkpoint has objects.
+    pub(crate) fn set_objects(&mut self, position: Lsn) {
+        self.objects = position;
     }
 
     /// Whether the checkpoint has it already.
@@ -142,11 +161,18 @@ impl Replay<'_> {
             | Record::Unbound(vhost, _) => Some(self.state.is_in(vhost, lsn, |p| p.topology)),
             Record::Retained(vhost, ..) => Some(self.state.is_in(vhost, lsn, |p| p.retained)),
             Record::Document(vhost, ..) => Some(self.state.is_in(vhost, lsn, |p| p.documents)),
+            Record::ObjectPut(_) | Record::ObjectRemoved(_) => Some(lsn < self.state.objects),
             _ => None,
         };
         match of_vhost {
-            Some(true) => Ok(()),
-            Some(false) => self.apply_to_vhost(record),
+            Some(true) => {
+                // The checkpoint may have looked at the schedule before, and at the exchanges behind it.
+                if let Record::ExchangeDeleted(vhost, name) = &record {
+                    self.forget_delayed(vhost, name);
+                }
+                Ok(())
+            }
+            Some(false) => self.apply_to_state(record),
             None => {
                 self.apply_to_messages(record);
                 Ok(())
@@ -154,18 +180,24 @@ impl Replay<'_> {
         }
     }
 
-    /// Declarations, retained messages and documents, whatever position they have.
-    pub(crate) fn apply_to_vhost(&mut self, record: Record) -> Result<(), ReplayError> {
+    /// Declarations, retained messages, documents and objects, whatever position they have.
+    pub(crate) fn apply_to_state(&mut self, record: Record) -> Result<(), ReplayError> {
         match record {
             Record::ExchangeDeclared(vhost, decl) => self.write(&vhost, |space| {
-                space.topology.declare_exchange(decl).map(drop)
-            }),
-            Record::ExchangeDeleted(vhost, name) => self.write(&vhost, |space| {
                 space
-                    .topology
-                    .delete_exchange(&name, false, &mut Removed::default())
+                    .declare_exchange(decl, &self.inner.histories)
                     .map(drop)
             }),
+            Record::ExchangeDeleted(vhost, name) => {
+                self.forget_delayed(&vhost, &name);
+                self.write(&vhost, |space| {
+                    space.exchanges_gone(std::slice::from_ref(&name));
+                    space
+                        .topology
+                        .delete_exchange(&name, false, &mut Removed::default())
+                        .map(drop)
+                })
+            }
             Record::QueueDeclared(vhost, id, decl) => self.queue(&vhost, id, &decl),
             Record::QueueDeleted(vhost, id) => self.delete_queue(&vhost, id),
             Record::Bound(vhost, binding, options) => self.write(&vhost, |space| {
@@ -188,10 +220,40 @@ impl Replay<'_> {
                 vhost.documents.lock().apply(DocumentChange { key, value });
                 Ok(())
             }
-            _ => {
-                debug_assert!(false, "other records belong to no vhost");
+            Record::ObjectPut(object) => self.put_object(object),
+            Record::ObjectRemoved(key) => {
+                self.remove_object(&key);
                 Ok(())
             }
+            _ => {
+                debug_assert!(false, "other records are of messages");
+                Ok(())
+            }
+        }
+    }
+
+    fn put_object(&self, object: Object) -> Result<(), ReplayError> {
+        if let Object::Vhost(name, _) = &object
+            && self.inner.vhost(name).is_none()
+        {
+            self.inner.add_vhost(name, Lsn(self.lsn.0 + 1));
+        }
+        let mut state = self.inner.registry.state.lock();
+        let put = state.objects.put(object);
+        put.map(drop).map_err(|orphan| ReplayError::Orphan {
+            lsn: self.lsn,
+            orphan,
+        })
+    }
+
+    fn remove_object(&mut self, key: &ObjectKey) {
+        self.inner.registry.state.lock().objects.remove(key);
+        if let ObjectKey::Vhost(name) = key
+            && let Some((_, vhost)) = self.inner.vhosts.remove(name)
+        {
+            let Replaying { cells, work, .. } = &mut *self.state;
+            cells.retain(|_, cell| !Arc::ptr_eq(&cell.vhost, &vhost));
+            self.inner.empty_vhost(&vhost, Lsn(self.lsn.0 + 1), work);
         }
     }
 
@@ -241,8 +303,30 @@ impl Replay<'_> {
                 self.enqueue(&message, &targets, at);
             }
             Record::Started(_) => {}
+            Record::Scheduled(scheduled, message) => {
+                self.inner.restore_scheduled(self.lsn, scheduled, message);
+            }
+            Record::Released(id, released) => {
+                self.inner.schedule.take(ScheduleId(id));
+                if let Some(ReleasedRecord {
+                    at,
+                    message,
+                    targets,
+                }) = released
+                {
+                    self.enqueue(&message, &targets, at);
+                }
+            }
             _ => debug_assert!(false, "records of the topology are applied before"),
         }
+    }
+
+    /// What an exchange held back goes with it; what was scheduled behind this record belongs to another exchange.
+    fn forget_delayed(&self, vhost: &str, exchange: &str) {
+        let lsn = self.lsn;
+        self.inner
+            .schedule
+            .take_of_exchange(vhost, exchange, |_, scheduled| scheduled.lsn < lsn);
     }
 
     /// What was retained stays retained, whatever the limits are now.

@@ -200,7 +200,8 @@ impl Inner {
         writing.push(|out| state::begun(&begun, out))?;
         // Before the queues: a letter that goes into its queue meanwhile is seen twice, never not at all.
         self.write_held(&mut writing)?;
-        for vhost in self.all_vhosts() {
+        self.write_schedule(&mut writing)?;
+        for vhost in self.write_objects(&mut writing)? {
             write_vhost(&vhost, &mut writing)?;
         }
         for cell in self.all_cells() {
@@ -245,6 +246,22 @@ impl Inner {
         }
     }
 
+    /// Writes everything that is set, and returns the vhosts of that moment: one that is deleted meanwhile is written all the
+    /// same, as what it was, and its deletion is replayed.
+    fn write_objects(&self, writing: &mut Writing<'_>) -> Result<Vec<Arc<Vhost>>, Failure> {
+        let mut batch = Batch::new();
+        let vhosts = {
+            let state = self.registry.state.lock();
+            batch.record(|out| state::objects(state.position, out));
+            state
+                .objects
+                .for_each(|object| batch.record(|out| record::object_put(&object, out)));
+            self.all_vhosts()
+        };
+        writing.push_all(&batch)?;
+        Ok(vhosts)
+    }
+
     fn write_held(&self, writing: &mut Writing<'_>) -> Result<(), Failure> {
         let mut batch = Batch::new();
         self.hold.for_each(|queue, letter| {
@@ -256,6 +273,17 @@ impl Inner {
             }
         });
         writing.push_all(&batch)
+    }
+
+    fn write_schedule(&self, writing: &mut Writing<'_>) -> Result<(), Failure> {
+        let mut batch = Batch::new();
+        self.schedule.for_each_durable(|id, scheduled| {
+            writing.live.one(scheduled.lsn);
+            let record = scheduled.later.record(id);
+            batch.record(|out| state::scheduled(scheduled.lsn, &record, out));
+        });
+        writing.push_all(&batch)?;
+        writing.push(|out| state::schedule(self.schedule.next_id().0, out))
     }
 
     /// Where the next record will be.

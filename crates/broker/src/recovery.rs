@@ -7,12 +7,13 @@ use bytes::Bytes;
 use ternmq_core::id::{Lsn, QueueId, Timestamp};
 use ternmq_core::queue::{ColdChunk, Incoming, Queue};
 use ternmq_core::record::state::{Begun, KeptFile, StateRecord, decode_state};
-use ternmq_core::record::{self, Record};
+use ternmq_core::record::{self, Record, ScheduledRecord};
 use ternmq_core::tags::Tags;
 use ternmq_journal::{
     Checkpoints, Index, KeptSegment, Opened, Recovered, SegmentRef, SegmentedLog,
 };
 
+use crate::admin::Seed;
 use crate::apply::{Replay, Replaying};
 use crate::broker::{Broker, Inner};
 use crate::cell::QueueCell;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::loader::{read_chunk, read_messages};
 use crate::residency::from_core;
+use crate::schedule::ScheduleId;
 use crate::store::{RecoveryError, Store, StoreParts, journal_options};
 use crate::work::Work;
 
@@ -76,6 +78,7 @@ impl Broker {
         let broker = Self::with_store(config, clock, log, Some(store));
         let recovery = Recovery {
             inner: &broker.0,
+            config,
             begun: begun.unwrap_or_default(),
             replaying: Replaying::behind(begun.map_or(Lsn::NONE, |begun| begun.apply_from)),
         };
@@ -141,6 +144,7 @@ fn kept_segment(file: &KeptFile) -> Option<KeptSegment> {
 
 struct Recovery<'a> {
     inner: &'a Arc<Inner>,
+    config: &'a BrokerConfig,
     begun: Begun,
     replaying: Replaying,
 }
@@ -152,6 +156,10 @@ impl Recovery<'_> {
             self.begun.next_queue.0,
             std::sync::atomic::Ordering::Relaxed,
         );
+        // Before there were objects, the configuration alone said which vhosts there are.
+        for name in &self.config.vhosts {
+            self.inner.add_vhost(name, Lsn::NONE);
+        }
         self.apply_checkpoint(state)?;
         let from_checkpoint = self.inner.clock.now();
         let end = Lsn(recovered.last().0 + 1);
@@ -178,6 +186,7 @@ impl Recovery<'_> {
             vhost.retained.lock().position = end;
             vhost.documents.lock().position = end;
         }
+        self.settle_objects(end);
         self.inner.append_one(|out| record::started(now, out));
         if is_new {
             return Ok(());
@@ -194,17 +203,42 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// What the node has set from now on: what was recorded, or what the configuration begins with.
+    fn settle_objects(&self, end: Lsn) {
+        let is_blank = {
+            let mut state = self.inner.registry.state.lock();
+            state.position = end;
+            state.objects.is_empty()
+        };
+        if is_blank {
+            self.inner.seed(self.config, Seed::Recorded);
+            return;
+        }
+        for vhost in self.inner.all_vhosts() {
+            let is_known = {
+                let state = self.inner.registry.state.lock();
+                state.objects.vhost(&vhost.name).is_some()
+            };
+            if is_known {
+                self.inner.limit_vhost(&vhost.name);
+            } else {
+                self.inner.vhosts.remove(&vhost.name);
+            }
+        }
+    }
+
     fn store(&self) -> Result<&Store, RecoveryError> {
         self.inner.store.as_ref().ok_or(RecoveryError::NoStore)
     }
 
     /// Declarations first, then messages, then what has to be read from the journal.
     fn apply_checkpoint(&mut self, state: Vec<StateRecord>) -> Result<(), RecoveryError> {
-        let (mut retained, mut held) = (Vec::new(), Vec::new());
+        let (mut retained, mut held, mut scheduled) = (Vec::new(), Vec::new(), Vec::new());
         let mut page_files = BTreeSet::new();
         for record in state {
             match record {
                 StateRecord::Begun(_) | StateRecord::Ended { .. } => {}
+                StateRecord::Objects(position) => self.replaying.set_objects(position),
                 StateRecord::Vhost(positions) => self.replaying.set_positions(positions),
                 StateRecord::Plain(record) => self.declare(record)?,
                 StateRecord::Queue(id, snapshot) => {
@@ -217,6 +251,10 @@ impl Recovery<'_> {
                     tags,
                     since,
                 } => held.push((lsn, (queue, tags, since))),
+                StateRecord::Scheduled { lsn, scheduled: s } => scheduled.push((lsn, s)),
+                StateRecord::Schedule(next) => {
+                    self.inner.schedule.ids_begin_at(ScheduleId(next));
+                }
             }
         }
         let store = self.store()?;
@@ -224,6 +262,7 @@ impl Recovery<'_> {
         store.pages.retire(&page_files)?;
         self.restore_retained(retained)?;
         self.restore_held(held)?;
+        self.restore_scheduled(scheduled)?;
         self.note_cold(self.begun.apply_from, &self.inner.all_cells())
     }
 
@@ -233,7 +272,7 @@ impl Recovery<'_> {
             lsn: Lsn::NONE,
             state: &mut self.replaying,
         }
-        .apply_to_vhost(record)?;
+        .apply_to_state(record)?;
         Ok(())
     }
 
@@ -288,6 +327,20 @@ impl Recovery<'_> {
             },
         );
         failed
+    }
+
+    /// Messages that waited for their time go on doing so; those of a vhost that is gone are gone.
+    fn restore_scheduled(
+        &self,
+        mut scheduled: Vec<(Lsn, ScheduledRecord)>,
+    ) -> Result<(), RecoveryError> {
+        scheduled.sort_by_key(|(lsn, _)| *lsn);
+        let wanted: Vec<(Lsn, usize)> = scheduled.iter().map(|(lsn, _)| *lsn).zip(0..).collect();
+        read_messages(self.store()?, &wanted, |at, message| {
+            let (lsn, record) = &scheduled[at];
+            self.inner.restore_scheduled(*lsn, record.clone(), message);
+        });
+        Ok(())
     }
 
     /// Dead letters that waited beside a queue are in it from now on, over its limit.

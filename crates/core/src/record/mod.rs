@@ -26,6 +26,10 @@
 //! 13 route set          id targets
 //! 14 published by set   message, id of a route set that was recorded before
 //! 15 started            time: a node began to serve clients with what is recorded before
+//! 16 object put         object
+//! 17 object removed     key: the object goes, and what belongs to it
+//! 18 scheduled          id vhost due(time) option(exchange that holds it back) retained(flag) message
+//! 19 released           id option(time, message, targets): it is scheduled no more; it entered queues then
 //!
 //! message = flags(1 byte: durable 1, slashed 2, priority 4, ttl 8, publisher 16, extras 32) format(1 byte)
 //!           received_at exchange key native body priority? ttl_ms? publisher? extras?
@@ -33,10 +37,23 @@
 //! history = list of deaths, first place, last place
 //! death   = reason(1 byte) queue exchange list of keys, syntax, count first_time last_time option(ttl)
 //! place   = reason(1 byte) queue exchange
+//! object  = key value
+//! key     = class(1 byte) and names        value behind it
+//!           1 vhost name                   description, list of tags, option(queue type), tracing, protected
+//!           2 user name                    option(algorithm(1 byte: 1 SHA-256, 2 SHA-512, 3 MD5) salt and hash),
+//!                                          option(SCRAM salt, iterations, stored key(32), server key(32)), list of tags
+//!           3 permission vhost user        configure write read
+//!           4 topic permission vhost user exchange     write read
+//!           5 policy vhost name operator   pattern, apply to, priority(8 bytes), table
+//!           6 parameter vhost component name           text
+//!           7 global parameter name        text
+//!           8 vhost limit vhost limit(1 byte)          number
+//!           9 user limit user limit(1 byte)            number
 //! table   = list of (name, value); value = type(1 byte) and its bytes, see `value.rs`
 //! ```
 
 mod message;
+mod object;
 mod read;
 pub mod state;
 mod value;
@@ -53,6 +70,7 @@ pub(crate) use message::{read as read_message, write as write_message};
 pub(crate) use read::Reader;
 pub use read::{Formats, RecordError, decode, message_of};
 
+use crate::access::{Object, ObjectKey};
 use crate::id::{Lsn, QueueId, RouteSetId, Timestamp};
 use crate::message::Message;
 use crate::queue::Returned;
@@ -82,6 +100,10 @@ pub(crate) mod kind {
     pub(crate) const ROUTE_SET: u8 = 13;
     pub(crate) const PUBLISHED_BY_SET: u8 = 14;
     pub(crate) const STARTED: u8 = 15;
+    pub(crate) const OBJECT_PUT: u8 = 16;
+    pub(crate) const OBJECT_REMOVED: u8 = 17;
+    pub(crate) const SCHEDULED: u8 = 18;
+    pub(crate) const RELEASED: u8 = 19;
 }
 
 /// A binding as a record names it.
@@ -103,6 +125,32 @@ pub struct BindingRecord {
 
 /// A queue and the tags of the bindings by which a message reached it.
 pub type TargetRecord = (QueueId, Vec<u32>);
+
+/// What a record says about a message that is to be published later.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScheduledRecord {
+    /// Its identity while it waits.
+    pub id: u64,
+    /// The vhost it is to be published in.
+    pub vhost: Box<str>,
+    /// When.
+    pub at: Timestamp,
+    /// The exchange that holds it back; none if it is to be published to its own.
+    pub via: Option<Box<str>>,
+    /// Whether it is to be retained as well.
+    pub retain: bool,
+}
+
+/// A message that is scheduled no more, and the queues it entered.
+#[derive(Clone, Debug)]
+pub struct ReleasedRecord {
+    /// When it entered them.
+    pub at: Timestamp,
+    /// The message as it was published; its identity is the place of this record.
+    pub message: Message,
+    /// The queues.
+    pub targets: Vec<TargetRecord>,
+}
 
 /// A record, read back.
 #[derive(Clone, Debug)]
@@ -148,6 +196,14 @@ pub enum Record {
     PublishedBySet(Message, RouteSetId),
     /// A node began to serve clients: from here on messages may have been delivered without a record of it.
     Started(Timestamp),
+    /// An operator set something.
+    ObjectPut(Object),
+    /// It went, and with it what belongs to it.
+    ObjectRemoved(ObjectKey),
+    /// A message is to be published later.
+    Scheduled(ScheduledRecord, Message),
+    /// A message is scheduled no more, by its identity there: it was published, or cancelled.
+    Released(u64, Option<ReleasedRecord>),
 }
 
 fn begin(kind: u8, out: &mut Vec<u8>) {
@@ -358,4 +414,57 @@ pub fn document(vhost: &str, key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>
 pub fn started(at: Timestamp, out: &mut Vec<u8>) {
     begin(kind::STARTED, out);
     number(at.0, out);
+}
+
+/// An operator set something.
+pub fn object_put(o: &Object, out: &mut Vec<u8>) {
+    begin(kind::OBJECT_PUT, out);
+    object::object(o, out);
+}
+
+/// Something that an operator set went, and what belongs to it.
+pub fn object_removed(key: &ObjectKey, out: &mut Vec<u8>) {
+    begin(kind::OBJECT_REMOVED, out);
+    object::key(key, out);
+}
+
+/// A message is to be published later.
+pub fn scheduled(s: &ScheduledRecord, message: &Message, out: &mut Vec<u8>) {
+    begin(kind::SCHEDULED, out);
+    scheduling(s, out);
+    message::write(message, out);
+}
+
+fn scheduling(s: &ScheduledRecord, out: &mut Vec<u8>) {
+    number(s.id, out);
+    bytes(s.vhost.as_bytes(), out);
+    number(s.at.0, out);
+    option(s.via.as_ref(), out, |via, out| bytes(via.as_bytes(), out));
+    flag(s.retain, out);
+}
+
+/// A scheduled message was published at `at` and entered durable queues.
+pub fn released<'a>(
+    id: u64,
+    at: Timestamp,
+    message: &Message,
+    to: impl Iterator<Item = (QueueId, &'a [u32])> + Clone,
+    out: &mut Vec<u8>,
+) {
+    if to.clone().next().is_none() {
+        return cancelled(id, out);
+    }
+    begin(kind::RELEASED, out);
+    number(id, out);
+    flag(true, out);
+    number(at.0, out);
+    message::write(message, out);
+    targets(to, out);
+}
+
+/// A scheduled message went without entering any durable queue.
+pub fn cancelled(id: u64, out: &mut Vec<u8>) {
+    begin(kind::RELEASED, out);
+    number(id, out);
+    flag(false, out);
 }
