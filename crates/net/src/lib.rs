@@ -17,13 +17,18 @@
 //! Where to start: [`machine`] is the contract, [`server`] what the binary uses, `driver` the loop.
 
 mod driver;
+pub mod entrance;
 mod input;
 pub mod limits;
 pub mod listener;
 pub mod machine;
 pub mod output;
+pub mod proxy;
 mod registry;
 mod scratch;
 pub mod server;
 pub mod shutdown;
+mod stream;
 pub mod timers;
+pub mod tls;
+pub mod websocket;
