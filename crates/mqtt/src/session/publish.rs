@@ -125,7 +125,7 @@ impl Active<'_> {
         };
         let route = client.route(&request)?;
         let nobody = route.is_empty();
-        let reason = answer_reason(nobody);
+        let reason = answer_reason(route.is_unroutable());
         if nobody && !publish.retain {
             return Ok(Taken::Turn {
                 index: None,
