@@ -283,6 +283,21 @@ impl Broker {
         self.0.pressure.is_blocked()
     }
 
+    /// Whether a user may work in a vhost.
+    pub fn may_use(&self, user: &User, vhost: &str) -> bool {
+        let scene = Scene {
+            user: user.name(),
+            vhost,
+            client_id: None,
+        };
+        user.authority.rights(&scene).is_some()
+    }
+
+    /// How much room the disk has for durable messages.
+    pub fn disk_room(&self) -> DiskRoom {
+        self.0.pressure.disk()
+    }
+
     /// 22 characters that nobody can guess, safe in names and URLs.
     pub fn random_name(&self) -> String {
         self.0.random_name()
