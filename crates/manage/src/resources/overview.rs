@@ -17,7 +17,7 @@ use crate::request::Query;
 const RUNTIME: &str = "none";
 
 /// Exchange types, with what user interfaces say about them.
-const EXCHANGE_TYPES: [(&str, &str); 8] = [
+const EXCHANGE_TYPES: [(&str, &str); 10] = [
     (
         "direct",
         "AMQP direct exchange, as per the AMQP specification",
@@ -41,6 +41,8 @@ const EXCHANGE_TYPES: [(&str, &str); 8] = [
         "x-local-random",
         "Picks one local destination queue at random",
     ),
+    ("x-delayed-message", "Delayed Message Exchange."),
+    ("x-recent-history", "Recent History Exchange"),
 ];
 
 /// A type of exchange, or a way to log in.
