@@ -137,6 +137,7 @@ impl Broker {
             });
             self.0.follow_up(&cell, &mut work, now);
         }
+        self.0.restore_services();
     }
 }
 

@@ -581,6 +581,7 @@ impl Inner {
         };
         count(&self.metrics.churn.queues_deleted);
         self.forget_delayed(&vhost.name, &gone, before);
+        self.forget_service(&cell);
         cell.update(work, Queue::close);
         self.collect(&cell, work);
     }

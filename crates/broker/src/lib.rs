@@ -24,6 +24,7 @@
 //! | `Inbox::state` | what a thread has to do | one push or pop |
 //! | `Store::space` | the journal's room; one checkpoint at a time | a whole checkpoint |
 //! | `Store::threads` | handles of threads | starting and ending |
+//! | `Store::kept` | what the last checkpoint found | one change or look |
 //! | `Inner::replaying` | replay without a store | one record |
 //! | shards of `Inner::vhosts`, `Inner::clients`, `Inner::connections` | registries | one look-up, or a look at all |
 //! | `ConnectionStats::channels` | a connection's channels | one change or look |
@@ -82,6 +83,7 @@ mod hold;
 mod inbox;
 mod loader;
 mod metrics;
+mod pause;
 mod pressure;
 mod publish;
 mod reclaim;
@@ -118,9 +120,10 @@ pub use metrics::{
     SizeHistogram, Totals, Unroutable,
 };
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
+pub use reclaim::KeptRecords;
 pub use route_cache::ROUTES_MAX;
 pub use schedule::{Retain, ScheduleId, ScheduledInfo};
 pub use store::{Halt, RecoveryError, StoreParts};
-pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Watcher};
+pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Syncs, Watcher};
 pub use transaction::Settlement;
 pub use users::{LoginRefusal, User};
