@@ -51,20 +51,34 @@ fn message_published_over_http_comes_out_over_amqp() {
     let message = json!({
         "properties": {"headers": {"n": 5}}, "routing_key": "q", "payload": "hello", "payload_encoding": "string",
     });
-    let published = ask(addr, "POST", "/exchanges/%2F/amq.default/publish", &message.to_string());
+    let published = ask(
+        addr,
+        "POST",
+        "/exchanges/%2F/amq.default/publish",
+        &message.to_string(),
+    );
     assert_eq!(published, (200, json!({"routed": true})));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let connection = lapin::Connection::connect(&broker.amqp_uri(), Default::default());
         let connection = soon(connection).await.unwrap();
         let channel = soon(connection.create_channel()).await.unwrap();
-        let got = soon(channel.basic_get("q".into(), Default::default())).await.unwrap().unwrap();
+        let got = soon(channel.basic_get("q".into(), Default::default()))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(got.data, b"hello");
         let connections = get(addr, "/connections");
         let name = connections[0]["name"].as_str().unwrap();
-        assert_eq!((&connections[0]["user"], &connections[0]["channels"]), (&json!("guest"), &json!(1)));
+        assert_eq!(
+            (&connections[0]["user"], &connections[0]["channels"]),
+            (&json!("guest"), &json!(1))
+        );
         // Whoever is closed by an operator hears of it.
-        let path = format!("/connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
+        let path = format!(
+            "/connections/{}",
+            name.replace(' ', "%20").replace('>', "%3E")
+        );
         assert_eq!(ask(addr, "DELETE", &path, "").0, 204);
         let closed = soon(channel.basic_get("q".into(), Default::default())).await;
         assert!(closed.is_err());
@@ -79,9 +93,17 @@ fn what_was_answered_is_there_after_a_crash() {
     for (method, path, body) in [
         ("PUT", "/vhosts/v", "{}"),
         ("PUT", "/users/u", r#"{"password":"p","tags":"management"}"#),
-        ("PUT", "/permissions/v/u", r#"{"configure":"","write":"","read":".*"}"#),
+        (
+            "PUT",
+            "/permissions/v/u",
+            r#"{"configure":"","write":"","read":".*"}"#,
+        ),
         ("PUT", "/queues/v/q", r#"{"durable":true}"#),
-        ("PUT", "/exchanges/v/x", r#"{"durable":true,"type":"fanout"}"#),
+        (
+            "PUT",
+            "/exchanges/v/x",
+            r#"{"durable":true,"type":"fanout"}"#,
+        ),
         ("POST", "/bindings/v/e/x/q/q", "{}"),
     ] {
         assert_eq!(ask(addr, method, path, body).0, 201, "{path}");
@@ -92,7 +114,10 @@ fn what_was_answered_is_there_after_a_crash() {
     let addr = node.broker().management;
     assert_eq!(get(addr, "/queues/v/q")["messages"], 1);
     assert_eq!(get(addr, "/permissions/v/u")["read"], ".*");
-    assert_eq!(get(addr, "/queues/v/q/bindings").as_array().unwrap().len(), 2);
+    assert_eq!(
+        get(addr, "/queues/v/q/bindings").as_array().unwrap().len(),
+        2
+    );
 }
 
 #[test]
@@ -110,7 +135,12 @@ fn definitions_are_imported_at_start() {
     std::fs::write(&file, "[]").unwrap();
     let path = support::write_config(directory.path(), &config);
     let data = directory.path().join("data");
-    let arguments = ["--config", path.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+    let arguments = [
+        "--config",
+        path.to_str().unwrap(),
+        "--data-dir",
+        data.to_str().unwrap(),
+    ];
     let output = support::command().args(arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("definitions.json"));
@@ -147,8 +177,15 @@ fn what_is_no_request_is_refused_or_cut_off() {
     assert!(answer(b"nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
     let endless = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(200_000));
     let refused = answer(endless.as_bytes());
-    assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 4"), "{refused}");
-    assert_eq!(answer(b"GET /api/whoami HT"), "", "half a request is cut off in time");
+    assert!(
+        refused.is_empty() || refused.starts_with("HTTP/1.1 4"),
+        "{refused}"
+    );
+    assert_eq!(
+        answer(b"GET /api/whoami HT"),
+        "",
+        "half a request is cut off in time"
+    );
     get(broker.management, "/whoami");
 }
 
@@ -159,10 +196,16 @@ fn large_lists_are_written_whole() {
         .map(|n| json!({"name": format!("q{n:05}"), "vhost": "/", "durable": false, "auto_delete": false}))
         .collect();
     let document = json!({"queues": queues}).to_string();
-    assert_eq!(ask(broker.management, "POST", "/definitions", &document).0, 204);
+    assert_eq!(
+        ask(broker.management, "POST", "/definitions", &document).0,
+        204
+    );
     let listed = get(broker.management, "/queues");
     assert_eq!(listed.as_array().unwrap().len(), 3_000);
-    let page = get(broker.management, "/queues?page=30&page_size=100&columns=name");
+    let page = get(
+        broker.management,
+        "/queues?page=30&page_size=100&columns=name",
+    );
     assert_eq!(page["items"][99]["name"], "q02999");
 }
 
@@ -170,7 +213,9 @@ fn large_lists_are_written_whole() {
 fn shutdown_does_not_wait_for_idle_connections() {
     let broker = Ternmq::start(&[]);
     let stream = TcpStream::connect(broker.management).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     assert!(broker.terminate().success());
     drop(stream);
 }

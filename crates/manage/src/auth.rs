@@ -19,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_broker::{Client, ConnectRefusal, LoginRefusal, User};
+use ternmq_core::access::Right;
 
 use crate::Manage;
 use crate::fault::Fault;
@@ -27,6 +28,7 @@ use crate::machine;
 const NOT_ADMINISTRATOR: &str = "Not administrator user";
 const NOT_MONITOR: &str = "Not monitor user";
 const NO_ACCESS: &str = "User not authorised to access object";
+const ACCESS_REFUSED: &str = "Access refused.";
 const NO_VHOST_ACCESS: &str = "User not authorised to access virtual host";
 
 /// Whoever asks, logged in and with a tag that lets them use the API.
@@ -151,6 +153,16 @@ impl Caller {
             return Err(missing());
         }
         allow(self.sees(vhost), NO_VHOST_ACCESS)
+    }
+
+    /// Refuses those who may not do that with the queue or exchange of that name.
+    pub(crate) fn may(&self, vhost: &str, right: Right, name: &str) -> Result<(), Fault> {
+        if self.manage.broker.admin().vhost(vhost).is_none() {
+            return Err(Fault::not_found());
+        }
+        let broker = &self.manage.broker;
+        allow(broker.may_use(&self.user, vhost), NO_VHOST_ACCESS)?;
+        allow(broker.may(&self.user, vhost, right, name), ACCESS_REFUSED)
     }
 
     /// Refuses a vhost that is not there, and one whose contents the user may not list.

@@ -15,6 +15,7 @@
 //! | one kind of object each | `resources` |
 //! | all objects as one document | `definitions` |
 //! | counters over time | `rates` |
+//! | what RabbitMQ does not have | `extra`, `redrive` |
 //!
 //! Where to start: `router.rs`, then any file of `resources`.
 
@@ -24,12 +25,14 @@ pub mod node;
 
 mod auth;
 mod definitions;
+mod extra;
 mod fault;
 mod listing;
 mod machine;
 mod pipe;
 mod properties;
 mod rates;
+mod redrive;
 mod reply;
 mod request;
 mod resources;
@@ -52,6 +55,7 @@ pub use node::{Certificate, Listening, NodeFacts};
 pub use router::Api;
 
 use rates::Sampler;
+use redrive::Redrives;
 
 /// What all connections of the API share.
 pub struct Manage {
@@ -59,6 +63,7 @@ pub struct Manage {
     pub(crate) config: ManageConfig,
     pub(crate) node: NodeFacts,
     pub(crate) sampler: Sampler,
+    pub(crate) redrives: Redrives,
     outside: Mutex<Outside>,
     wakers: Mutex<Option<Waker>>,
 }
@@ -75,6 +80,7 @@ impl Manage {
     pub fn new(broker: Broker, config: ManageConfig, node: NodeFacts) -> Arc<Self> {
         Arc::new(Self {
             sampler: Sampler::new(&config, node.data_dir.clone()),
+            redrives: Redrives::default(),
             broker,
             config,
             node,
@@ -106,16 +112,25 @@ impl Manage {
         self.broker.announced().version.clone()
     }
 
+    /// There is something to do earlier than before.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.wakers.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
     /// Waits until a record is durable, so that nobody hears of a change that could be lost.
     pub(crate) async fn durable(&self, lsn: Lsn) {
         self.broker.committed_when(lsn).await;
     }
 }
 
-/// What is done now and then: looking at counters.
+/// What is done now and then: looking at counters, sending dead letters back.
 impl Ticker for Manage {
     fn next_deadline(&self) -> Option<Timestamp> {
-        Some(self.sampler.due_at())
+        let redrive = self.redrives.due_at();
+        let sample = self.sampler.due_at();
+        Some(redrive.map_or(sample, |at| at.min(sample)))
     }
 
     fn wake_on_earlier_deadline(&self, waker: &Waker) {
@@ -129,5 +144,6 @@ impl Ticker for Manage {
         if self.sampler.due_at() <= now {
             self.sampler.sample(&self.broker, now);
         }
+        self.redrives.run(&self.broker, now);
     }
 }

@@ -13,10 +13,10 @@ use axum::routing::{delete, get, post, put};
 use tower::ServiceExt as _;
 
 use crate::Manage;
-use crate::definitions;
 use crate::fault::Fault;
 use crate::machine::From;
 use crate::resources as r;
+use crate::{definitions, extra as x};
 
 /// All of the API, as a function from requests to answers.
 #[derive(Clone)]
@@ -36,6 +36,7 @@ impl Api {
             node(),
             health(),
             absent(),
+            extra(),
         ];
         let routes = routes.into_iter().fold(Router::new(), Router::merge);
         let router = Router::new()
@@ -425,6 +426,32 @@ fn health() -> Router<r::Shared> {
         .route(
             "/health/checks/metadata-store/initialized/with-data",
             get(r::health::in_service),
+        )
+}
+
+/// What RabbitMQ does not have.
+fn extra() -> Router<r::Shared> {
+    Router::new()
+        .route("/x/queues/{vhost}/{name}/messages", get(x::browse::ready))
+        .route(
+            "/x/queues/{vhost}/{name}/in-flight",
+            get(x::browse::in_flight),
+        )
+        .route("/x/queues/{vhost}/{name}/pause", post(x::pause::pause))
+        .route("/x/queues/{vhost}/{name}/resume", post(x::pause::resume))
+        .route("/x/queues/{vhost}/{name}/redrive", post(x::redrive::start))
+        .route("/x/tasks", get(x::redrive::list))
+        .route(
+            "/x/tasks/{id}",
+            get(x::redrive::get).delete(x::redrive::stop),
+        )
+        .route("/x/delayed/{vhost}", get(x::delayed::list))
+        .route("/x/delayed/{vhost}/{id}", delete(x::delayed::cancel))
+        .route("/x/retained/{vhost}", get(x::retained::list))
+        .route("/x/retained/{vhost}/{topic}", delete(x::retained::forget))
+        .route(
+            "/x/explain-route/{vhost}/{exchange}",
+            post(x::explain::explain),
         )
 }
 

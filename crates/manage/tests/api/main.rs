@@ -3,6 +3,7 @@
 mod bindings;
 mod clients;
 mod definitions;
+mod extra;
 mod harness;
 mod health;
 mod messages;
