@@ -108,6 +108,16 @@ impl Inspect<'_> {
         self.each_cell(vhost, QueueSnapshot::of)
     }
 
+    /// The numbers of every queue, without anything that would have to be copied: for whoever only counts.
+    pub fn each_queue(self, mut each: impl FnMut(&str, QueueId, &QueueCounters, &Holdings)) {
+        for vhost in self.0.all_vhosts() {
+            for cell in cells_of(&vhost) {
+                let (counters, holdings) = cell.look(|queue| (*queue.counters(), queue.holdings()));
+                each(&vhost.name, cell.id, &counters, &holdings);
+            }
+        }
+    }
+
     /// One queue.
     pub fn queue(self, vhost: &str, name: &str) -> Option<QueueSnapshot> {
         self.cell(vhost, name).map(|cell| QueueSnapshot::of(&cell))
