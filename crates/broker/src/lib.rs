@@ -77,6 +77,7 @@ mod client;
 mod commit;
 mod dead_letter;
 mod declare;
+mod defaults;
 mod deliver;
 mod documents;
 mod gate;

@@ -40,7 +40,7 @@ fn tuned(node: &Node, name: &str, password: &str) -> Peer {
         0,
         start_ok(&client_properties(), "PLAIN", response.as_bytes()),
     );
-    peer.send(0, tune_ok(0, 131_072, 0));
+    peer.send(0, tune_ok(2047, 131_072, 60));
     peer
 }
 
