@@ -22,7 +22,7 @@ use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::history::Budget;
 use crate::hold::Hold;
-use crate::inspect::Connections;
+use crate::inspect::{Connections, Protocol};
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -251,6 +251,9 @@ impl Broker {
             rejected: Vec::new(),
             declared: Lsn::NONE,
             closed: false,
+            protocol: Protocol::default(),
+            stats: None,
+            storing: None,
         })
     }
 
@@ -415,6 +418,7 @@ impl Inner {
         }
         if effects.dropped > 0 {
             self.metrics.dropped(effects.dropped);
+            self.metrics.died(cell.kind, &effects.died);
         }
         if effects.unreadable > 0 {
             self.metrics.unreadable(effects.unreadable);

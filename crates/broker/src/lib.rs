@@ -108,7 +108,10 @@ pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
 pub use documents::{Document, DocumentChange};
 pub use inspect::Inspect;
-pub use metrics::Totals;
+pub use metrics::{
+    Churn, KindTotals, LATENCY_BUCKETS, Latency, LetterFate, ProtocolTotals, SIZE_BOUNDS,
+    SizeHistogram, Totals, Unroutable,
+};
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;
 pub use schedule::{Retain, ScheduleId, ScheduledInfo};

@@ -274,6 +274,7 @@ impl Connection {
                 return Err(Ended::EndOfStream);
             }
             any = true;
+            self.mailbox().octets().received(chunk.read);
             let filled = chunk.is_filled();
             self.hand_in(chunk, now)?;
             if !filled {
@@ -360,6 +361,7 @@ impl Connection {
             match polled {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
+                    self.registered.mailbox().octets().sent(count);
                     self.output.advance(count);
                     any = true;
                 }

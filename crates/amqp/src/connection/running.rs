@@ -5,9 +5,11 @@ mod outgoing;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::ShortString;
+use ternmq_broker::inspect::ConnectionStats;
 use ternmq_broker::mailbox::{DiskRoom, Token};
 use ternmq_broker::{Broker, Client};
 use ternmq_core::confirms::Confirm;
@@ -39,6 +41,8 @@ struct Shared {
     publishes: Publishes,
     consumers: usize,
     wire: Wire,
+    /// As others see the connection.
+    stats: Arc<ConnectionStats>,
 }
 
 impl Shared {
@@ -136,16 +140,18 @@ pub(super) struct Read {
 impl Running {
     pub(super) fn new(
         (peer, broker, client): (SocketAddr, Broker, Client),
+        stats: Arc<ConnectionStats>,
         wire: Wire,
-        channel_max: u16,
         capabilities: Capabilities,
     ) -> Self {
+        let channel_max = stats.info().channel_max;
         let shared = Shared {
             broker,
             client,
             publishes: Publishes::default(),
             consumers: 0,
             wire,
+            stats,
         };
         Self {
             peer,
@@ -394,7 +400,9 @@ impl Running {
     ) -> Result<(), Fault> {
         match *method.class {
             AMQPClass::Channel(channel::AMQPMethod::Open(_)) if self.channels.is_free(channel) => {
-                self.channels.open(channel)?;
+                let stats = &self.shared.stats;
+                self.channels
+                    .open(channel, || stats.open_channel(channel))?;
                 let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
                 write_method(channel, &AMQPClass::Channel(ok), out);
                 Ok(())
@@ -404,6 +412,7 @@ impl Running {
             {
                 if let Some(mut session) = self.channels.free(channel) {
                     session.release(&mut self.shared.client, &mut self.shared.consumers, now);
+                    self.shared.stats.close_channel(channel);
                     self.owing.retain(|owing| *owing != channel);
                 }
                 let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
@@ -452,6 +461,7 @@ impl Running {
             return Ok(());
         };
         session.release(&mut self.shared.client, &mut self.shared.consumers, now);
+        self.shared.stats.close_channel(channel);
         self.owing.retain(|owing| *owing != channel);
         let reply_text = fault.reply_text();
         let peer = self.peer;

@@ -17,6 +17,7 @@ mod frames;
 mod garbage;
 mod handshake;
 mod harness;
+mod inspect;
 mod lifetimes;
 mod liveness;
 mod publish;

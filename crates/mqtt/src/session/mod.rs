@@ -229,6 +229,11 @@ impl Session {
 }
 
 impl Active<'_> {
+    /// How many subscriptions the session has.
+    pub(crate) fn subscriptions(&self) -> u64 {
+        self.kept.subscriptions.len() as u64
+    }
+
     /// Hands over everything this read collected: publishes, then settlements, then answers.
     pub(crate) fn flush(&mut self, now: Timestamp, out: &mut Vec<u8>) {
         self.flush_publishes(now, out);
