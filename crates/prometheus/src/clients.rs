@@ -4,7 +4,7 @@ use ternmq_broker::inspect::{ChannelSnapshot, ConnectionSnapshot, Protocol};
 
 use crate::Source;
 use crate::family::{Family, counter, gauge};
-use crate::text::{Kind, Labels, Page};
+use crate::text::Labels;
 
 /// Numbers of one connection, or of all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,24 +17,34 @@ pub(crate) struct Connection {
 }
 
 pub(crate) const CONNECTION_COARSE: &[Family<Connection>] = &[
-    counter!("connection_incoming_bytes_total", "Bytes read from the client", |connection| {
-        connection.received_bytes
-    }),
-    counter!("connection_outgoing_bytes_total", "Bytes written to the client", |connection| {
-        connection.sent_bytes
-    }),
+    counter!(
+        "connection_incoming_bytes_total",
+        "Bytes read from the client",
+        |connection| connection.received_bytes
+    ),
+    counter!(
+        "connection_outgoing_bytes_total",
+        "Bytes written to the client",
+        |connection| connection.sent_bytes
+    ),
 ];
 
 pub(crate) const CONNECTION_METRICS: &[Family<Connection>] = &[
-    counter!("connection_incoming_packets_total", "Reads that brought bytes", |connection| {
-        connection.reads
-    }),
-    counter!("connection_outgoing_packets_total", "Writes that took bytes", |connection| {
-        connection.writes
-    }),
-    gauge!("connection_channels", "Channels open on the connection", |connection| {
-        connection.channels
-    }),
+    counter!(
+        "connection_incoming_packets_total",
+        "Reads that brought bytes",
+        |connection| connection.reads
+    ),
+    counter!(
+        "connection_outgoing_packets_total",
+        "Writes that took bytes",
+        |connection| connection.writes
+    ),
+    gauge!(
+        "connection_channels",
+        "Channels open on the connection",
+        |connection| connection.channels
+    ),
 ];
 
 /// All connections that are open now, together.
@@ -54,7 +64,9 @@ pub(crate) fn all_connections(source: &Source) -> Vec<(Labels, Connection)> {
 /// Each connection. RabbitMQ labels connections as it labels channels, with a process; ours have names.
 pub(crate) fn each_connection(source: &Source) -> Vec<(Labels, Connection)> {
     let connections = source.broker.inspect().connections(None).into_iter();
-    connections.map(|connection| (labels(&connection), Connection::of(&connection))).collect()
+    connections
+        .map(|connection| (labels(&connection), Connection::of(&connection)))
+        .collect()
 }
 
 fn labels(connection: &ConnectionSnapshot) -> Labels {
@@ -103,34 +115,52 @@ pub(crate) struct Channel {
 }
 
 pub(crate) const CHANNEL_METRICS: &[Family<Channel>] = &[
-    gauge!("channel_consumers", "Consumers of the channel", |channel| channel.consumers),
-    gauge!("channel_messages_unacked", "Deliveries that are not settled", |channel| {
-        channel.unacknowledged
+    gauge!("channel_consumers", "Consumers of the channel", |channel| {
+        channel.consumers
     }),
-    gauge!("channel_messages_unconfirmed", "Publishes that are not confirmed", |channel| {
-        channel.unconfirmed
-    }),
-    gauge!("channel_messages_uncommitted", "Publishes that wait for a commit", |channel| {
-        channel.uncommitted
-    }),
-    gauge!("channel_acks_uncommitted", "Acknowledgements that wait for a commit", |channel| {
-        channel.acks_uncommitted
-    }),
-    gauge!("consumer_prefetch", "Deliveries that a new consumer may hold", |channel| {
-        channel.prefetch
-    }),
-    gauge!("channel_prefetch", "Deliveries that all consumers together may hold", |channel| {
-        channel.global_prefetch
-    }),
+    gauge!(
+        "channel_messages_unacked",
+        "Deliveries that are not settled",
+        |channel| channel.unacknowledged
+    ),
+    gauge!(
+        "channel_messages_unconfirmed",
+        "Publishes that are not confirmed",
+        |channel| channel.unconfirmed
+    ),
+    gauge!(
+        "channel_messages_uncommitted",
+        "Publishes that wait for a commit",
+        |channel| channel.uncommitted
+    ),
+    gauge!(
+        "channel_acks_uncommitted",
+        "Acknowledgements that wait for a commit",
+        |channel| channel.acks_uncommitted
+    ),
+    gauge!(
+        "consumer_prefetch",
+        "Deliveries that a new consumer may hold",
+        |channel| channel.prefetch
+    ),
+    gauge!(
+        "channel_prefetch",
+        "Deliveries that all consumers together may hold",
+        |channel| channel.global_prefetch
+    ),
 ];
 
 pub(crate) const CHANNEL_EXCHANGE: &[Family<Channel>] = &[
-    counter!("channel_messages_published_total", "Messages published", |channel| {
-        channel.published
-    }),
-    counter!("channel_messages_confirmed_total", "Publishes confirmed", |channel| {
-        channel.confirmed
-    }),
+    counter!(
+        "channel_messages_published_total",
+        "Messages published",
+        |channel| channel.published
+    ),
+    counter!(
+        "channel_messages_confirmed_total",
+        "Publishes confirmed",
+        |channel| channel.confirmed
+    ),
     counter!(
         "channel_messages_unroutable_returned_total",
         "Mandatory messages that reached no queue and went back",
@@ -144,12 +174,16 @@ pub(crate) const CHANNEL_EXCHANGE: &[Family<Channel>] = &[
 ];
 
 pub(crate) const CHANNEL_QUEUE: &[Family<Channel>] = &[
-    counter!("channel_get_ack_total", "Messages got one by one, to be acknowledged", |channel| {
-        channel.got
-    }),
-    counter!("channel_get_total", "Messages got one by one, without acknowledgement", |channel| {
-        channel.got_auto
-    }),
+    counter!(
+        "channel_get_ack_total",
+        "Messages got one by one, to be acknowledged",
+        |channel| channel.got
+    ),
+    counter!(
+        "channel_get_total",
+        "Messages got one by one, without acknowledgement",
+        |channel| channel.got_auto
+    ),
     counter!(
         "channel_messages_delivered_ack_total",
         "Messages sent to consumers, to be acknowledged",
@@ -160,13 +194,21 @@ pub(crate) const CHANNEL_QUEUE: &[Family<Channel>] = &[
         "Messages sent to consumers, without acknowledgement",
         |channel| channel.delivered_auto
     ),
-    counter!("channel_messages_redelivered_total", "Messages sent again", |channel| {
-        channel.redelivered
-    }),
-    counter!("channel_messages_acked_total", "Deliveries acknowledged", |channel| channel.acked),
-    counter!("channel_get_empty_total", "Attempts to get a message of an empty queue", |channel| {
-        channel.got_empty
-    }),
+    counter!(
+        "channel_messages_redelivered_total",
+        "Messages sent again",
+        |channel| channel.redelivered
+    ),
+    counter!(
+        "channel_messages_acked_total",
+        "Deliveries acknowledged",
+        |channel| channel.acked
+    ),
+    counter!(
+        "channel_get_empty_total",
+        "Attempts to get a message of an empty queue",
+        |channel| channel.got_empty
+    ),
 ];
 
 /// All channels together. What is counted goes on with AMQP's totals, so it does not shrink as channels close.

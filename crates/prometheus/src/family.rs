@@ -68,11 +68,11 @@ impl Section for fn(&Source, &mut Page) {
 }
 
 /// Families of many objects. The objects are looked at when their first family is written, and let go behind the last.
-pub(crate) struct Objects<T> {
+pub(crate) struct Objects<T: 'static> {
     prefix: &'static str,
     families: Vec<&'static Family<T>>,
     look: Look<T>,
-    objects: Option<Vec<(Labels, T)>>,
+    found: Option<Vec<(Labels, T)>>,
     family: usize,
     object: usize,
 }
@@ -80,7 +80,7 @@ pub(crate) struct Objects<T> {
 /// Where objects come from, with the labels of their samples.
 type Look<T> = Box<dyn Fn(&Source) -> Vec<(Labels, T)> + Send>;
 
-impl<T> Objects<T> {
+impl<T: 'static> Objects<T> {
     pub(crate) fn new(
         prefix: &'static str,
         families: impl IntoIterator<Item = &'static Family<T>>,
@@ -90,17 +90,17 @@ impl<T> Objects<T> {
             prefix,
             families: families.into_iter().collect(),
             look: Box::new(look),
-            objects: None,
+            found: None,
             family: 0,
             object: 0,
         }
     }
 }
 
-impl<T: Send> Section for Objects<T> {
+impl<T: Send + 'static> Section for Objects<T> {
     fn write(&mut self, source: &Source, page: &mut Page) -> bool {
         let look = &self.look;
-        let objects = self.objects.get_or_insert_with(|| look(source));
+        let objects = self.found.get_or_insert_with(|| look(source));
         while let Some(family) = self.families.get(self.family) {
             if self.object == 0 {
                 page.family(self.prefix, family.name, family.kind, family.help);

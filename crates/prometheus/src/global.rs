@@ -17,33 +17,63 @@ type OfKind = fn(&KindTotals) -> u64;
 /// By protocol.
 const PROTOCOL_COUNTERS: [(&str, &str, OfProtocol); 6] = [
     ("received", "Messages from publishers", |t| t.received),
-    ("received_confirm", "Messages from publishers that wait for confirms", |t| {
-        t.received_confirm
+    (
+        "received_confirm",
+        "Messages from publishers that wait for confirms",
+        |t| t.received_confirm,
+    ),
+    ("routed", "Copies of messages that went into queues", |t| {
+        t.routed
     }),
-    ("routed", "Copies of messages that went into queues", |t| t.routed),
     ("confirmed", "Publishes confirmed", |t| t.confirmed),
-    ("unroutable_dropped", "Messages that reached no queue and were dropped", |t| {
-        t.unroutable_dropped
-    }),
-    ("unroutable_returned", "Mandatory messages that reached no queue and went back", |t| {
-        t.unroutable_returned
-    }),
+    (
+        "unroutable_dropped",
+        "Messages that reached no queue and were dropped",
+        |t| t.unroutable_dropped,
+    ),
+    (
+        "unroutable_returned",
+        "Mandatory messages that reached no queue and went back",
+        |t| t.unroutable_returned,
+    ),
 ];
 
 /// By protocol and kind of queue.
 const KIND_COUNTERS: [(&str, &str, OfKind); 8] = [
-    ("delivered", "Messages sent to consumers and to those who got one", KindTotals::delivered),
-    ("delivered_consume_auto_ack", "Messages sent to consumers, not to be acknowledged", |t| {
-        t.consumed_auto
-    }),
-    ("delivered_consume_manual_ack", "Messages sent to consumers, to be acknowledged", |t| {
-        t.consumed_manual
-    }),
-    ("delivered_get_auto_ack", "Messages got one by one, not to be acknowledged", |t| t.got_auto),
-    ("delivered_get_manual_ack", "Messages got one by one, to be acknowledged", |t| t.got_manual),
-    ("get_empty", "Attempts to get a message of an empty queue", |t| t.got_empty),
+    (
+        "delivered",
+        "Messages sent to consumers and to those who got one",
+        KindTotals::delivered,
+    ),
+    (
+        "delivered_consume_auto_ack",
+        "Messages sent to consumers, not to be acknowledged",
+        |t| t.consumed_auto,
+    ),
+    (
+        "delivered_consume_manual_ack",
+        "Messages sent to consumers, to be acknowledged",
+        |t| t.consumed_manual,
+    ),
+    (
+        "delivered_get_auto_ack",
+        "Messages got one by one, not to be acknowledged",
+        |t| t.got_auto,
+    ),
+    (
+        "delivered_get_manual_ack",
+        "Messages got one by one, to be acknowledged",
+        |t| t.got_manual,
+    ),
+    (
+        "get_empty",
+        "Attempts to get a message of an empty queue",
+        |t| t.got_empty,
+    ),
     ("redelivered", "Messages sent again", |t| t.redelivered),
-    ("acknowledged", "Deliveries acknowledged", |t| t.acknowledged),
+    ("acknowledged", "Deliveries acknowledged", |t| {
+        t.acknowledged
+    }),
 ];
 
 /// All of it.
@@ -88,7 +118,11 @@ pub(crate) fn clients(source: &Source, page: &mut Page) {
     });
     let mut labels = Labels::default();
     let families = [
-        ("publishers", "Channels and connections that published", publishers),
+        (
+            "publishers",
+            "Channels and connections that published",
+            publishers,
+        ),
         ("consumers", "Consumers and subscriptions", consumers),
     ];
     for (name, help, numbers) in families {
@@ -103,10 +137,26 @@ pub(crate) fn clients(source: &Source, page: &mut Page) {
 /// Dead letters by kind of queue and by how they travel.
 pub(crate) fn dead_letters(source: &Source, page: &mut Page) {
     const REASONS: [(&str, DeathReason, &str); 4] = [
-        ("delivery_limit", DeathReason::DeliveryLimit, "Messages delivered too often"),
-        ("expired", DeathReason::Expired, "Messages that lived too long"),
-        ("maxlen", DeathReason::MaxLength, "Messages for which a queue had no room"),
-        ("rejected", DeathReason::Rejected, "Messages that consumers refused"),
+        (
+            "delivery_limit",
+            DeathReason::DeliveryLimit,
+            "Messages delivered too often",
+        ),
+        (
+            "expired",
+            DeathReason::Expired,
+            "Messages that lived too long",
+        ),
+        (
+            "maxlen",
+            DeathReason::MaxLength,
+            "Messages for which a queue had no room",
+        ),
+        (
+            "rejected",
+            DeathReason::Rejected,
+            "Messages that consumers refused",
+        ),
     ];
     let inspect = source.broker.inspect();
     let mut labels = Labels::default();
@@ -122,7 +172,12 @@ pub(crate) fn dead_letters(source: &Source, page: &mut Page) {
         }
     }
     let name = "messages_dead_lettered_confirmed_total";
-    page.family(P, name, Kind::Counter, "Dead letters that arrived and were confirmed");
+    page.family(
+        P,
+        name,
+        Kind::Counter,
+        "Dead letters that arrived and were confirmed",
+    );
     for kind in QueueKind::ALL {
         labels.clear().add("queue_type", kind_label(kind));
         labels.add("dead_letter_strategy", LetterFate::AtLeastOnce.name());
@@ -149,16 +204,28 @@ fn sizes(totals: &[(Protocol, ProtocolTotals)], page: &mut Page) {
 fn latencies(totals: &[(Protocol, ProtocolTotals)], page: &mut Page) {
     type Of = fn(&ProtocolTotals) -> &Latency;
     const FAMILIES: [(&str, &str, Of); 3] = [
-        ("stored_latency_seconds", "From a publish until it was safe", |t| &t.stored),
-        ("delivered_latency_seconds", "From there until it was on its way", |t| &t.delivered),
-        ("settled_latency_seconds", "From there until it was settled", |t| &t.settled),
+        (
+            "stored_latency_seconds",
+            "From a publish until it was safe",
+            |t| &t.stored,
+        ),
+        (
+            "delivered_latency_seconds",
+            "From there until it was on its way",
+            |t| &t.delivered,
+        ),
+        (
+            "settled_latency_seconds",
+            "From there until it was settled",
+            |t| &t.settled,
+        ),
     ];
     for (name, help, latency) in FAMILIES {
         page.family("ternmq_", name, Kind::Histogram, help);
         for (protocol, totals) in totals {
             let latency = latency(totals);
-            // The last bucket has no bound.
-            let bounds = (0..latency.counts.len() - 1).map(|n| Number::seconds(1 << n).to_string());
+            let bounds = (0..latency.counts.len()).filter_map(Latency::bound_ms);
+            let bounds = bounds.map(|bound| Number::seconds(bound).to_string());
             let sum = Number::seconds(latency.sum_ms);
             histogram(page, *protocol, &latency.counts, bounds, sum);
         }
@@ -177,7 +244,10 @@ fn histogram(
     let mut below = 0;
     for (count, bound) in counts.iter().zip(bounds.chain(["+Inf".to_owned()])) {
         below += count;
-        labels.clear().add("protocol", protocol.label()).add("le", &bound);
+        labels
+            .clear()
+            .add("protocol", protocol.label())
+            .add("le", &bound);
         page.suffixed("_bucket", &labels, below);
     }
     labels.clear().add("protocol", protocol.label());

@@ -47,8 +47,7 @@ pub struct Source {
 
 impl Source {
     fn vhosts(&self) -> Vec<Box<str>> {
-        let vhosts = self.broker.admin().vhosts().into_iter();
-        vhosts.map(|vhost| vhost.name).collect()
+        self.broker.vhosts()
     }
 
     /// About how much memory queues of each kind take without the bodies of their messages.
@@ -56,7 +55,9 @@ impl Source {
         let mut memory = [0; QueueKind::COUNT];
         for queue in self.broker.inspect().queues(None) {
             let holdings = &queue.holdings;
-            let bytes = holdings.memory_bytes.saturating_sub(holdings.resident_bytes);
+            let bytes = holdings
+                .memory_bytes
+                .saturating_sub(holdings.resident_bytes);
             memory[queue.settings.kind.index()] += bytes;
         }
         memory

@@ -24,7 +24,12 @@ pub(crate) fn identity(source: &Source, endpoint: &str, page: &mut Page) {
         .add("rabbitmq_cluster", &machine.cluster)
         .add("rabbitmq_cluster_permanent_id", &machine.cluster_id)
         .add("rabbitmq_endpoint", endpoint);
-    page.family(P, "identity_info", Kind::Untyped, "Which node answers, and where");
+    page.family(
+        P,
+        "identity_info",
+        Kind::Untyped,
+        "Which node answers, and where",
+    );
     page.sample(&labels, 1);
 }
 
@@ -32,13 +37,41 @@ pub(crate) fn identity(source: &Source, endpoint: &str, page: &mut Page) {
 pub(crate) fn churn(source: &Source, prefix: &'static str, page: &mut Page) {
     let churn = source.broker.inspect().churn();
     let families = [
-        ("connections_opened_total", "Connections let in", churn.connections_opened),
-        ("connections_closed_total", "Connections gone", churn.connections_closed),
-        ("channels_opened_total", "Channels opened", churn.channels_opened),
-        ("channels_closed_total", "Channels gone", churn.channels_closed),
-        ("queues_declared_total", "Declarations of queues", churn.queues_declared),
-        ("queues_created_total", "Declarations that made a queue", churn.queues_created),
-        ("queues_deleted_total", "Queues gone, for whatever reason", churn.queues_deleted),
+        (
+            "connections_opened_total",
+            "Connections let in",
+            churn.connections_opened,
+        ),
+        (
+            "connections_closed_total",
+            "Connections gone",
+            churn.connections_closed,
+        ),
+        (
+            "channels_opened_total",
+            "Channels opened",
+            churn.channels_opened,
+        ),
+        (
+            "channels_closed_total",
+            "Channels gone",
+            churn.channels_closed,
+        ),
+        (
+            "queues_declared_total",
+            "Declarations of queues",
+            churn.queues_declared,
+        ),
+        (
+            "queues_created_total",
+            "Declarations that made a queue",
+            churn.queues_created,
+        ),
+        (
+            "queues_deleted_total",
+            "Queues gone, for whatever reason",
+            churn.queues_deleted,
+        ),
     ];
     for (name, help, value) in families {
         page.single((prefix, name), Kind::Counter, help, value);
@@ -50,8 +83,16 @@ pub(crate) fn coarse(source: &Source, prefix: &'static str, page: &mut Page) {
     let machine = &source.machine;
     let families = [
         ("process_open_fds", "Open files", machine.files),
-        ("process_resident_memory_bytes", "Memory of the process", machine.resident_bytes),
-        ("disk_space_available_bytes", "Room on the disk of the data", machine.disk_free_bytes),
+        (
+            "process_resident_memory_bytes",
+            "Memory of the process",
+            machine.resident_bytes,
+        ),
+        (
+            "disk_space_available_bytes",
+            "Room on the disk of the data",
+            machine.disk_free_bytes,
+        ),
     ];
     for (name, help, value) in families {
         page.single((prefix, name), Kind::Gauge, help, value);
@@ -62,7 +103,11 @@ pub(crate) fn coarse(source: &Source, prefix: &'static str, page: &mut Page) {
 pub(crate) fn limits(source: &Source, prefix: &'static str, page: &mut Page) {
     let machine = &source.machine;
     let families = [
-        ("process_max_fds", "Open files there may be", machine.files_max.into()),
+        (
+            "process_max_fds",
+            "Open files there may be",
+            machine.files_max.into(),
+        ),
         (
             "resident_memory_limit_bytes",
             "Publishers pause beyond this",
@@ -90,7 +135,11 @@ pub(crate) fn totals(source: &Source, page: &mut Page) {
     let families = [
         ("connections", "Connections open now", totals.connections),
         ("channels", "Channels open now", totals.channels),
-        ("consumers", "Consumers there are now", totals.holdings.consumers),
+        (
+            "consumers",
+            "Consumers there are now",
+            totals.holdings.consumers,
+        ),
         ("queues", "Queues there are now", totals.queues),
     ];
     for (name, help, value) in families {
@@ -103,10 +152,21 @@ pub(crate) fn alarms(source: &Source, page: &mut Page) {
     const ALARMS: &str = "rabbitmq_alarms_";
     let machine = &source.machine;
     let families = [
-        ("file_descriptor_limit", "1 while no more files can be opened", machine.files_max > 0
-            && machine.files >= machine.files_max),
-        ("free_disk_space_watermark", "1 while the disk is too full", machine.disk_alarm),
-        ("memory_used_watermark", "1 while messages take too much memory", machine.memory_alarm),
+        (
+            "file_descriptor_limit",
+            "1 while no more files can be opened",
+            machine.files_max > 0 && machine.files >= machine.files_max,
+        ),
+        (
+            "free_disk_space_watermark",
+            "1 while the disk is too full",
+            machine.disk_alarm,
+        ),
+        (
+            "memory_used_watermark",
+            "1 while messages take too much memory",
+            machine.memory_alarm,
+        ),
     ];
     for (name, help, value) in families {
         page.single((ALARMS, name), Kind::Untyped, help, value);
@@ -122,10 +182,22 @@ pub(crate) fn process(source: &Source, page: &mut Page) {
     page.single(name, Kind::Counter, "Processor time", cpu);
     let started = Number::seconds(machine.started_at_ms);
     let families = [
-        ("start_time_seconds", "When the process started, since 1970", started),
-        ("resident_memory_bytes", "Memory of the process", machine.resident_bytes.into()),
+        (
+            "start_time_seconds",
+            "When the process started, since 1970",
+            started,
+        ),
+        (
+            "resident_memory_bytes",
+            "Memory of the process",
+            machine.resident_bytes.into(),
+        ),
         ("open_fds", "Open files", machine.files.into()),
-        ("max_fds", "Open files there may be", machine.files_max.into()),
+        (
+            "max_fds",
+            "Open files there may be",
+            machine.files_max.into(),
+        ),
         ("threads", "Threads", machine.threads.into()),
     ];
     for (name, help, value) in families {
@@ -164,8 +236,16 @@ pub(crate) fn memory(source: &Source, prefix: &'static str, page: &mut Page) {
     let known = classic + quorum + bodies;
     let rest = source.machine.resident_bytes.saturating_sub(known);
     let families = [
-        ("classic_queue_erlang_process", "Classic queues, without bodies", classic),
-        ("quorum_queue_erlang_process", "Quorum queues, without bodies", quorum),
+        (
+            "classic_queue_erlang_process",
+            "Classic queues, without bodies",
+            classic,
+        ),
+        (
+            "quorum_queue_erlang_process",
+            "Quorum queues, without bodies",
+            quorum,
+        ),
         ("binary_heap", "Bodies of messages", bodies),
         ("other_system", "Everything else", rest),
     ];

@@ -7,7 +7,7 @@ use ternmq_core::queue::{Holdings, QueueCounters};
 use crate::Source;
 use crate::family::{Family, counter, gauge, optional};
 use crate::selection::Selection;
-use crate::text::{Kind, Labels, Page};
+use crate::text::Labels;
 
 /// What the numbers of a queue are made of, or those of all queues.
 #[derive(Clone, Debug, Default)]
@@ -21,21 +21,28 @@ pub(crate) struct Queue {
 }
 
 pub(crate) const COARSE: &[Family<Queue>] = &[
-    gauge!("queue_messages_ready", "Messages that wait for a consumer", |queue| {
-        queue.holdings.ready
-    }),
-    gauge!("queue_messages_unacked", "Messages that consumers have and did not settle", |queue| {
-        queue.holdings.in_flight()
-    }),
-    gauge!("queue_messages", "Messages that wait and messages not settled", |queue| {
-        queue.holdings.messages()
-    }),
+    gauge!(
+        "queue_messages_ready",
+        "Messages that wait for a consumer",
+        |queue| queue.holdings.ready
+    ),
+    gauge!(
+        "queue_messages_unacked",
+        "Messages that consumers have and did not settle",
+        |queue| queue.holdings.in_flight()
+    ),
+    gauge!(
+        "queue_messages",
+        "Messages that wait and messages not settled",
+        |queue| queue.holdings.messages()
+    ),
 ];
 
-pub(crate) const CONSUMERS: &[Family<Queue>] =
-    &[gauge!("queue_consumers", "Consumers of the queue", |queue| {
-        queue.holdings.consumers
-    })];
+pub(crate) const CONSUMERS: &[Family<Queue>] = &[gauge!(
+    "queue_consumers",
+    "Consumers of the queue",
+    |queue| queue.holdings.consumers
+)];
 
 pub(crate) const METRICS: &[Family<Queue>] = &[
     optional!(
@@ -43,54 +50,88 @@ pub(crate) const METRICS: &[Family<Queue>] = &[
         "Share of the time in which consumers could take a message at once",
         |queue| queue.capacity
     ),
-    optional!("queue_consumer_utilisation", "The same as the consumer capacity", |queue| {
-        queue.capacity
+    optional!(
+        "queue_consumer_utilisation",
+        "The same as the consumer capacity",
+        |queue| queue.capacity
+    ),
+    gauge!(
+        "queue_process_memory_bytes",
+        "Memory that the queue takes, about",
+        |queue| queue.holdings.memory_bytes
+    ),
+    gauge!(
+        "queue_messages_ram",
+        "Messages that are in memory",
+        |queue| queue.holdings.resident
+    ),
+    gauge!(
+        "queue_messages_ram_bytes",
+        "Bodies of messages that are in memory",
+        |queue| queue.holdings.resident_bytes
+    ),
+    gauge!(
+        "queue_messages_persistent",
+        "Messages that survive a restart",
+        |queue| queue.holdings.durable
+    ),
+    gauge!(
+        "queue_messages_persistent_bytes",
+        "Bodies of those that survive a restart",
+        |queue| queue.holdings.durable_bytes
+    ),
+    gauge!("queue_messages_bytes", "Bodies of all messages", |queue| {
+        queue.holdings.bytes()
     }),
-    gauge!("queue_process_memory_bytes", "Memory that the queue takes, about", |queue| {
-        queue.holdings.memory_bytes
-    }),
-    gauge!("queue_messages_ram", "Messages that are in memory", |queue| {
-        queue.holdings.resident
-    }),
-    gauge!("queue_messages_ram_bytes", "Bodies of messages that are in memory", |queue| {
-        queue.holdings.resident_bytes
-    }),
-    gauge!("queue_messages_persistent", "Messages that survive a restart", |queue| {
-        queue.holdings.durable
-    }),
-    gauge!("queue_messages_persistent_bytes", "Bodies of those that survive a restart", |queue| {
-        queue.holdings.durable_bytes
-    }),
-    gauge!("queue_messages_bytes", "Bodies of all messages", |queue| queue.holdings.bytes()),
-    gauge!("queue_messages_ready_bytes", "Bodies of messages that wait", |queue| {
-        queue.holdings.ready_bytes
-    }),
-    gauge!("queue_messages_unacked_bytes", "Bodies of messages not settled", |queue| {
-        queue.holdings.in_flight_bytes
-    }),
-    gauge!("queue_messages_paged_out", "Messages that are on the disk only", |queue| {
-        queue.holdings.messages().saturating_sub(queue.holdings.resident)
-    }),
-    gauge!("queue_messages_paged_out_bytes", "Bodies that are on the disk only", |queue| {
-        queue.holdings.bytes().saturating_sub(queue.holdings.resident_bytes)
-    }),
+    gauge!(
+        "queue_messages_ready_bytes",
+        "Bodies of messages that wait",
+        |queue| queue.holdings.ready_bytes
+    ),
+    gauge!(
+        "queue_messages_unacked_bytes",
+        "Bodies of messages not settled",
+        |queue| queue.holdings.in_flight_bytes
+    ),
+    gauge!(
+        "queue_messages_paged_out",
+        "Messages that are on the disk only",
+        |queue| queue
+            .holdings
+            .messages()
+            .saturating_sub(queue.holdings.resident)
+    ),
+    gauge!(
+        "queue_messages_paged_out_bytes",
+        "Bodies that are on the disk only",
+        |queue| queue
+            .holdings
+            .bytes()
+            .saturating_sub(queue.holdings.resident_bytes)
+    ),
     optional!(
         "queue_head_message_timestamp",
         "The time that the publisher of the next message gave",
         |queue| queue.head_timestamp
     ),
-    counter!("queue_messages_published_total", "Messages that came into the queue", |queue| {
-        queue.counters.published
-    }),
+    counter!(
+        "queue_messages_published_total",
+        "Messages that came into the queue",
+        |queue| queue.counters.published
+    ),
 ];
 
 pub(crate) const DELIVERY: &[Family<Queue>] = &[
-    counter!("queue_get_ack_total", "Messages got one by one, to be acknowledged", |queue| {
-        queue.counters.got
-    }),
-    counter!("queue_get_total", "Messages got one by one, without acknowledgement", |queue| {
-        queue.counters.got_auto
-    }),
+    counter!(
+        "queue_get_ack_total",
+        "Messages got one by one, to be acknowledged",
+        |queue| queue.counters.got
+    ),
+    counter!(
+        "queue_get_total",
+        "Messages got one by one, without acknowledgement",
+        |queue| queue.counters.got_auto
+    ),
     counter!(
         "queue_messages_delivered_ack_total",
         "Messages sent to consumers, to be acknowledged",
@@ -101,15 +142,21 @@ pub(crate) const DELIVERY: &[Family<Queue>] = &[
         "Messages sent to consumers, without acknowledgement",
         |queue| queue.counters.delivered_auto
     ),
-    counter!("queue_messages_redelivered_total", "Messages sent again", |queue| {
-        queue.counters.redelivered
-    }),
-    counter!("queue_messages_acked_total", "Messages acknowledged", |queue| {
-        queue.counters.acked
-    }),
-    counter!("queue_get_empty_total", "Attempts to get a message of an empty queue", |queue| {
-        queue.counters.got_empty
-    }),
+    counter!(
+        "queue_messages_redelivered_total",
+        "Messages sent again",
+        |queue| queue.counters.redelivered
+    ),
+    counter!(
+        "queue_messages_acked_total",
+        "Messages acknowledged",
+        |queue| queue.counters.acked
+    ),
+    counter!(
+        "queue_get_empty_total",
+        "Attempts to get a message of an empty queue",
+        |queue| queue.counters.got_empty
+    ),
 ];
 
 /// All queues together.
@@ -126,7 +173,10 @@ pub(crate) fn all(source: &Source) -> Vec<(Labels, Queue)> {
 /// Each queue.
 pub(crate) fn each(source: &Source, selection: &Selection) -> Vec<(Labels, Queue)> {
     let mut queues = selected(source, selection);
-    queues.drain(..).map(|queue| (labels(&queue), of(&queue))).collect()
+    queues
+        .drain(..)
+        .map(|queue| (labels(&queue), of(&queue)))
+        .collect()
 }
 
 fn selected(source: &Source, selection: &Selection) -> Vec<QueueSnapshot> {
@@ -137,7 +187,9 @@ fn selected(source: &Source, selection: &Selection) -> Vec<QueueSnapshot> {
 
 fn labels(queue: &QueueSnapshot) -> Labels {
     let mut labels = Labels::default();
-    labels.add("vhost", queue.vhost()).add("queue", queue.name());
+    labels
+        .add("vhost", queue.vhost())
+        .add("queue", queue.name());
     labels
 }
 

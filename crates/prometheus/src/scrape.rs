@@ -8,6 +8,9 @@ use crate::selection::Selection;
 use crate::text::{Labels, Page};
 use crate::{Source, clients, global, node, own, queues, topology};
 
+/// A section that is written at once.
+type Once = fn(&Source, &mut Page);
+
 const RABBITMQ: &str = "rabbitmq_";
 const DETAILED: &str = "rabbitmq_detailed_";
 const CLUSTER: &str = "rabbitmq_cluster_";
@@ -20,7 +23,7 @@ pub enum Endpoint {
     /// `/metrics/per-object`: each object.
     PerObject,
     /// `/metrics/detailed`: each object, of chosen families.
-    Detailed(Selection),
+    Detailed(Box<Selection>),
     /// `/metrics/memory-breakdown`.
     MemoryBreakdown,
 }
@@ -72,7 +75,9 @@ impl Scrape {
         self.objects(RABBITMQ, connection_families(), clients::each_connection);
         self.objects(RABBITMQ, channel_families(), clients::each_channel);
         let families = topology::EXCHANGE_METRICS;
-        self.objects(RABBITMQ, families, move |source| topology::exchanges(source, &all));
+        self.objects(RABBITMQ, families, move |source| {
+            topology::exchanges(source, &all)
+        });
     }
 
     /// What both have.
@@ -93,11 +98,19 @@ impl Scrape {
     fn detailed(&mut self, selection: &Selection) {
         let selection = &Arc::new(selection.clone());
         self.once(|source, page| node::identity(source, "detailed", page));
-        let once: [(&str, fn(&Source, &mut Page)); 4] = [
-            ("connection_churn_metrics", |s, p| node::churn(s, DETAILED, p)),
-            ("node_coarse_metrics", |s, p| node::coarse(s, DETAILED, p)),
-            ("node_metrics", |s, p| node::limits(s, DETAILED, p)),
-            ("node_memory", |s, p| node::memory(s, DETAILED, p)),
+        let once: [(&str, Once); 4] = [
+            ("connection_churn_metrics", |source, page| {
+                node::churn(source, DETAILED, page);
+            }),
+            ("node_coarse_metrics", |source, page| {
+                node::coarse(source, DETAILED, page);
+            }),
+            ("node_metrics", |source, page| {
+                node::limits(source, DETAILED, page);
+            }),
+            ("node_memory", |source, page| {
+                node::memory(source, DETAILED, page);
+            }),
         ];
         for (family, section) in once {
             if selection.has_family(family) {
@@ -130,7 +143,10 @@ impl Scrape {
         ];
         let mut families = chosen(selection, &groups);
         let counts_consumers = ["queue_metrics", "queue_consumer_count"];
-        if counts_consumers.iter().any(|family| selection.has_family(family)) {
+        if counts_consumers
+            .iter()
+            .any(|family| selection.has_family(family))
+        {
             families.extend(queues::CONSUMERS);
         }
         if !families.is_empty() {
@@ -140,19 +156,32 @@ impl Scrape {
     }
 
     fn detailed_topology(&mut self, selection: &Arc<Selection>) {
-        let of = |selection: &Arc<Selection>| Arc::clone(selection);
-        let families = chosen(selection, &[("exchange_metrics", topology::EXCHANGE_METRICS)]);
-        let s = of(selection);
-        self.objects(DETAILED, families, move |source| topology::exchanges(source, &s));
+        let families = chosen(
+            selection,
+            &[("exchange_metrics", topology::EXCHANGE_METRICS)],
+        );
+        let s = Arc::clone(selection);
+        self.objects(DETAILED, families, move |source| {
+            topology::exchanges(source, &s)
+        });
         let families = chosen(selection, &[("vhost_status", topology::VHOST_STATUS)]);
-        let s = of(selection);
-        self.objects(CLUSTER, families, move |source| topology::vhosts(source, &s));
+        let s = Arc::clone(selection);
+        self.objects(CLUSTER, families, move |source| {
+            topology::vhosts(source, &s)
+        });
         let families = chosen(selection, &[("exchange_names", topology::EXCHANGE_NAMES)]);
-        let s = of(selection);
-        self.objects(CLUSTER, families, move |source| topology::exchange_names(source, &s));
-        let families = chosen(selection, &[("exchange_bindings", topology::EXCHANGE_BINDINGS)]);
-        let s = of(selection);
-        self.objects(CLUSTER, families, move |source| topology::exchange_bindings(source, &s));
+        let s = Arc::clone(selection);
+        self.objects(CLUSTER, families, move |source| {
+            topology::exchange_names(source, &s)
+        });
+        let families = chosen(
+            selection,
+            &[("exchange_bindings", topology::EXCHANGE_BINDINGS)],
+        );
+        let s = Arc::clone(selection);
+        self.objects(CLUSTER, families, move |source| {
+            topology::exchange_bindings(source, &s)
+        });
     }
 
     fn each_queue(
@@ -162,15 +191,19 @@ impl Scrape {
         selection: &Arc<Selection>,
     ) {
         let selection = Arc::clone(selection);
-        self.objects(prefix, families, move |source| queues::each(source, &selection));
+        self.objects(prefix, families, move |source| {
+            queues::each(source, &selection)
+        });
     }
 
     fn queue_infos(&mut self, prefix: &'static str, selection: &Arc<Selection>) {
         let selection = Arc::clone(selection);
-        self.objects(prefix, queues::INFO, move |source| queues::infos(source, &selection));
+        self.objects(prefix, queues::INFO, move |source| {
+            queues::infos(source, &selection)
+        });
     }
 
-    fn once(&mut self, section: fn(&Source, &mut Page)) {
+    fn once(&mut self, section: Once) {
         self.sections.push_back(Box::new(section));
     }
 
@@ -190,7 +223,12 @@ impl Scrape {
 }
 
 fn queue_families() -> impl Iterator<Item = &'static Family<queues::Queue>> {
-    let groups = [queues::COARSE, queues::CONSUMERS, queues::METRICS, queues::DELIVERY];
+    let groups = [
+        queues::COARSE,
+        queues::CONSUMERS,
+        queues::METRICS,
+        queues::DELIVERY,
+    ];
     groups.into_iter().flatten()
 }
 
@@ -200,7 +238,11 @@ fn connection_families() -> impl Iterator<Item = &'static Family<clients::Connec
 }
 
 fn channel_families() -> impl Iterator<Item = &'static Family<clients::Channel>> {
-    let groups = [clients::CHANNEL_METRICS, clients::CHANNEL_EXCHANGE, clients::CHANNEL_QUEUE];
+    let groups = [
+        clients::CHANNEL_METRICS,
+        clients::CHANNEL_EXCHANGE,
+        clients::CHANNEL_QUEUE,
+    ];
     groups.into_iter().flatten()
 }
 

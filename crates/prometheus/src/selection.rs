@@ -91,8 +91,16 @@ mod tests {
     fn expressions_are_checked() {
         let mut selection = Selection::default();
         assert!(selection.match_queues("(").is_err());
-        assert!(selection.match_queues(&"x".repeat(PATTERN_BYTES_MAX)).is_ok());
-        assert!(selection.match_queues(&"x".repeat(PATTERN_BYTES_MAX + 1)).is_err());
+        assert!(
+            selection
+                .match_queues(&"x".repeat(PATTERN_BYTES_MAX))
+                .is_ok()
+        );
+        assert!(
+            selection
+                .match_queues(&"x".repeat(PATTERN_BYTES_MAX + 1))
+                .is_err()
+        );
         selection.match_queues("(x+x+)+y").unwrap();
         assert!(!selection.has_queue("/", &"x".repeat(100)), "given up");
     }

@@ -61,7 +61,10 @@ impl From<f64> for Number {
 
 impl Number {
     /// Milliseconds as seconds.
-    #[expect(clippy::cast_precision_loss, reason = "microseconds are exact for centuries")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds are exact for centuries"
+    )]
     pub(crate) fn seconds(ms: u64) -> Self {
         Self::Float(ms as f64 / 1000.0)
     }

@@ -7,7 +7,7 @@ use ternmq_broker::inspect::ExchangeSnapshot;
 use crate::Source;
 use crate::family::{Family, counter, gauge};
 use crate::selection::Selection;
-use crate::text::{Kind, Labels, Page};
+use crate::text::Labels;
 
 /// Numbers of an exchange.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +17,11 @@ pub(crate) struct Exchange {
 }
 
 pub(crate) const EXCHANGE_METRICS: &[Family<Exchange>] = &[
-    counter!("exchange_messages_published_total", "Messages published to the exchange", |exchange| {
-        exchange.published
-    }),
+    counter!(
+        "exchange_messages_published_total",
+        "Messages published to the exchange",
+        |exchange| exchange.published
+    ),
     counter!(
         "exchange_messages_routed_total",
         "Copies of those that went into queues",
@@ -52,8 +54,11 @@ pub(crate) fn all_exchanges(source: &Source) -> Vec<(Labels, Exchange)> {
     vec![(Labels::default(), all)]
 }
 
-pub(crate) const EXCHANGE_NAMES: &[Family<()>] =
-    &[gauge!("exchange_name", "An exchange; the labels say which", |_nothing| 1)];
+pub(crate) const EXCHANGE_NAMES: &[Family<()>] = &[gauge!(
+    "exchange_name",
+    "An exchange; the labels say which",
+    |_nothing| 1
+)];
 
 /// Each exchange's name and type.
 pub(crate) fn exchange_names(source: &Source, selection: &Selection) -> Vec<(Labels, ())> {
@@ -65,8 +70,11 @@ pub(crate) fn exchange_names(source: &Source, selection: &Selection) -> Vec<(Lab
     labelled.collect()
 }
 
-pub(crate) const EXCHANGE_BINDINGS: &[Family<u64>] =
-    &[gauge!("exchange_bindings", "Bindings that start from the exchange", |bindings| *bindings)];
+pub(crate) const EXCHANGE_BINDINGS: &[Family<u64>] = &[gauge!(
+    "exchange_bindings",
+    "Bindings that start from the exchange",
+    |bindings| *bindings
+)];
 
 /// How many bindings start from each exchange.
 pub(crate) fn exchange_bindings(source: &Source, selection: &Selection) -> Vec<(Labels, u64)> {
@@ -97,8 +105,11 @@ fn labels(exchange: &ExchangeSnapshot) -> Labels {
     labels
 }
 
-pub(crate) const VHOST_STATUS: &[Family<()>] =
-    &[gauge!("vhost_status", "1 for a virtual host that runs", |_nothing| 1)];
+pub(crate) const VHOST_STATUS: &[Family<()>] = &[gauge!(
+    "vhost_status",
+    "1 for a virtual host that runs",
+    |_nothing| 1
+)];
 
 /// Each virtual host.
 pub(crate) fn vhosts(source: &Source, selection: &Selection) -> Vec<(Labels, ())> {
