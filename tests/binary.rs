@@ -113,6 +113,7 @@ fn help_names_every_flag() {
         "--data-dir",
         "--amqp",
         "--mqtt",
+        "--management",
         "--mqtt-anonymous",
         "--ready-file",
     ] {

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `Gate::slots` (`RwLock`s) | nothing: who is inside a verb | a verb; a checkpoint waits for each in turn |
 //! | `QueueCell::loading` | reading a queue's cold messages | reading and taking back what one look wants |
+//! | `Registry::state` | vhosts, users, permissions and whatever else is set | one change with its record, or one look |
 //! | `Vhost::space` (`RwLock`) | topology, cells by id | a declaration, or a route that is not cached |
 //! | `QueueCell::state` | one queue and its subscribers | one step of the queue: memory work only |
 //! | `Vhost::retained` | retained messages of a vhost | one change or look-up |
@@ -23,6 +24,7 @@
 //! | `Inbox::state` | what a thread has to do | one push or pop |
 //! | `Store::space` | the journal's room; one checkpoint at a time | a whole checkpoint |
 //! | `Store::threads` | handles of threads | starting and ending |
+//! | `Store::kept` | what the last checkpoint found | one change or look |
 //! | `Inner::replaying` | replay without a store | one record |
 //! | shards of `Inner::vhosts`, `Inner::clients`, `Inner::connections` | registries | one look-up, or a look at all |
 //! | `ConnectionStats::channels` | a connection's channels | one change or look |
@@ -55,11 +57,13 @@
 //!
 //! Where to start: `Inner::publish` in `publish.rs` fits on a screen and meets everything else.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod inspect;
 pub mod mailbox;
 
+mod access;
 mod announced;
 mod apply;
 #[cfg(test)]
@@ -79,6 +83,7 @@ mod hold;
 mod inbox;
 mod loader;
 mod metrics;
+mod pause;
 mod pressure;
 mod publish;
 mod reclaim;
@@ -98,11 +103,13 @@ mod users;
 mod vhost;
 mod work;
 
+pub use admin::{Admin, AdminRefusal, Authority, Changed, Password, Rights, UserSpec};
 pub use announced::Announced;
 pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};
 pub use cell::QueueHandle;
 pub use client::Client;
+pub use commit::Committed;
 pub use config::{BrokerConfig, Durability, MemoryConfig, StorageConfig, Tuning, UserConfig};
 pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
@@ -113,9 +120,10 @@ pub use metrics::{
     SizeHistogram, Totals, Unroutable,
 };
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
+pub use reclaim::KeptRecords;
 pub use route_cache::ROUTES_MAX;
 pub use schedule::{Retain, ScheduleId, ScheduledInfo};
 pub use store::{Halt, RecoveryError, StoreParts};
-pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Watcher};
+pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Syncs, Watcher};
 pub use transaction::Settlement;
 pub use users::{LoginRefusal, User};

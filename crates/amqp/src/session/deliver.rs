@@ -126,10 +126,13 @@ impl Session {
             prefetch: self.prefetch.into(),
             arguments: (!arguments.is_empty()).then(|| Box::new(arguments)),
         };
-        let broker = cx
-            .client
-            .consume_as(&queue, spec, token, label)
-            .map_err(|refusal| cx.refused(&refusal))?;
+        let consumed = if reply_to::is_hidden(&queue) {
+            cx.client
+                .on_own_account(|client| client.consume_as(&queue, spec, token, label))
+        } else {
+            cx.client.consume_as(&queue, spec, token, label)
+        };
+        let broker = consumed.map_err(|refusal| cx.refused(&refusal))?;
         *cx.consumers += 1;
         let number = self.queues.hold(broker.queue());
         let counters = Counters::of(broker.queue());

@@ -8,15 +8,18 @@
 //! What is counted is counted where it happens: in a queue's own state under the lock that is held anyway, and in
 //! [`Count`]s that one task alone writes. Counters only grow; rates are somebody else's business.
 //!
-//! `queues`, `topology`, `consumers`, `connections` and `channels` have a kind of thing each.
+//! `browse` has messages and ways; `queues`, `topology`, `consumers`, `connections` and `channels` have a kind of thing each.
 
+mod browse;
 mod channels;
 mod connections;
 mod consumers;
 mod count;
+mod journal;
 mod queues;
 mod topology;
 
+pub use browse::{BROWSE_MAX, HeldBy, MISSED_MAX, MessageSnapshot, VisitSnapshot};
 pub use channels::{ChannelMode, ChannelSnapshot, ChannelStats};
 pub(crate) use connections::Connections;
 pub use connections::{
@@ -24,6 +27,7 @@ pub use connections::{
 };
 pub use consumers::{ActivityStatus, ConsumerLabel, ConsumerSnapshot};
 pub use count::{Count, Gauge, Octets};
+pub use journal::JournalSnapshot;
 pub use queues::{QueueSnapshot, QueueState};
 pub use topology::{BindingEnd, BindingSnapshot, ExchangeSnapshot};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
 use ternmq_core::policy::QueueSettings;
-use ternmq_core::queue::{Holdings, QueueCounters};
+use ternmq_core::queue::{Holdings, QueueCounters, Service};
 use ternmq_core::topology::{Place, QueueDecl};
 
 use super::consumers::consumers_of;
@@ -81,10 +81,10 @@ impl QueueSnapshot {
             let tag = |key| labels.get(key).map(|label| (*label.tag).into());
             let snapshot = Self {
                 handle: QueueHandle(cell.clone()),
-                state: if queue.is_closed() {
-                    QueueState::Closed
-                } else {
-                    QueueState::Running
+                state: match queue.service() {
+                    _ if queue.is_closed() => QueueState::Closed,
+                    Service::Paused => QueueState::Paused,
+                    Service::Running => QueueState::Running,
                 },
                 settings: queue.settings().clone(),
                 holdings: queue.holdings(),
@@ -108,6 +108,16 @@ impl Inspect<'_> {
         self.each_cell(vhost, QueueSnapshot::of)
     }
 
+    /// The numbers of every queue, without anything that would have to be copied: for whoever only counts.
+    pub fn each_queue(self, mut each: impl FnMut(&str, QueueId, &QueueCounters, &Holdings)) {
+        for vhost in self.0.all_vhosts() {
+            for cell in cells_of(&vhost) {
+                let (counters, holdings) = cell.look(|queue| (*queue.counters(), queue.holdings()));
+                each(&vhost.name, cell.id, &counters, &holdings);
+            }
+        }
+    }
+
     /// One queue.
     pub fn queue(self, vhost: &str, name: &str) -> Option<QueueSnapshot> {
         self.cell(vhost, name).map(|cell| QueueSnapshot::of(&cell))
@@ -119,7 +129,7 @@ impl Inspect<'_> {
             .map_or_else(Vec::new, |cell| consumers_of(&cell))
     }
 
-    pub(super) fn cell(self, vhost: &str, name: &str) -> Option<Arc<QueueCell>> {
+    pub(crate) fn cell(self, vhost: &str, name: &str) -> Option<Arc<QueueCell>> {
         self.0.vhost(vhost)?.read(|space| {
             let id = space.topology.queue_named(name)?.id;
             space.cells.get(&id).cloned()

@@ -4,6 +4,7 @@
 
 mod life;
 mod lives;
+mod looks;
 mod model;
 mod node;
 mod noise;

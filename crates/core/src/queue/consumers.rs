@@ -548,6 +548,9 @@ impl Consumers {
                 consumer.give_back_credit(used);
             }
         }
-        *self = Self::new(false);
+        *self = Self {
+            paused: self.paused,
+            ..Self::new(false)
+        };
     }
 }
