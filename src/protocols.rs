@@ -22,10 +22,12 @@ pub(crate) fn listen(
     let amqp = AmqpAcceptor::new(config.amqp.settings.clone(), broker.clone())?;
     let mqtt = MqttAcceptor::new(config.mqtt.settings.clone(), broker.clone());
     let http = ManageAcceptor::new(manage);
-    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 3] = [
+    let metrics = ManageAcceptor::metrics(manage, &config.prometheus.settings);
+    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 4] = [
         (Arc::new(amqp), &config.amqp.listen),
         (Arc::new(mqtt), &config.mqtt.listen),
         (Arc::new(http), &config.management.listen),
+        (Arc::new(metrics), &config.prometheus.listen),
     ];
     let mut listening = Vec::new();
     for (acceptor, addrs) in spoken {

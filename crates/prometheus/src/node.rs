@@ -1,7 +1,7 @@
 //! Families of the node as a whole.
 
 use crate::Source;
-use crate::text::{Kind, Labels, Page};
+use crate::text::{Kind, Labels, Number, Page};
 
 const P: &str = "rabbitmq_";
 
@@ -121,11 +121,38 @@ pub(crate) fn limits(source: &Source, prefix: &'static str, page: &mut Page) {
         (
             "erlang_uptime_seconds",
             "Since the process started",
-            crate::text::Number::seconds(machine.uptime_ms),
+            Number::seconds(machine.uptime_ms),
         ),
     ];
     for (name, help, value) in families {
         page.single((prefix, name), Kind::Gauge, help, value);
+    }
+}
+
+/// What the disk is asked for, if there is one.
+pub(crate) fn persister(source: &Source, prefix: &'static str, page: &mut Page) {
+    let Some(journal) = source.broker.inspect().journal() else {
+        return;
+    };
+    let families = [
+        (
+            "io_write_bytes_total",
+            "Bytes written to the journal",
+            journal.written_bytes.into(),
+        ),
+        (
+            "io_sync_ops_total",
+            "How often the disk was waited for",
+            journal.syncs.count.into(),
+        ),
+        (
+            "io_sync_time_seconds_total",
+            "How long the disk was waited for",
+            Number::micros(journal.syncs.micros),
+        ),
+    ];
+    for (name, help, value) in families {
+        page.single((prefix, name), Kind::Counter, help, value);
     }
 }
 
@@ -175,7 +202,6 @@ pub(crate) fn alarms(source: &Source, page: &mut Page) {
 
 /// The process as Prometheus' own client libraries show it.
 pub(crate) fn process(source: &Source, page: &mut Page) {
-    use crate::text::Number;
     let machine = &source.machine;
     let cpu = Number::seconds(machine.cpu_ms);
     let name = ("process_", "cpu_seconds_total");

@@ -54,7 +54,7 @@ pub(crate) fn messages(source: &Source, page: &mut Page) {
 
 type Of = fn(&ObjectTotals) -> u64;
 
-const VHOST_FAMILIES: [(&str, Kind, &str, Of); 9] = [
+const VHOST_FAMILIES: [(&str, Kind, &str, Of); 11] = [
     ("vhost_connections", Kind::Gauge, "Connections", |t| {
         t.connections
     }),
@@ -87,8 +87,63 @@ const VHOST_FAMILIES: [(&str, Kind, &str, Of); 9] = [
         "Memory of queues, about",
         |t| t.holdings.memory_bytes,
     ),
+    (
+        "vhost_retained_messages",
+        Kind::Gauge,
+        "Retained messages",
+        |t| t.retained,
+    ),
+    (
+        "vhost_retained_bytes",
+        Kind::Gauge,
+        "Their memory, about",
+        |t| t.retained_bytes,
+    ),
     ("vhost_exchanges", Kind::Gauge, "Exchanges", |t| t.exchanges),
 ];
+
+/// The journal's files, and how much of them is needed.
+pub(crate) fn journal(source: &Source, page: &mut Page) {
+    let Some(journal) = source.broker.inspect().journal() else {
+        return;
+    };
+    let gauges = [
+        (
+            "journal_bytes",
+            "Bytes of all segments",
+            journal.segment_bytes,
+        ),
+        ("journal_segments", "Segments", journal.segments),
+        (
+            "journal_kept_segments",
+            "Segments kept for messages only",
+            journal.kept_segments,
+        ),
+        (
+            "journal_kept_records",
+            "Records in those, as of the last checkpoint",
+            journal.kept.all,
+        ),
+        (
+            "journal_kept_records_needed",
+            "Those of them that are needed",
+            journal.kept.alive,
+        ),
+        (
+            "journal_appended_record",
+            "The last record that was appended",
+            journal.appended,
+        ),
+        (
+            "journal_committed_record",
+            "The last record that is safe",
+            journal.committed,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.single((P, name), Kind::Gauge, help, value);
+    }
+}
 
 /// What each virtual host holds.
 pub(crate) fn vhosts(source: &Source, page: &mut Page) {

@@ -1,13 +1,15 @@
 //! Families of queues.
 
 use ternmq_broker::inspect::QueueSnapshot;
+use ternmq_core::id::Timestamp;
+use ternmq_core::message::DeathReason;
 use ternmq_core::policy::QueueKind;
 use ternmq_core::queue::{Holdings, QueueCounters};
 
 use crate::Source;
 use crate::family::{Family, counter, gauge, optional};
 use crate::selection::Selection;
-use crate::text::Labels;
+use crate::text::{Labels, Number};
 
 /// What the numbers of a queue are made of, or those of all queues.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,8 @@ pub(crate) struct Queue {
     capacity: Option<f64>,
     /// What the publisher of the next message said, in seconds since 1970. Not of all queues.
     head_timestamp: Option<u64>,
+    /// How long the next message has been here, in milliseconds. Not of all queues.
+    head_age_ms: Option<u64>,
 }
 
 pub(crate) const COARSE: &[Family<Queue>] = &[
@@ -159,6 +163,28 @@ pub(crate) const DELIVERY: &[Family<Queue>] = &[
     ),
 ];
 
+/// What RabbitMQ has no name for.
+pub(crate) const OWN: &[Family<Queue>] = &[
+    optional!(
+        "queue_head_age_seconds",
+        "How long the next message has been here",
+        |queue| queue.head_age_ms.map(Number::seconds)
+    ),
+    counter!(
+        "queue_messages_expired_total",
+        "Messages that lived too long",
+        |queue| queue.counters.died[DeathReason::Expired.index()]
+    ),
+    counter!(
+        "queue_messages_refused_total",
+        "Messages for which the queue had no room",
+        |queue| queue.counters.refused
+    ),
+    counter!("queue_messages_purged_total", "Messages purged", |queue| {
+        queue.counters.purged
+    }),
+];
+
 /// All queues together.
 pub(crate) fn all(source: &Source) -> Vec<(Labels, Queue)> {
     let totals = source.broker.inspect().totals();
@@ -172,10 +198,10 @@ pub(crate) fn all(source: &Source) -> Vec<(Labels, Queue)> {
 
 /// Each queue.
 pub(crate) fn each(source: &Source, selection: &Selection) -> Vec<(Labels, Queue)> {
-    let mut queues = selected(source, selection);
+    let now = source.broker.now();
+    let queues = selected(source, selection).into_iter();
     queues
-        .drain(..)
-        .map(|queue| (labels(&queue), of(&queue)))
+        .map(|queue| (labels(&queue), of(&queue, now)))
         .collect()
 }
 
@@ -193,7 +219,7 @@ fn labels(queue: &QueueSnapshot) -> Labels {
     labels
 }
 
-fn of(queue: &QueueSnapshot) -> Queue {
+fn of(queue: &QueueSnapshot, now: Timestamp) -> Queue {
     let holdings = queue.holdings;
     let is_ready = holdings.consumers > 0 && holdings.ready == 0;
     Queue {
@@ -201,6 +227,7 @@ fn of(queue: &QueueSnapshot) -> Queue {
         counters: queue.counters,
         capacity: Some(if is_ready { 1.0 } else { 0.0 }),
         head_timestamp: queue.head_timestamp,
+        head_age_ms: queue.head_received_at.map(|at| now.since(at)),
     }
 }
 

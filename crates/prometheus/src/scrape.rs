@@ -12,6 +12,7 @@ use crate::{Source, clients, global, node, own, queues, topology};
 type Once = fn(&Source, &mut Page);
 
 const RABBITMQ: &str = "rabbitmq_";
+const TERNMQ: &str = "ternmq_";
 const DETAILED: &str = "rabbitmq_detailed_";
 const CLUSTER: &str = "rabbitmq_cluster_";
 
@@ -60,6 +61,7 @@ impl Scrape {
         self.everywhere();
         let families = queue_families();
         self.objects(RABBITMQ, families, queues::all);
+        self.objects(TERNMQ, queues::OWN, queues::all);
         self.objects(RABBITMQ, connection_families(), clients::all_connections);
         self.objects(RABBITMQ, channel_families(), clients::all_channels);
         let families = topology::EXCHANGE_METRICS;
@@ -71,6 +73,7 @@ impl Scrape {
         self.everywhere();
         let all = Arc::new(Selection::default());
         self.each_queue(RABBITMQ, queue_families(), &all);
+        self.each_queue(TERNMQ, queues::OWN, &all);
         self.queue_infos(RABBITMQ, &all);
         self.objects(RABBITMQ, connection_families(), clients::each_connection);
         self.objects(RABBITMQ, channel_families(), clients::each_channel);
@@ -91,14 +94,19 @@ impl Scrape {
         self.once(global::counters);
         self.once(global::clients);
         self.once(global::dead_letters);
+        self.once(|source, page| node::persister(source, RABBITMQ, page));
         self.once(own::messages);
+        self.once(own::journal);
         self.once(own::vhosts);
     }
 
     fn detailed(&mut self, selection: &Selection) {
         let selection = &Arc::new(selection.clone());
         self.once(|source, page| node::identity(source, "detailed", page));
-        let once: [(&str, Once); 4] = [
+        let once: [(&str, Once); 5] = [
+            ("node_persister_metrics", |source, page| {
+                node::persister(source, DETAILED, page);
+            }),
             ("connection_churn_metrics", |source, page| {
                 node::churn(source, DETAILED, page);
             }),

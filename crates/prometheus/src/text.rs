@@ -60,6 +60,15 @@ impl From<f64> for Number {
 }
 
 impl Number {
+    /// Microseconds as seconds.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds are exact for centuries"
+    )]
+    pub(crate) fn micros(us: u64) -> Self {
+        Self::Float(us as f64 / 1_000_000.0)
+    }
+
     /// Milliseconds as seconds.
     #[expect(
         clippy::cast_precision_loss,
