@@ -20,12 +20,16 @@ pub(crate) fn listen(
     server: &mut Server,
 ) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
     let amqp = AmqpAcceptor::new(config.amqp.settings.clone(), broker.clone())?;
-    let mqtt = MqttAcceptor::new(config.mqtt.settings.clone(), broker.clone());
+    let mqtt = Arc::new(MqttAcceptor::new(
+        config.mqtt.settings.clone(),
+        broker.clone(),
+    ));
+    manage.set_mqtt(mqtt.clone());
     let http = ManageAcceptor::new(manage);
     let metrics = ManageAcceptor::metrics(manage, &config.prometheus.settings);
     let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 4] = [
         (Arc::new(amqp), &config.amqp.listen),
-        (Arc::new(mqtt), &config.mqtt.listen),
+        (mqtt, &config.mqtt.listen),
         (Arc::new(http), &config.management.listen),
         (Arc::new(metrics), &config.prometheus.listen),
     ];

@@ -48,6 +48,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 use ternmq_broker::Broker;
 use ternmq_core::id::{Lsn, Timestamp};
+use ternmq_mqtt::MqttAcceptor;
 use ternmq_net::timers::Ticker;
 
 pub use config::{ManageConfig, PrometheusConfig};
@@ -75,6 +76,7 @@ pub struct Manage {
 struct Outside {
     listening: Arc<[Listening]>,
     certificates: Arc<[Certificate]>,
+    mqtt: Option<Arc<MqttAcceptor>>,
 }
 
 impl Manage {
@@ -99,6 +101,15 @@ impl Manage {
     /// The certificates that are in use now.
     pub fn set_certificates(&self, certificates: Vec<Certificate>) {
         self.outside.lock().certificates = certificates.into();
+    }
+
+    /// Who keeps MQTT sessions, to show them.
+    pub fn set_mqtt(&self, mqtt: Arc<MqttAcceptor>) {
+        self.outside.lock().mqtt = Some(mqtt);
+    }
+
+    pub(crate) fn mqtt(&self) -> Option<Arc<MqttAcceptor>> {
+        self.outside.lock().mqtt.clone()
     }
 
     pub(crate) fn listening(&self) -> Arc<[Listening]> {

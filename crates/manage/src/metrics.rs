@@ -20,9 +20,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, 
 use axum::response::IntoResponse as _;
 use hyper::body::Frame;
 use ternmq_broker::mailbox::DiskRoom;
-use ternmq_prometheus::{
-    CONTENT_TYPE, Endpoint, Facts, Gzip, Machine, Scrape, Selection, Source,
-};
+use ternmq_prometheus::{CONTENT_TYPE, Endpoint, Facts, Gzip, Machine, Scrape, Selection, Source};
 
 use crate::auth::Caller;
 use crate::fault::Fault;
@@ -216,6 +214,10 @@ mod tests {
         let query = Query::parse("family=queue_metrics&family=x&vhost=%2F&queue=%5Ea");
         assert!(selection(&query).is_ok());
         let query = Query::parse("queue=%28");
-        assert!(selection(&query).unwrap_err().starts_with("Invalid 'queue' regex"));
+        assert!(
+            selection(&query)
+                .unwrap_err()
+                .starts_with("Invalid 'queue' regex")
+        );
     }
 }

@@ -9,6 +9,7 @@
 //! | `tasks`, `tasks/:id` | such tasks: how far they are; `DELETE` stops one |
 //! | `delayed/:vhost`, `delayed/:vhost/:id` | messages that wait for their time; `DELETE` forgets one |
 //! | `retained/:vhost?filter=`, `retained/:vhost/:topic` | retained messages; `DELETE` forgets one |
+//! | `mqtt/sessions/:vhost`, `/:client`, `mqtt/shares/:vhost` | MQTT sessions with their subscriptions, and shared groups |
 //! | `explain-route/:vhost/:exchange` | where a message would go, and why not elsewhere |
 
 pub(crate) mod browse;
@@ -17,6 +18,7 @@ pub(crate) mod explain;
 pub(crate) mod pause;
 pub(crate) mod redrive;
 pub(crate) mod retained;
+pub(crate) mod sessions;
 
 use serde::Serialize;
 use serde_json::Value;
