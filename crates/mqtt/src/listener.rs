@@ -43,6 +43,10 @@ impl MqttAcceptor {
         restore::restore(&node);
         Self { node }
     }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.node.registry
+    }
 }
 
 impl Acceptor for MqttAcceptor {
