@@ -268,6 +268,11 @@ impl State {
                 self.subscribers[key.index()] = None;
             }
         }
+        for key in effects.timed_out.drain(..) {
+            if let Some(s) = self.subscriber(key) {
+                notices.push((s.mailbox.clone(), Notice::TimedOut(s.token)));
+            }
+        }
         let resident = self.queue.resident_bytes();
         *resident_delta += signed(resident) - signed(before);
         *freeze |= resident >= self.freeze_at;

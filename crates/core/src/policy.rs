@@ -129,6 +129,8 @@ pub struct QueueSettings {
     pub dead_letter_strategy: DeadLetterStrategy,
     /// A message that failed more often than this is dead.
     pub delivery_limit: Option<u32>,
+    /// How long a consumer may hold a message in milliseconds, 0 for ever; none leaves that to the node.
+    pub consumer_timeout_ms: Option<u64>,
     /// Priorities 0 to this, each a lane of its own; none for one lane.
     pub max_priority: Option<u8>,
     /// The priority of messages that have none.

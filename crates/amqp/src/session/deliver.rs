@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
-use ternmq_broker::Got;
+use ternmq_broker::{Client, Got};
 use ternmq_core::error::{ArgumentFault, Kind, Refusal};
 use ternmq_core::policy::QueueKind;
-use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, Outcome, SharedCredit};
+use ternmq_core::queue::{
+    AckMode, Budget, ConsumerSpec, Credit, Delivery, LeaseTimeout, Outcome, SharedCredit,
+};
 use ternmq_core::value::{Headers, Value};
 
 use super::consumers::{Acks, Consumer, Counters};
@@ -115,6 +117,7 @@ impl Session {
             credit: self.credit(acks),
             priority,
             exclusive: consume.exclusive,
+            lease_timeout: lease_timeout(&queue, consume, cx)?,
         };
         let token = self.consumers.next_token();
         let broker = cx
@@ -216,6 +219,11 @@ impl Session {
             };
             self.reply(&AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)), cx);
         }
+    }
+
+    /// For how long a consumer may hold a delivery, if it has it that long.
+    pub(crate) fn lease_timeout_ms(&self, slot: ConsumerSlot, client: &Client) -> Option<u64> {
+        client.lease_timeout_ms(&self.consumers.get(slot)?.broker)
     }
 
     pub(super) fn on_get(&mut self, get: &basic::Get, cx: &mut Context<'_>) -> Result<(), Fault> {
@@ -410,6 +418,32 @@ const fn own_limit(prefetch: u16) -> u32 {
         0 => u32::MAX,
         prefetch => prefetch as u32,
     }
+}
+
+/// For how long the consumer may hold a delivery: `x-consumer-timeout`, if it is there.
+fn lease_timeout(
+    queue: &str,
+    consume: &basic::Consume,
+    cx: &Context<'_>,
+) -> Result<LeaseTimeout, Fault> {
+    const ARGUMENT: &str = "x-consumer-timeout";
+    let arguments = arguments::headers(&consume.arguments);
+    let Some(value) = arguments.get(ARGUMENT) else {
+        return Ok(LeaseTimeout::OfQueue(cx.client.consumer_timeout_ms()));
+    };
+    let fault = match value.as_i64() {
+        None => ArgumentFault::NotAnInteger(value.clone()),
+        Some(ms) => match u64::try_from(ms) {
+            Ok(ms) => return Ok(LeaseTimeout::Own(ms)),
+            Err(_) => ArgumentFault::Negative(ms),
+        },
+    };
+    Err(cx.refused(&Refusal::InvalidArgument {
+        kind: Kind::Queue,
+        name: queue.into(),
+        arg: ARGUMENT.into(),
+        fault: Box::new(fault),
+    }))
 }
 
 /// `x-priority`, if it is there.

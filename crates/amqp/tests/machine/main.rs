@@ -9,6 +9,7 @@
 
 mod channels;
 mod consume;
+mod consumer_timeout;
 mod content;
 mod declare;
 mod durable;

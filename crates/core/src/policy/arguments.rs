@@ -66,6 +66,7 @@ const ARGUMENTS: &[(&str, For, Check)] = &[
     (AT_MOST_ONCE_BYTES_MAX, For::Both, non_negative),
     (QUEUE_TYPE, For::Both, queue_type),
     ("x-delivery-limit", For::Both, integer),
+    ("x-consumer-timeout", For::Both, non_negative),
     ("x-quorum-initial-group-size", For::Quorum, positive),
     ("x-quorum-target-group-size", For::Quorum, positive),
     ("x-queue-master-locator", For::Classic, text),
@@ -159,6 +160,7 @@ fn read(decl: &QueueDecl, kind: QueueKind) -> QueueSettings {
             .and_then(parse_strategy)
             .unwrap_or_default(),
         delivery_limit,
+        consumer_timeout_ms: number("x-consumer-timeout"),
         max_priority,
         default_priority,
         single_active_consumer: args

@@ -35,6 +35,7 @@ mod effects;
 mod expiry;
 mod freeze;
 mod frozen;
+mod held;
 mod lane;
 mod leases;
 mod limits;
@@ -61,6 +62,7 @@ pub use effects::{
     Returned,
 };
 pub use expiry::EXPIRE_BATCH_MAX;
+pub use held::LeaseTimeout;
 pub use leases::Budget;
 pub use part::{ColdEntry, PART_VERSION, decode_part};
 pub use snapshot::SNAPSHOT_VERSION;
@@ -70,7 +72,7 @@ use alloc::boxed::Box;
 
 use consumers::Consumers;
 use expiry::Expiry;
-use ready::{Class, Entry, LaneId, Lanes, State};
+use ready::{Class, Entry, LaneId, Lanes, NEVER, State};
 use replay::Replay;
 use thaw::Stalled;
 
@@ -121,6 +123,8 @@ pub struct Queue {
     wants_head: bool,
     /// Cold entries are due.
     expires_cold: bool,
+    /// Before this no consumer has held a message for too long.
+    leases_due: Timestamp,
     replay: Option<Box<Replay>>,
 }
 
@@ -143,6 +147,7 @@ impl Queue {
             stalled: Stalled::No,
             wants_head: false,
             expires_cold: false,
+            leases_due: NEVER,
             replay: None,
         }
     }
@@ -167,6 +172,10 @@ impl Queue {
         }
         if old.message_ttl_ms != self.settings.message_ttl_ms {
             self.recompute_deadlines();
+        }
+        if old.consumer_timeout_ms != self.settings.consumer_timeout_ms {
+            // Looked at soon: whoever holds something may have held it for too long now.
+            self.leases_due = now;
         }
         self.drop_overflow(fx);
         if old.single_active_consumer != self.settings.single_active_consumer {
@@ -228,6 +237,7 @@ impl Queue {
             attempts: 0,
             failures: 0,
             waited_ms: 0,
+            epoch: 0,
             state,
             indexed: false,
         }

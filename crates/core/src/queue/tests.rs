@@ -100,6 +100,7 @@ impl Bed {
             credit,
             priority,
             exclusive: false,
+            lease_timeout: LeaseTimeout::Never,
         };
         self.queue
             .add_consumer(Timestamp(self.now), spec, &mut self.fx)
@@ -112,6 +113,7 @@ impl Bed {
             credit: Credit::Unlimited,
             priority: 0,
             exclusive: true,
+            lease_timeout: LeaseTimeout::Never,
         };
         self.queue
             .add_consumer(Timestamp(self.now), spec, &mut self.fx)
