@@ -42,6 +42,9 @@ impl Inner {
         work.batch
             .record(|out| record::retained(&vhost.name, topic, message.as_ref(), out));
         let mut retained = vhost.retained.lock();
+        if retained.sealed {
+            return Err(Refusal::VhostDeleted);
+        }
         if let Some(message) = &message {
             retained.store.check(topic, message)?;
         }
