@@ -109,10 +109,9 @@ impl Session {
             Acks::Wanted
         };
         let spec = ConsumerSpec {
-            mode: if consume.no_ack {
-                AckMode::Auto
-            } else {
-                AckMode::Manual
+            mode: match acks {
+                Acks::Automatic => AckMode::Auto,
+                Acks::Wanted => AckMode::Manual,
             },
             credit: self.credit(acks),
             priority,
