@@ -34,8 +34,8 @@
 //! no circle, because a checkpoint neither holds `loading` nor is inside when it waits at the gate, and others only
 //! wait there for a checkpoint that has its turn at once.
 //!
-//! Of the others at most one is held at a time, with these exceptions: declaring makes a queue's cell while the vhost is
-//! locked, when nobody else can know that cell yet; a declaration, a retained message and documents are appended to the
+//! Of the others at most one is held at a time, with these exceptions: declaring makes a queue's cell, and
+//! tells it what policies say, while the vhost is locked, when nobody else can know that cell yet; a declaration, a retained message and documents are appended to the
 //! journal before `Vhost::space`, `Vhost::retained` or `Vhost::documents` is released, so that the journal has changes
 //! in the order they took effect, and that may wait until it has written more, which needs none of these locks; a new binding looks at what the exchange's history keeps (a leaf) while the vhost is locked; and
 //! telling all connections something pushes into their mailboxes (leaves, too) while a shard is read.
@@ -67,6 +67,7 @@ mod announced;
 mod apply;
 #[cfg(test)]
 mod bed;
+mod bind;
 mod broker;
 mod cell;
 mod checkpoint;
@@ -82,6 +83,7 @@ mod hold;
 mod inbox;
 mod loader;
 mod metrics;
+mod policies;
 mod pressure;
 mod publish;
 mod reclaim;
@@ -114,6 +116,7 @@ pub use deliver::{Consumer, Got};
 pub use documents::{Document, DocumentChange};
 pub use inspect::Inspect;
 pub use metrics::Totals;
+pub use policies::PolicyStatus;
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;
 pub use schedule::{Retain, ScheduleId, ScheduledInfo};

@@ -4,8 +4,16 @@ use alloc::boxed::Box;
 
 use crate::error::Refusal;
 use crate::topology::QueueDecl;
+use crate::value::Headers;
 
 pub(crate) mod arguments;
+mod definition;
+
+pub use arguments::QUEUE_TYPE;
+pub use definition::{
+    ALTERNATE_EXCHANGE, DefinitionFault, Subject, check_definition, merge_definitions,
+    without_effect,
+};
 
 /// Kinds of queue, told apart by their defaults and by the arguments they take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -143,6 +151,13 @@ pub struct QueueSettings {
     pub at_most_once: AtMostOnce,
     /// Deliveries tell their counters (attempts and failures).
     pub expose_counters: bool,
+}
+
+impl QueueKind {
+    /// The kind that a declaration with these arguments asks for, if they can be used.
+    pub fn asked(arguments: &Headers) -> Self {
+        arguments::kind_of(arguments)
+    }
 }
 
 impl QueueSettings {

@@ -10,6 +10,7 @@ use ternmq_core::topology::{Place, QueueDecl};
 use super::consumers::consumers_of;
 use super::{ConsumerSnapshot, Inspect, SCAN_STEP};
 use crate::cell::{QueueCell, QueueHandle};
+use crate::policies::PolicyStatus;
 use crate::vhost::Vhost;
 
 /// What a queue is doing.
@@ -31,6 +32,8 @@ pub struct QueueSnapshot {
     pub state: QueueState,
     /// Settings in force.
     pub settings: QueueSettings,
+    /// What policies say about it.
+    pub policy: PolicyStatus,
     /// What is in it.
     pub holdings: Holdings,
     /// What happened in it since it was made or the node started.
@@ -87,6 +90,7 @@ impl QueueSnapshot {
                     QueueState::Running
                 },
                 settings: queue.settings().clone(),
+                policy: PolicyStatus::default(),
                 holdings: queue.holdings(),
                 counters: *queue.counters(),
                 idle_since: Some(queue.last_active()).filter(|_| queue.counts().consumers == 0),
@@ -96,6 +100,7 @@ impl QueueSnapshot {
             };
             (snapshot, queue.head())
         });
+        snapshot.policy = cell.policy_status();
         // Read without the lock.
         snapshot.head_timestamp = head.and_then(|message| message.properties().timestamp);
         snapshot

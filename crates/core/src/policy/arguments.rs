@@ -77,7 +77,8 @@ const ARGUMENTS: &[(&str, For, Check)] = &[
     ("x-initial-cluster-size", For::Others, positive),
 ];
 
-const QUEUE_TYPE: &str = "x-queue-type";
+/// The argument that says of which kind a queue is.
+pub const QUEUE_TYPE: &str = "x-queue-type";
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
 /// The settings of a declaration, or why it is refused.
@@ -230,7 +231,7 @@ fn equivalent(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn kind_of(args: &Headers) -> QueueKind {
+pub(super) fn kind_of(args: &Headers) -> QueueKind {
     args.get(QUEUE_TYPE)
         .and_then(Value::as_str)
         .and_then(QueueKind::parse)
@@ -254,7 +255,7 @@ fn invalid(decl: &QueueDecl, arg: &str, fault: ArgumentFault) -> Refusal {
 }
 
 /// The integer of whatever width, the unsigned ones above `i64::MAX` included.
-fn as_integer(value: &Value) -> Option<i128> {
+pub(super) fn as_integer(value: &Value) -> Option<i128> {
     match value {
         Value::U64(v) => Some(i128::from(*v)),
         _ => value.as_i64().map(i128::from),
@@ -367,7 +368,7 @@ fn leader_locator(value: &Value, _: &Headers) -> Result<(), ArgumentFault> {
     })
 }
 
-fn parse_overflow(name: &str) -> Option<Overflow> {
+pub(super) fn parse_overflow(name: &str) -> Option<Overflow> {
     match name {
         "drop-head" => Some(Overflow::DropHead),
         "reject-publish" => Some(Overflow::RejectPublish),
@@ -376,7 +377,7 @@ fn parse_overflow(name: &str) -> Option<Overflow> {
     }
 }
 
-fn parse_strategy(name: &str) -> Option<DeadLetterStrategy> {
+pub(super) fn parse_strategy(name: &str) -> Option<DeadLetterStrategy> {
     match name {
         "at-least-once" => Some(DeadLetterStrategy::AtLeastOnce),
         "at-most-once" => Some(DeadLetterStrategy::AtMostOnce),

@@ -185,6 +185,18 @@ impl Queue {
         }
     }
 
+    /// Puts other settings in force at a time when nothing follows from them: nobody uses the queue yet.
+    pub fn adopt_settings(&mut self, settings: QueueSettings) {
+        let old = core::mem::replace(&mut self.settings, settings);
+        if old.message_ttl_ms != self.settings.message_ttl_ms {
+            self.recompute_deadlines();
+        }
+        if old.single_active_consumer != self.settings.single_active_consumer {
+            self.consumers
+                .set_single(self.settings.single_active_consumer);
+        }
+    }
+
     /// Adds a message, and assigns it if a consumer has room.
     pub fn enqueue(&mut self, now: Timestamp, incoming: Incoming, fx: &mut Effects) -> Admission {
         self.counters.published += 1;
