@@ -130,10 +130,7 @@ impl World {
 
     pub(crate) fn dial_from(&self, addr: &str) -> Device {
         let addr: SocketAddr = addr.parse().unwrap();
-        let peer = Peer {
-            addr,
-            local_addr: "127.0.0.1:1883".parse().unwrap(),
-        };
+        let peer = Peer::tcp(addr, "127.0.0.1:1883".parse().unwrap());
         let mailbox = Mailbox::new(self.acceptor.token_max());
         let machine = self
             .acceptor
