@@ -162,7 +162,7 @@ impl Inner {
         }
         let (mut work, now) = (Work::default(), self.clock.now());
         self.apply_to_queues(&vhost, &mut work, now);
-        self.apply_to_exchanges(&vhost);
+        apply_to_exchanges(&vhost);
     }
 
     /// Puts the policies that are set in force for what is declared from now on. Returns whether there were none that are
@@ -206,47 +206,49 @@ impl Inner {
         }
     }
 
-    fn apply_to_exchanges(&self, vhost: &Vhost) {
-        let mut next = Some(Place::default());
-        let mut names: Vec<Box<str>> = Vec::new();
-        while let Some(from) = next {
-            let policies = vhost.read(|space| {
-                next = space.topology.scan_exchanges(from, STEP, |decl, _| {
-                    names.push(decl.name.clone());
-                });
-                space.policies.clone()
-            });
-            let alternates: Vec<_> = names
-                .drain(..)
-                .map(|name| (policies.about(Subject::Exchange, &name), name))
-                .collect();
-            vhost.write(|space| {
-                if !Arc::ptr_eq(&space.policies, &policies) {
-                    // Whoever changed them looks at all of these again.
-                    return;
-                }
-                for (status, name) in &alternates {
-                    space
-                        .topology
-                        .set_policy_alternate(name, status.alternate());
-                }
-            });
-        }
-    }
-
     /// At the end of replay: what was recovered has the settings that policies give it before its limits apply again.
     pub(crate) fn restore_policies(&self) {
         for vhost in self.all_vhosts() {
             self.install_policies(&vhost);
-            self.apply_to_exchanges(&vhost);
+            apply_to_exchanges(&vhost);
             let (policies, cells) = vhost.read(|space| {
                 let cells: Vec<Arc<QueueCell>> = space.cells.values().cloned().collect();
                 (space.policies.clone(), cells)
             });
             if !policies.is_empty() {
-                cells.iter().for_each(|cell| cell.adopt_policies(&policies));
+                for cell in &cells {
+                    cell.adopt_policies(&policies);
+                }
             }
         }
+    }
+}
+
+fn apply_to_exchanges(vhost: &Vhost) {
+    let mut next = Some(Place::default());
+    let mut names: Vec<Box<str>> = Vec::new();
+    while let Some(from) = next {
+        let policies = vhost.read(|space| {
+            next = space.topology.scan_exchanges(from, STEP, |decl, _| {
+                names.push(decl.name.clone());
+            });
+            space.policies.clone()
+        });
+        let alternates: Vec<_> = names
+            .drain(..)
+            .map(|name| (policies.about(Subject::Exchange, &name), name))
+            .collect();
+        vhost.write(|space| {
+            if !Arc::ptr_eq(&space.policies, &policies) {
+                // Whoever changed them looks at all of these again.
+                return;
+            }
+            for (status, name) in &alternates {
+                space
+                    .topology
+                    .set_policy_alternate(name, status.alternate());
+            }
+        });
     }
 }
 

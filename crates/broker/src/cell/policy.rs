@@ -84,18 +84,14 @@ impl QueueCell {
     ) {
         let mut state = self.state.lock();
         let before = state.queue.resident_bytes();
-        let settings = match &mut state.policy {
-            Some(policy) => {
-                adjust(&mut policy.own);
-                policy
-                    .own
-                    .under_policy(&self.decl, &policy.status.effective)
-            }
-            None => {
-                let mut settings = state.queue.settings().clone();
-                adjust(&mut settings);
-                settings
-            }
+        let settings = if let Some(policy) = &mut state.policy {
+            adjust(&mut policy.own);
+            let UnderPolicy { own, status } = &**policy;
+            own.under_policy(&self.decl, &status.effective)
+        } else {
+            let mut settings = state.queue.settings().clone();
+            adjust(&mut settings);
+            settings
         };
         state.queue.set_settings(settings, now, &mut work.effects);
         state.gather(work, before);

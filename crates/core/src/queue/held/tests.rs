@@ -179,7 +179,7 @@ proptest::proptest! {
                 held.push((now, delivery));
             }
             for _ in 0..settles.min(held.len()) {
-                let at = (passes as usize) % held.len();
+                let at = usize::try_from(passes).unwrap() % held.len();
                 let (_, delivery) = held.swap_remove(at);
                 bed.settle(now, &[delivery], Outcome::Ack);
             }
