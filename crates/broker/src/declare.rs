@@ -16,6 +16,7 @@ use ternmq_journal::{Batch, Pressure as JournalPressure};
 use crate::broker::Inner;
 use crate::cell::{QueueCell, QueueHandle};
 use crate::client::Client;
+use crate::metrics::count;
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
 
@@ -118,6 +119,11 @@ impl Client {
         let decl = self.of_default_kind(decl);
         loop {
             let (cell, created) = self.find_or_make_queue(&decl, now)?;
+            let churn = &self.broker.metrics.churn;
+            count(&churn.queues_declared);
+            if created {
+                count(&churn.queues_created);
+            }
             let is_closed = cell.update(&mut self.work, |queue, _| {
                 queue.touch(now);
                 queue.is_closed()
@@ -474,7 +480,9 @@ impl Inner {
         let Some((cell, gone, before)) = removed else {
             return;
         };
+        count(&self.metrics.churn.queues_deleted);
         self.forget_delayed(&vhost.name, &gone, before);
+        self.forget_service(&cell);
         cell.update(work, Queue::close);
         self.collect(&cell, work);
     }

@@ -16,6 +16,8 @@ mod seed;
 mod vhosts;
 
 pub(crate) use pattern::Pattern;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
