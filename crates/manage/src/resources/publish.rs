@@ -148,13 +148,14 @@ impl Publish<'_> {
             publisher: None,
             extras: incoming.extras.clone(),
         };
+        let routed = !route.is_unroutable();
         let mut turn = Turn::new();
         turn.push(message.build(client.scratch()), route);
         let published = client.publish(&mut turn, now);
         if !published.rejected.is_empty() {
             return Err(Fault::bad_request("rejected"));
         }
-        Ok((true, published.lsn))
+        Ok((routed, published.lsn))
     }
 }
 
