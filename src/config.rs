@@ -10,6 +10,9 @@
 //! [management]
 //! listen = ["0.0.0.0:15672"]     # and every field of ManageConfig
 //!
+//! [prometheus]
+//! listen = ["0.0.0.0:15692"]     # and every field of PrometheusConfig
+//!
 //! [broker]                       # every field of BrokerConfig
 //!
 //! [storage]
@@ -36,7 +39,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ternmq_amqp::config::AmqpConfig;
 use ternmq_broker::{BrokerConfig, MemoryConfig, StorageConfig};
-use ternmq_manage::ManageConfig;
+use ternmq_manage::{ManageConfig, PrometheusConfig};
 use ternmq_mqtt::config::MqttConfig;
 use ternmq_net::limits::{SHUTDOWN_GRACE, connections_max_default};
 
@@ -45,6 +48,7 @@ use crate::cli::Cli;
 const AMQP_LISTEN: &str = "0.0.0.0:5672";
 const MQTT_LISTEN: &str = "0.0.0.0:1883";
 const MANAGEMENT_LISTEN: &str = "0.0.0.0:15672";
+const PROMETHEUS_LISTEN: &str = "0.0.0.0:15692";
 const DATA_DIR: &str = "data";
 
 /// Most listeners of one protocol.
@@ -56,6 +60,7 @@ pub(crate) struct Config {
     pub(crate) amqp: Protocol<AmqpConfig>,
     pub(crate) mqtt: Protocol<MqttConfig>,
     pub(crate) management: Protocol<ManageConfig>,
+    pub(crate) prometheus: Protocol<PrometheusConfig>,
     pub(crate) broker: BrokerConfig,
     pub(crate) storage: StorageConfig,
     pub(crate) memory: MemoryConfig,
@@ -131,6 +136,7 @@ struct File {
     amqp: toml::Table,
     mqtt: toml::Table,
     management: toml::Table,
+    prometheus: toml::Table,
     broker: BrokerConfig,
     storage: toml::Table,
     memory: MemoryConfig,
@@ -161,6 +167,12 @@ impl Config {
             cli.management,
             MANAGEMENT_LISTEN,
         )?;
+        let prometheus = protocol::<PrometheusConfig>(
+            "prometheus",
+            file.prometheus,
+            cli.prometheus,
+            PROMETHEUS_LISTEN,
+        )?;
         let definitions = &mut management.settings.load_definitions;
         *definitions = definitions.take().or(file.load_definitions);
         if amqp.listen.is_empty() && mqtt.listen.is_empty() {
@@ -172,6 +184,7 @@ impl Config {
             amqp,
             mqtt,
             management,
+            prometheus,
             broker: file.broker,
             storage,
             memory: file.memory,

@@ -26,10 +26,12 @@ pub(crate) fn listen(
     ));
     manage.set_mqtt(mqtt.clone());
     let http = ManageAcceptor::new(manage);
-    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 3] = [
+    let metrics = ManageAcceptor::metrics(manage, &config.prometheus.settings);
+    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 4] = [
         (Arc::new(amqp), &config.amqp.listen),
         (mqtt, &config.mqtt.listen),
         (Arc::new(http), &config.management.listen),
+        (Arc::new(metrics), &config.prometheus.listen),
     ];
     let mut listening = Vec::new();
     for (acceptor, addrs) in spoken {

@@ -114,6 +114,7 @@ fn help_names_every_flag() {
         "--amqp",
         "--mqtt",
         "--management",
+        "--prometheus",
         "--mqtt-anonymous",
         "--ready-file",
     ] {

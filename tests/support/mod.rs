@@ -44,6 +44,8 @@ pub struct Ternmq {
     pub mqtt: SocketAddr,
     /// Where it serves the management API.
     pub management: SocketAddr,
+    /// Where it serves metrics.
+    pub prometheus: SocketAddr,
     child: Child,
     log: Receiver<String>,
     seen: Vec<String>,
@@ -85,6 +87,8 @@ impl Ternmq {
                 "127.0.0.1:0",
                 "--management",
                 "127.0.0.1:0",
+                "--prometheus",
+                "127.0.0.1:0",
                 "--ready-file",
             ])
             .arg(&ready_file)
@@ -99,6 +103,7 @@ impl Ternmq {
             amqp: nowhere,
             mqtt: nowhere,
             management: nowhere,
+            prometheus: nowhere,
             child,
             log,
             seen: Vec::new(),
@@ -109,6 +114,7 @@ impl Ternmq {
         broker.amqp = addresses["amqp"];
         broker.mqtt = addresses["mqtt"];
         broker.management = addresses["http"];
+        broker.prometheus = addresses["http/prometheus"];
         broker
     }
 

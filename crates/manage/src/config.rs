@@ -47,3 +47,31 @@ impl Default for ManageConfig {
         }
     }
 }
+
+/// Settings of the metrics for Prometheus; where they are asked for is the binary's.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrometheusConfig {
+    /// The path of the aggregated metrics; the others are below it.
+    pub path: String,
+    /// Whether that path has the metrics of each object, as `/metrics/per-object` has.
+    pub return_per_object_metrics: bool,
+    /// Whether a login is asked for, of a user with the tag `monitoring` or `administrator`.
+    pub authentication: bool,
+    /// Connections at once; one more is closed without an answer.
+    pub connections_max: usize,
+    /// How long a connection may be open without a request, in milliseconds.
+    pub idle_timeout_ms: u64,
+}
+
+impl Default for PrometheusConfig {
+    fn default() -> Self {
+        Self {
+            path: "/metrics".to_owned(),
+            return_per_object_metrics: false,
+            authentication: false,
+            connections_max: 64,
+            idle_timeout_ms: 60_000,
+        }
+    }
+}

@@ -15,6 +15,7 @@
 //! | one kind of object each | `resources` |
 //! | all objects as one document | `definitions` |
 //! | counters over time | `rates` |
+//! | metrics for Prometheus over HTTP | `metrics.rs` |
 //! | what RabbitMQ does not have | `extra`, `redrive` |
 //!
 //! Where to start: `router.rs`, then any file of `resources`.
@@ -29,6 +30,7 @@ mod extra;
 mod fault;
 mod listing;
 mod machine;
+mod metrics;
 mod pipe;
 mod properties;
 mod rates;
@@ -49,7 +51,7 @@ use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_mqtt::MqttAcceptor;
 use ternmq_net::timers::Ticker;
 
-pub use config::ManageConfig;
+pub use config::{ManageConfig, PrometheusConfig};
 pub use definitions::{ImportError, Outcome, Report};
 pub use listener::ManageAcceptor;
 pub use node::{Certificate, Listening, NodeFacts};

@@ -7,13 +7,15 @@ use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::{Acceptor, Machine, Peer, Refused};
 
-use crate::Manage;
-use crate::machine::{HttpMachine, Opened, Place};
+use crate::machine::{HttpMachine, Opened, Place, Site};
+use crate::metrics::Metrics;
 use crate::router::Api;
+use crate::{Manage, PrometheusConfig};
 
-/// Accepts connections of the management API.
+/// Accepts connections of the management API, or of those who collect metrics.
 pub struct ManageAcceptor {
-    api: Api,
+    protocol: &'static str,
+    site: Arc<dyn Site>,
     connections: Arc<AtomicUsize>,
     connections_max: usize,
     idle_timeout_ms: u64,
@@ -23,17 +25,29 @@ impl ManageAcceptor {
     /// An acceptor that answers for `manage`.
     pub fn new(manage: &Arc<Manage>) -> Self {
         Self {
-            api: Api::new(manage),
+            protocol: "http",
+            site: Arc::new(Api::new(manage)),
             connections: Arc::default(),
             connections_max: manage.config.connections_max,
             idle_timeout_ms: manage.config.idle_timeout_ms,
+        }
+    }
+
+    /// An acceptor that answers with the metrics of the same node.
+    pub fn metrics(manage: &Arc<Manage>, config: &PrometheusConfig) -> Self {
+        Self {
+            protocol: "http/prometheus",
+            site: Arc::new(Metrics::new(manage, config)),
+            connections: Arc::default(),
+            connections_max: config.connections_max,
+            idle_timeout_ms: config.idle_timeout_ms,
         }
     }
 }
 
 impl Acceptor for ManageAcceptor {
     fn protocol(&self) -> &'static str {
-        "http"
+        self.protocol
     }
 
     fn accept(
@@ -46,7 +60,7 @@ impl Acceptor for ManageAcceptor {
             reason: "too many HTTP connections",
         })?;
         let opened = Opened {
-            api: self.api.clone(),
+            site: Arc::clone(&self.site),
             from: peer.addr.ip(),
             mailbox,
             place,

@@ -25,7 +25,6 @@ use ternmq_core::id::Timestamp;
 use ternmq_net::machine::{Flow, Machine, Output};
 
 use crate::pipe::Pipe;
-use crate::router::Api;
 
 /// Bytes of a request's line and headers.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -69,9 +68,19 @@ impl Drop for Place {
     }
 }
 
+/// Who answers requests.
+pub(crate) trait Site: Send + Sync {
+    /// Answers one that comes from there.
+    fn respond(&self, request: Request<Body>, from: IpAddr) -> Answering;
+}
+
+/// An answer to be.
+pub(crate) type Answering =
+    Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
 /// What a new connection is made of.
 pub(crate) struct Opened {
-    pub(crate) api: Api,
+    pub(crate) site: Arc<dyn Site>,
     pub(crate) from: IpAddr,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) place: Place,
@@ -83,7 +92,7 @@ impl HttpMachine {
         let pipe = Pipe::default();
         let handling = Arc::new(AtomicUsize::new(0));
         let handler = Handler {
-            api: opened.api,
+            site: opened.site,
             from: opened.from,
             handling: handling.clone(),
         };
@@ -202,7 +211,7 @@ impl Wake for Nudge {
 
 /// What the HTTP server asks for answers.
 struct Handler {
-    api: Api,
+    site: Arc<dyn Site>,
     from: IpAddr,
     handling: Arc<AtomicUsize>,
 }
@@ -219,12 +228,12 @@ impl Drop for Handling {
 impl hyper::service::Service<Request<Incoming>> for Handler {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.handling.fetch_add(1, Ordering::Relaxed);
         let handling = Handling(self.handling.clone());
-        let answer = self.api.clone().answer(request.map(Body::new), self.from);
+        let answer = self.site.respond(request.map(Body::new), self.from);
         Box::pin(async move {
             let answer = answer.await;
             drop(handling);

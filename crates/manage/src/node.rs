@@ -78,6 +78,8 @@ pub(crate) struct Usage {
     pub(crate) threads: u64,
     /// Room on the disk of the data, in bytes.
     pub(crate) disk_free_bytes: u64,
+    /// Processor time so far, in milliseconds.
+    pub(crate) cpu_ms: u64,
     /// Tasks of the machine that could run now.
     pub(crate) runnable: u64,
 }
@@ -99,10 +101,18 @@ impl Usage {
             files: files as u64,
             files_max: limit.current.unwrap_or(u64::MAX),
             threads: number_of("Threads:"),
+            cpu_ms: cpu_ms(),
             disk_free_bytes: disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
             runnable: runnable(&fs::read_to_string("/proc/loadavg").unwrap_or_default()),
         }
     }
+}
+
+/// Processor time that all threads took.
+fn cpu_ms() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let ms = time.tv_sec.saturating_mul(1000) + time.tv_nsec / 1_000_000;
+    u64::try_from(ms).unwrap_or(0)
 }
 
 /// The fourth field of `/proc/loadavg` is `runnable/all`.

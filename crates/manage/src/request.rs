@@ -171,6 +171,12 @@ impl Query {
         pair.map(|(_, value)| value.as_str())
     }
 
+    /// All values of that name.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let pairs = self.0.iter().filter(move |(found, _)| found == name);
+        pairs.map(|(_, value)| value.as_str())
+    }
+
     /// Whether it says so.
     pub(crate) fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some("true")

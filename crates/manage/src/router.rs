@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 
 use crate::Manage;
 use crate::fault::Fault;
-use crate::machine::From;
+use crate::machine::{Answering, From, Site};
 use crate::resources as r;
 use crate::{definitions, extra as x};
 
@@ -69,6 +69,12 @@ impl Api {
         }
         allow_origin(&mut response, origin.as_ref(), &manage.config, is_options);
         Ok(response)
+    }
+}
+
+impl Site for Api {
+    fn respond(&self, request: Request<Body>, from: IpAddr) -> Answering {
+        Box::pin(self.clone().answer(request, from))
     }
 }
 

@@ -165,7 +165,7 @@ impl Connection {
             protocol: Protocol::Amqp091,
             peer: self.peer.addr,
             local: self.peer.local_addr,
-            tls: false,
+            tls: self.peer.tls.is_some(),
             auth_mechanism: mechanism,
             client_properties: Arc::new(client_properties),
             frame_max: tune_ok.frame_max,

@@ -22,7 +22,7 @@ use super::handshake::Capabilities;
 use super::partial::Partial;
 use crate::codec::{self, Decoded};
 use crate::error::{
-    BASIC_PUBLISH, Fault, MethodId, Reply, Scope, from_frame_error, misplaced_frame,
+    BASIC_PUBLISH, Fault, MethodId, Reply, Scope, from_frame_error, misplaced_frame, not_allowed,
     not_implemented,
 };
 use crate::frame::{CLASS_BASIC, FRAME_OVERHEAD, Frame, Limits, Method, Publish};
@@ -403,6 +403,11 @@ impl Running {
                 let stats = &self.shared.stats;
                 self.channels
                     .open(channel, || stats.open_channel(channel))?;
+                if let Err(max) = self.shared.client.open_channel() {
+                    self.channels.free(channel);
+                    self.shared.stats.close_channel(channel);
+                    return Err(too_many_channels(self.shared.client.user().name(), max));
+                }
                 let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
                 write_method(channel, &AMQPClass::Channel(ok), out);
                 Ok(())
@@ -557,6 +562,13 @@ fn on_channel_zero(frame: &Frame<'_>, raw: &[u8]) -> Fault {
         }
         _ => unexpected_method("running"),
     }
+}
+
+/// The user has as many channels as allowed, on all connections together.
+fn too_many_channels(user: &str, max: u64) -> Fault {
+    not_allowed(format!(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({max})"
+    ))
 }
 
 /// A method that has no meaning now.

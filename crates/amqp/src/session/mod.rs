@@ -251,7 +251,7 @@ impl Session {
     }
 
     /// Gives back everything the channel holds: consumers end, what was not acknowledged returns to its place as
-    /// failed, an unfinished publish is forgotten, an open transaction rolled back.
+    /// failed, an unfinished publish is forgotten, an open transaction rolled back. The user has one channel less.
     pub(crate) fn release(&mut self, client: &mut Client, consumers: &mut usize, now: Timestamp) {
         self.roll_back();
         // What they hold is back in its place before the consumers make way, or who comes next would get later
@@ -266,6 +266,7 @@ impl Session {
             client.cancel(consumer.broker);
         }
         debug_assert_eq!(self.unacked.len(), 0, "everything is settled");
+        client.close_channel();
     }
 }
 

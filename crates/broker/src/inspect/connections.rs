@@ -257,8 +257,16 @@ impl ConnectionStats {
         }
     }
 
-    pub(super) fn channel_count(&self) -> usize {
+    /// How many channels it has.
+    pub fn channel_count(&self) -> usize {
         self.channels.lock().len()
+    }
+
+    /// Looks at each of its channels, in no order.
+    pub fn each_channel(&self, mut each: impl FnMut(&ChannelStats)) {
+        for channel in &*self.channels.lock() {
+            each(channel);
+        }
     }
 
     /// Its channels, by number.
@@ -408,6 +416,11 @@ impl Inspect<'_> {
             .filter(|stats| vhost.is_none_or(|name| *name == *stats.vhost()))
             .map(|stats| ConnectionSnapshot::of(stats))
             .collect()
+    }
+
+    /// Looks at each connection, in no order, without a copy: for sums.
+    pub fn each_connection(self, mut each: impl FnMut(&ConnectionStats)) {
+        self.0.connections.for_each(|stats| each(stats));
     }
 
     /// One connection.

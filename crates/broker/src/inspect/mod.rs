@@ -63,6 +63,10 @@ pub struct ObjectTotals {
     pub exchanges: u64,
     /// Bindings, the default exchange's left out.
     pub bindings: u64,
+    /// Retained messages.
+    pub retained: u64,
+    /// About how much memory they take, in bytes.
+    pub retained_bytes: u64,
     /// What all queues hold; its `consumers` are all consumers.
     pub holdings: Holdings,
     /// What happened in the queues that are there now.
@@ -109,6 +113,11 @@ fn add_topology(vhost: &Vhost, totals: &mut ObjectTotals) {
         totals.exchanges += space.topology.exchange_count() as u64;
         totals.bindings += space.topology.binding_count() as u64;
     });
+    {
+        let retained = vhost.retained.lock();
+        totals.retained += retained.store.len() as u64;
+        totals.retained_bytes += retained.store.bytes() as u64;
+    }
     for cell in queues::cells_of(vhost) {
         totals.queues += 1;
         let (holdings, counters) = cell.look(|queue| (queue.holdings(), *queue.counters()));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
+use ternmq_core::message::Message;
 use ternmq_core::policy::QueueSettings;
 use ternmq_core::queue::{Holdings, QueueCounters, Service};
 use ternmq_core::topology::{Place, QueueDecl};
@@ -39,6 +40,8 @@ pub struct QueueSnapshot {
     pub idle_since: Option<Timestamp>,
     /// The time that the next message's publisher gave, in seconds since the Unix epoch.
     pub head_timestamp: Option<u64>,
+    /// When the next message came to this node, if it is in memory.
+    pub head_received_at: Option<Timestamp>,
     /// Tag of the consumer that is served alone.
     pub single_active_consumer: Option<Box<str>>,
     /// Tag of the consumer that is alone by its wish.
@@ -91,12 +94,14 @@ impl QueueSnapshot {
                 counters: *queue.counters(),
                 idle_since: Some(queue.last_active()).filter(|_| queue.counts().consumers == 0),
                 head_timestamp: None,
+                head_received_at: None,
                 single_active_consumer: queue.single_active().and_then(tag),
                 exclusive_consumer: queue.exclusive_consumer().and_then(tag),
             };
             (snapshot, queue.head())
         });
         // Read without the lock.
+        snapshot.head_received_at = head.as_ref().map(Message::received_at);
         snapshot.head_timestamp = head.and_then(|message| message.properties().timestamp);
         snapshot
     }

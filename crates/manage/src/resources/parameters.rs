@@ -21,6 +21,7 @@ pub(crate) const COMPONENTS: [&str; 3] =
 pub(crate) const OPERATOR_POLICY: &str = "operator_policy";
 /// The parameter that is the cluster's name.
 const CLUSTER_NAME: &str = "cluster_name";
+const CLUSTER_ID: &str = "internal_cluster_id";
 
 /// A parameter as it is shown.
 #[derive(Clone, Debug, Serialize)]
@@ -242,6 +243,13 @@ pub(crate) fn cluster_name(manage: &Manage) -> String {
     let set = globals.iter().find(|(name, _)| &**name == CLUSTER_NAME);
     let set = set.and_then(|(_, value)| parse(value).as_str().map(str::to_owned));
     set.unwrap_or_else(|| manage.broker.announced().cluster_name.to_string())
+}
+
+/// The cluster's identity, if one came with definitions.
+pub(crate) fn cluster_id(manage: &Manage) -> Option<String> {
+    let globals = manage.broker.admin().global_parameters();
+    let set = globals.iter().find(|(name, _)| &**name == CLUSTER_ID);
+    set.and_then(|(_, value)| parse(value).as_str().map(str::to_owned))
 }
 
 pub(crate) async fn get_cluster_name(State(manage): State<Shared>, _: Caller) -> Answer {

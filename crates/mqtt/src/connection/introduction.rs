@@ -39,7 +39,7 @@ pub(super) fn introduction(
         },
         peer: peer.addr,
         local: peer.local_addr,
-        tls: false,
+        tls: peer.tls.is_some(),
         auth_mechanism: Box::default(),
         client_properties: Arc::clone(client_properties),
         frame_max: 0,
