@@ -84,21 +84,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let mut queue = self.visible_queue(&consume.queue, cx)?.to_owned();
-        let tag = match consume.consumer_tag.as_str() {
-            "" => format!("amq.ctag-{}", cx.broker.random_name()),
-            given => given.to_owned(),
-        };
-        if self.consumers.has_tag(tag.as_bytes()) {
-            return Err(not_allowed(format!(
-                "attempt to reuse consumer tag '{tag}'"
-            )));
-        }
-        if *cx.consumers >= cx.wire.consumers_max {
-            let max = cx.wire.consumers_max;
-            return Err(not_allowed(format!(
-                "reached maximum ({max}) of consumers per connection"
-            )));
-        }
+        let tag = self.consumer_tag(consume, cx)?;
         self.check_shared_limit(&queue, cx)?;
         let priority = priority(&queue, &arguments::headers(&consume.arguments), cx)?;
         if queue == reply_to::NAME {
@@ -153,6 +139,26 @@ impl Session {
             self.reply(&AMQPClass::Basic(ok), cx);
         }
         Ok(())
+    }
+
+    /// The tag of a new consumer, if there may be one more of that tag.
+    fn consumer_tag(&self, consume: &basic::Consume, cx: &Context<'_>) -> Result<String, Fault> {
+        let tag = match consume.consumer_tag.as_str() {
+            "" => format!("amq.ctag-{}", cx.broker.random_name()),
+            given => given.to_owned(),
+        };
+        if self.consumers.has_tag(tag.as_bytes()) {
+            return Err(not_allowed(format!(
+                "attempt to reuse consumer tag '{tag}'"
+            )));
+        }
+        if *cx.consumers >= cx.wire.consumers_max {
+            let max = cx.wire.consumers_max;
+            return Err(not_allowed(format!(
+                "reached maximum ({max}) of consumers per connection"
+            )));
+        }
+        Ok(tag)
     }
 
     /// Quorum queues have no consumers on channels whose consumers share a limit: RabbitMQ's cannot have them.

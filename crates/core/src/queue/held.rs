@@ -152,6 +152,7 @@ impl Queue {
 
     /// It took so many.
     pub(super) fn took_leases(&mut self, key: super::ConsumerKey, leases: u32) {
+        self.leased += u64::from(leases);
         if let Some(consumer) = self.consumers.get_mut(key) {
             consumer.held.took(leases);
         }

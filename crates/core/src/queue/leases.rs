@@ -117,7 +117,6 @@ impl Queue {
             consumer.assigned_bytes -= u64::from(body_bytes);
             self.assigned -= 1;
         }
-        self.leased += u64::from(leases);
         self.took_leases(key, leases);
         self.count_drained(now, &out[first..]);
         fx.waited_ms = entered.map(|at| now.since(at));

@@ -51,7 +51,8 @@ struct Shown {
 #[derive(Serialize)]
 struct Members {
     leader: Box<str>,
-    members: [Box<str>; 1],
+    #[serde(rename = "members")]
+    all: [Box<str>; 1],
     online: [Box<str>; 1],
 }
 
@@ -217,7 +218,7 @@ impl View<'_> {
             },
             members: (queue.settings.kind == QueueKind::Quorum).then(|| Members {
                 leader: node.clone(),
-                members: [node.clone()],
+                all: [node.clone()],
                 online: [node.clone()],
             }),
             node,
