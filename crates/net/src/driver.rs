@@ -25,6 +25,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 use tracing::{debug, error};
 
+use crate::arrival::Arrival;
 use crate::input::{Chunk, Input, Rest};
 use crate::limits::{
     CLOSE_FLUSH_MS, CLOSE_LINGER_BYTES, CLOSE_LINGER_MS, PAUSED_PROBE_MS, READS_PER_TURN_MAX,
@@ -50,6 +51,7 @@ pub(crate) struct Connection {
     stream: TcpStream,
     /// `None` once it was told that the transport is gone.
     machine: Option<Box<dyn Machine>>,
+    arrival: Arrival,
     input: Input,
     output: Output,
     phase: Phase,
@@ -131,6 +133,7 @@ impl Connection {
         Self {
             stream,
             machine: Some(machine),
+            arrival: Arrival::default(),
             input: Input::default(),
             output: Output::new(),
             phase: Phase::Serving,
@@ -149,6 +152,9 @@ impl Connection {
     }
 
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.arrival.yields(cx) {
+            return Poll::Pending;
+        }
         self.mailbox().attend();
         let now = self.registered.now();
         for _ in 0..TURNS_PER_POLL_MAX {
@@ -265,7 +271,8 @@ impl Connection {
                 any = true;
                 continue;
             }
-            let Poll::Ready(read) = self.input.poll_read(&mut self.stream, cx) else {
+            let mut readable = Context::from_waker(self.arrival.waker(cx));
+            let Poll::Ready(read) = self.input.poll_read(&mut self.stream, &mut readable) else {
                 break;
             };
             let chunk = read?;

@@ -16,6 +16,7 @@
 //!
 //! Where to start: [`machine`] is the contract, [`server`] what the binary uses, `driver` the loop.
 
+mod arrival;
 mod driver;
 mod input;
 pub mod limits;
