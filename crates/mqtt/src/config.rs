@@ -10,6 +10,12 @@ pub struct MqttConfig {
     pub anonymous: bool,
     /// Vhost of clients whose user name does not name one (`vhost:user`).
     pub vhost: String,
+    /// Vhosts of clients whose user name does not name one, by the port they connected to.
+    pub port_vhosts: Vec<PortVhost>,
+    /// Vhosts of clients that log in with a certificate, by the name that it gives them. Before their port.
+    pub certificate_vhosts: Vec<CertificateVhost>,
+    /// Whether a colon in a user name is a part of it, rather than the end of a vhost's name.
+    pub ignore_colons_in_username: bool,
     /// Exchange that clients publish to and subscribe from; at most 255 bytes. A topic exchange.
     pub exchange: String,
     /// Largest packet taken from a client, fixed header included, in bytes; at most 268,435,460.
@@ -52,11 +58,34 @@ pub struct MqttConfig {
     pub retained_per_subscribe_max: u32,
 }
 
+/// One of [`MqttConfig::port_vhosts`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortVhost {
+    /// The listener's port.
+    pub port: u16,
+    /// The vhost.
+    pub vhost: String,
+}
+
+/// One of [`MqttConfig::certificate_vhosts`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateVhost {
+    /// The user name that the certificate stands for.
+    pub user: String,
+    /// The vhost.
+    pub vhost: String,
+}
+
 impl Default for MqttConfig {
     fn default() -> Self {
         Self {
             anonymous: false,
             vhost: "/".into(),
+            port_vhosts: Vec::new(),
+            certificate_vhosts: Vec::new(),
+            ignore_colons_in_username: false,
             exchange: "amq.topic".into(),
             packet_bytes_max: 16 * 1024 * 1024,
             packet_bytes_max_before_login: 64 * 1024,

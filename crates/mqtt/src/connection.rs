@@ -18,6 +18,7 @@
 
 mod assembly;
 mod greeting;
+mod login;
 mod packets;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::{Flow, Machine, Output, Peer};
 
+use crate::auth::Authenticator;
 use crate::codec::{self, Limits, Sender};
 use crate::error::Fault;
 use crate::frame::{Disconnect, Packet, ProtocolVersion};
@@ -35,7 +37,8 @@ use crate::properties::Properties;
 use crate::registry::{Hold, VhostSessions};
 use crate::session::attach::WillFate;
 use assembly::Assembly;
-use packets::Step;
+use login::Login;
+use packets::{Parts, Step};
 
 /// See the module's documentation.
 pub(crate) struct Connection {
@@ -45,6 +48,8 @@ pub(crate) struct Connection {
     phase: Phase,
     /// From CONNACK to the release, so also while closing.
     online: Option<Box<Online>>,
+    /// From a CONNECT with an authentication method to the end of its exchange.
+    login: Option<Box<Login>>,
     /// From a CONNECT that has to wait to the one that is let in.
     pending: Option<Box<Pending>>,
     /// Reused by drains of the mailbox.
@@ -86,6 +91,8 @@ struct Online {
     last_packet_at: Timestamp,
     /// A large PUBLISH whose payload is on its way.
     assembly: Option<Box<Assembly>>,
+    /// For who was authenticated by an exchange (§4.12).
+    authenticator: Option<Box<Authenticator>>,
     /// There is something to deliver for which no notice will come.
     has_work: bool,
     /// Memory pressure: publishers are not read from.
@@ -123,6 +130,7 @@ impl Connection {
             mailbox,
             phase,
             online: None,
+            login: None,
             pending: None,
             notices: Vec::new(),
         }
@@ -137,6 +145,7 @@ impl Connection {
             hold,
             version,
             assembly,
+            authenticator,
             has_work,
             is_resting,
             has_published,
@@ -155,11 +164,16 @@ impl Connection {
             return input.len();
         };
         active.live.work = 0;
+        let mut parts = Parts {
+            assembly,
+            authenticator,
+            peer: &self.peer,
+        };
         let mut used = 0;
         let ended = loop {
             let step = packets::step(
                 &mut active,
-                assembly,
+                &mut parts,
                 &input[used..],
                 (*version, limits),
                 now,
@@ -330,7 +344,11 @@ impl Machine for Connection {
     fn handle_input(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize {
         let mut used = 0;
         if let Phase::Greeting { .. } = self.phase {
-            used = self.greet(input, now, out);
+            used = if self.login.is_some() {
+                self.go_on(input, now, out)
+            } else {
+                self.greet(input, now, out)
+            };
         }
         match self.phase {
             Phase::Greeting { .. } | Phase::Waiting { .. } => used,

@@ -40,6 +40,8 @@
 //!   (MQTT-4.8.2-5), not over a second restart.
 //! - Payload format is passed on and not checked (MQTT-3.3.2-4 lets a server choose).
 
+mod account;
+mod auth;
 pub mod codec;
 pub mod config;
 mod connection;

@@ -17,6 +17,8 @@ pub(crate) struct Node {
     pub(crate) config: MqttConfig,
     pub(crate) broker: Broker,
     pub(crate) registry: Registry,
+    /// New at each start, and known to nobody.
+    pub(crate) secret: String,
 }
 
 /// Makes a machine for each MQTT connection. One for all listeners of a node, so that a client identifier is one
@@ -33,6 +35,7 @@ impl MqttAcceptor {
         let node = Arc::new(Node {
             config: config.clamped(),
             registry: Registry::beginning_at(broker.now()),
+            secret: broker.random_name(),
             broker,
         });
         restore::restore(&node);

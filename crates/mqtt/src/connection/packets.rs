@@ -1,9 +1,10 @@
 //! Whole packets from a client that is let in, one after the other.
 
 use ternmq_core::id::Timestamp;
-use ternmq_net::machine::Output;
+use ternmq_net::machine::{Output, Peer};
 
 use super::assembly::Assembly;
+use crate::auth::Authenticator;
 use crate::codec::{self, Decoded, Limits};
 use crate::error::Fault;
 use crate::frame::{Disconnect, Packet, ProtocolVersion};
@@ -29,19 +30,26 @@ pub(super) enum Step {
     Close(WillFate),
 }
 
+/// What of a connection packets change, beside its session.
+pub(super) struct Parts<'a> {
+    pub(super) assembly: &'a mut Option<Box<Assembly>>,
+    pub(super) authenticator: &'a mut Option<Box<Authenticator>>,
+    pub(super) peer: &'a Peer,
+}
+
 /// Handles one packet, or a part of a large one.
 pub(super) fn step(
     active: &mut Active<'_>,
-    assembly: &mut Option<Box<Assembly>>,
+    parts: &mut Parts<'_>,
     input: &[u8],
     (version, limits): (ProtocolVersion, Limits),
     now: Timestamp,
     out: &mut Output,
 ) -> Result<Step, Fault> {
-    if let Some(unfinished) = assembly {
+    if let Some(unfinished) = parts.assembly {
         let len = unfinished.take(input);
         if unfinished.is_complete()
-            && let Some(complete) = assembly.take()
+            && let Some(complete) = parts.assembly.take()
         {
             let (publish, payload) = complete.finish();
             active.on_publish(&publish.as_frame(), Payload::Assembled(payload), now)?;
@@ -50,7 +58,7 @@ pub(super) fn step(
     }
     match codec::decode(input, Some(version), limits)? {
         Decoded::Incomplete => Ok(Step::Incomplete),
-        Decoded::Packet { packet, len } => match handle_packet(active, &packet, now, out)? {
+        Decoded::Packet { packet, len } => match handle_packet(active, parts, &packet, now, out)? {
             Next::GoOn => Ok(Step::Used(len)),
             Next::Close(will) => Ok(Step::Close(will)),
         },
@@ -59,7 +67,7 @@ pub(super) fn step(
             payload_len,
             consumed,
         } => {
-            *assembly = Some(Box::new(Assembly::new(&head, payload_len)));
+            *parts.assembly = Some(Box::new(Assembly::new(&head, payload_len)));
             Ok(Step::Used(consumed))
         }
     }
@@ -67,6 +75,7 @@ pub(super) fn step(
 
 fn handle_packet(
     active: &mut Active<'_>,
+    parts: &mut Parts<'_>,
     packet: &Packet<'_>,
     now: Timestamp,
     out: &mut Output,
@@ -83,7 +92,11 @@ fn handle_packet(
         Packet::Disconnect(disconnect) => {
             return on_disconnect(active, disconnect).map(Next::Close);
         }
-        Packet::Auth(_) => return Err(Fault::UnexpectedAuth),
+        Packet::Auth(auth) => {
+            let authenticator = parts.authenticator.as_deref_mut();
+            let authenticator = authenticator.ok_or(Fault::UnexpectedAuth)?;
+            authenticator.on_auth(auth, (&active.identity.node, parts.peer), out.buf())?;
+        }
         Packet::Connect(_)
         | Packet::ConnAck(_)
         | Packet::SubAck(_)
