@@ -29,6 +29,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     let share = |bytes: u64| bytes / 100 * MEMORY_HIGH_PERCENT;
     let memory_high = config.broker.memory_high_bytes;
     config.broker.memory_high_bytes = memory_high.or_else(|| system::memory_bytes().map(share));
+    let cluster = config.broker.cluster_name.take();
+    config.broker.cluster_name =
+        cluster.or_else(|| Some(format!("ternmq@{}", system::host_name()?)));
     logging::init(&config.log)?;
     let runtime = runtime().context("cannot start the runtime")?;
     let ended = runtime.block_on(serve(config));

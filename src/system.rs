@@ -14,6 +14,12 @@ pub(crate) fn raise_open_files_limit() {
     }
 }
 
+/// What the machine calls itself. None where the system does not say.
+pub(crate) fn host_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_str().ok()?.to_owned();
+    Some(name).filter(|name| !name.is_empty())
+}
+
 /// Memory this process may use in bytes: the machine's, or its control group's if that allows less. None where the
 /// system does not say.
 pub(crate) fn memory_bytes() -> Option<u64> {

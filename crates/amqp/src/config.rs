@@ -18,6 +18,8 @@ pub struct AmqpConfig {
     pub frame_max: u32,
     /// Proposed heartbeat interval in seconds; 0 proposes none. What the client answers stands.
     pub heartbeat_s: u16,
+    /// Whether to offer the mechanism ANONYMOUS: whoever uses it is the first of the broker's users.
+    pub anonymous: bool,
     /// Time from the first byte until `connection.open` is answered, in milliseconds; at least 1.
     pub handshake_timeout_ms: u64,
     /// How long to wait for `connection.close-ok`, in milliseconds; at least 1.
@@ -39,6 +41,7 @@ impl Default for AmqpConfig {
             channel_max: 2047,
             frame_max: 131_072,
             heartbeat_s: 60,
+            anonymous: false,
             handshake_timeout_ms: 10_000,
             close_timeout_ms: 5_000,
             message_bytes_max: 16 * 1024 * 1024,

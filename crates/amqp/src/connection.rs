@@ -131,7 +131,8 @@ impl Connection {
         match codec::decode_protocol_header(input) {
             ProtocolHeader::Incomplete => 0,
             ProtocolHeader::Amqp091 => {
-                write_method(0, &handshake::start(), out);
+                let start = handshake::start(self.broker.announced(), self.offer());
+                write_method(0, &start, out);
                 self.phase = Phase::StartOk;
                 codec::PROTOCOL_HEADER.len()
             }
@@ -280,6 +281,7 @@ impl Connection {
             Notice::Committed => {
                 running.confirm(out);
                 running.answer_declarations(out);
+                running.unstall();
                 running.catch_up();
                 self.liveness.set_deaf(running.is_deaf(), now);
             }

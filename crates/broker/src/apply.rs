@@ -275,8 +275,9 @@ impl Replay<'_> {
         self.write(vhost, |space| {
             let declared = space.topology.declare_queue(decl.clone(), NOBODY, id)?;
             if declared.created {
-                let settings = space.topology.queue(&decl.name, NOBODY)?.settings.clone();
-                let cell = QueueCell::new(id, decl, owner, Queue::new(settings, Timestamp(0)));
+                let entry = space.topology.queue(&decl.name, NOBODY)?;
+                let queue = Queue::new(entry.settings.clone(), Timestamp(0));
+                let cell = QueueCell::new(id, &entry.decl, owner, queue);
                 space.cells.insert(id, Arc::new(cell));
             }
             Ok(())

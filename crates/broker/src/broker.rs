@@ -12,14 +12,16 @@ use ternmq_core::record;
 use ternmq_core::retained::{RetainedLimits, RetainedStore};
 use ternmq_journal::{Batch, Index, Log, LogError, Pressure as JournalPressure};
 
+use crate::announced::Announced;
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
-use crate::config::{BrokerConfig, MEMORY_HIGH_BYTES};
+use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::hold::Hold;
+use crate::inspect::Connections;
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -41,8 +43,10 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<dyn Log>,
     users: Users,
+    announced: Announced,
     pub(crate) vhosts: DashMap<Box<str>, Arc<Vhost>>,
     clients: DashMap<ConnectionId, ClientEntry>,
+    pub(crate) connections: Connections,
     pub(crate) limits: Limits,
     next_connection: AtomicU64,
     pub(crate) next_queue: AtomicU64,
@@ -129,8 +133,18 @@ impl Broker {
             clock,
             log,
             users: Users::new(&config.users),
+            announced: Announced {
+                product: config.product.as_str().into(),
+                version: config.product_version.as_str().into(),
+                cluster_name: config
+                    .cluster_name
+                    .as_deref()
+                    .unwrap_or(CLUSTER_NAME)
+                    .into(),
+            },
             vhosts: config.vhosts.iter().map(vhost).collect(),
             clients: DashMap::new(),
+            connections: Connections::default(),
             limits: Limits {
                 connections_max: config.connections_max,
                 queues_max: config.queues_max,
@@ -158,6 +172,11 @@ impl Broker {
         self.0.clock.now()
     }
 
+    /// What the node tells clients and tools about itself.
+    pub fn announced(&self) -> &Announced {
+        &self.0.announced
+    }
+
     /// What the journal survives, in words.
     pub fn durability(&self) -> &'static str {
         self.0.log.durability()
@@ -171,6 +190,11 @@ impl Broker {
         peer: IpAddr,
     ) -> Result<Arc<User>, LoginRefusal> {
         self.0.users.login(user, password, peer)
+    }
+
+    /// The same for a user that somebody else vouches for: a certificate, or an operator who lets anybody in.
+    pub fn login_vouched(&self, user: &str, peer: IpAddr) -> Result<Arc<User>, LoginRefusal> {
+        self.0.users.login_vouched(user, peer)
     }
 
     /// The user of clients that are let in without credentials.
@@ -252,6 +276,7 @@ impl Inner {
 
     pub(crate) fn forget_client(&self, id: ConnectionId) {
         self.clients.remove(&id);
+        self.connections.forget(id);
     }
 
     pub(crate) fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {

@@ -7,13 +7,14 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use ternmq_core::error::{Kind, Refusal};
-use ternmq_core::id::{Lsn, Position, QueueId, Timestamp};
-use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget};
+use ternmq_core::id::{ConnectionId, Lsn, Position, QueueId, Timestamp};
+use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget, QueueKind};
 use ternmq_core::queue::{
     ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Outcome, PartKey, Queue,
 };
 use ternmq_core::topology::QueueDecl;
 
+use crate::inspect::ConsumerLabel;
 use crate::mailbox::{Mailbox, Notice, Token};
 use crate::timer::Rearm;
 use crate::vhost::Vhost;
@@ -23,11 +24,13 @@ use crate::work::Work;
 pub(crate) struct QueueCell {
     pub(crate) id: QueueId,
     pub(crate) name: Box<str>,
+    pub(crate) decl: Arc<QueueDecl>,
     pub(crate) durable: bool,
     /// Messages that are not durable are at-most-once here.
     pub(crate) transient_at_most_once: bool,
     /// Deliveries tell how often they were taken and failed before.
     exposes_counters: bool,
+    kind: QueueKind,
     pub(crate) vhost: Arc<Vhost>,
     /// It stands in the loader's inbox.
     pub(crate) is_awaited: AtomicBool,
@@ -46,16 +49,42 @@ struct State {
     freeze_at: usize,
 }
 
-struct Subscriber {
+/// Who consumes.
+pub(crate) struct Subscriber {
     key: ConsumerKey,
     mailbox: Arc<Mailbox>,
     token: Token,
+    pub(crate) connection: ConnectionId,
+    pub(crate) label: ConsumerLabel,
+}
+
+/// A consumer to be: where its notices go, and who it is.
+pub(crate) struct NewSubscriber {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) token: Token,
+    pub(crate) connection: ConnectionId,
+    pub(crate) label: ConsumerLabel,
+}
+
+/// The consumers of a queue, by key.
+pub(crate) struct Labels<'a>(&'a [Option<Subscriber>]);
+
+impl<'a> Labels<'a> {
+    pub(crate) fn subscriber(&self, key: ConsumerKey) -> Option<&'a Subscriber> {
+        let subscriber = self.0.get(key.index())?.as_ref();
+        subscriber.filter(|subscriber| subscriber.key == key)
+    }
+
+    pub(crate) fn get(&self, key: ConsumerKey) -> Option<&'a ConsumerLabel> {
+        self.subscriber(key).map(|subscriber| &subscriber.label)
+    }
 }
 
 impl QueueCell {
-    pub(crate) fn new(id: QueueId, decl: &QueueDecl, vhost: Arc<Vhost>, queue: Queue) -> Self {
+    pub(crate) fn new(id: QueueId, decl: &Arc<QueueDecl>, vhost: Arc<Vhost>, queue: Queue) -> Self {
         let transient_at_most_once = queue.settings().at_most_once.transient;
         let exposes_counters = queue.settings().expose_counters;
+        let kind = queue.settings().kind;
         let state = State {
             queue,
             subscribers: Vec::new(),
@@ -68,9 +97,11 @@ impl QueueCell {
         Self {
             id,
             name: decl.name.clone(),
+            decl: decl.clone(),
             durable,
             transient_at_most_once,
             exposes_counters,
+            kind,
             vhost,
             is_awaited: AtomicBool::new(false),
             loading: Mutex::new(()),
@@ -103,7 +134,7 @@ impl QueueCell {
         work: &mut Work,
         now: Timestamp,
         spec: ConsumerSpec,
-        to: (Arc<Mailbox>, Token),
+        new: NewSubscriber,
     ) -> Result<ConsumerKey, Refusal> {
         let mut state = self.state.lock();
         let before = state.queue.resident_bytes();
@@ -118,10 +149,18 @@ impl QueueCell {
         if state.subscribers.len() <= key.index() {
             state.subscribers.resize_with(key.index() + 1, || None);
         }
+        let NewSubscriber {
+            mailbox,
+            token,
+            connection,
+            label,
+        } = new;
         state.subscribers[key.index()] = Some(Subscriber {
             key,
-            mailbox: to.0,
-            token: to.1,
+            mailbox,
+            token,
+            connection,
+            label,
         });
         state.gather(work, before);
         Ok(key)
@@ -175,6 +214,12 @@ impl QueueCell {
     /// Looks at the queue under its lock. Nothing has to follow.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Queue) -> R) -> R {
         look(&mut self.state.lock().queue)
+    }
+
+    /// The same, with its consumers.
+    pub(crate) fn look_with_labels<R>(&self, look: impl FnOnce(&mut Queue, &Labels<'_>) -> R) -> R {
+        let state = &mut *self.state.lock();
+        look(&mut state.queue, &Labels(&state.subscribers))
     }
 
     /// Parts of the queue that are to be written.
@@ -252,6 +297,11 @@ impl QueueHandle {
     /// The queue's name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Of which kind it was declared.
+    pub fn kind(&self) -> QueueKind {
+        self.0.kind
     }
 
     /// Whether deliveries shall tell how often they were taken and failed before.

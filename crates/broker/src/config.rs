@@ -3,6 +3,13 @@
 /// See [`BrokerConfig::memory_high_bytes`].
 pub(crate) const MEMORY_HIGH_BYTES: u64 = 1 << 30;
 
+/// See [`BrokerConfig::product`] and [`BrokerConfig::product_version`].
+const PRODUCT: &str = "RabbitMQ";
+const PRODUCT_VERSION: &str = "4.1.0";
+
+/// See [`BrokerConfig::cluster_name`].
+pub(crate) const CLUSTER_NAME: &str = "ternmq";
+
 /// Settings of the broker, apart from those of its protocols.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -12,6 +19,12 @@ pub struct BrokerConfig {
     /// Who may log in. Default: `guest`, password `guest`, from loopback only. The first one is also the user of
     /// clients that are let in without credentials.
     pub users: Vec<UserConfig>,
+    /// What the node says it is, to clients and to tools that choose by it what they do. Default: `RabbitMQ`.
+    pub product: String,
+    /// The version of that product whose behaviour is followed. Default: `4.1.0`.
+    pub product_version: String,
+    /// Name of the cluster that the node is one of. Absent: `ternmq`, or what the binary makes of the machine's name.
+    pub cluster_name: Option<String>,
     /// Connections that are logged in at once. Default: 100,000.
     pub connections_max: u64,
     /// Queues of a vhost. Default: 1,000,000.
@@ -38,6 +51,9 @@ impl Default for BrokerConfig {
         Self {
             vhosts: vec!["/".to_owned()],
             users: vec![UserConfig::default()],
+            product: PRODUCT.to_owned(),
+            product_version: PRODUCT_VERSION.to_owned(),
+            cluster_name: None,
             connections_max: 100_000,
             queues_max: 1_000_000,
             exchanges_max: 1_000_000,

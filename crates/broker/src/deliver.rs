@@ -4,8 +4,9 @@ use ternmq_core::error::Refusal;
 use ternmq_core::id::Timestamp;
 use ternmq_core::queue::{Budget, ConsumerKey, ConsumerSpec, Credit, Delivery};
 
-use crate::cell::QueueHandle;
+use crate::cell::{NewSubscriber, QueueHandle};
 use crate::client::Client;
+use crate::inspect::ConsumerLabel;
 use crate::mailbox::Token;
 
 /// A consumer of this connection. Give it back to [`Client::cancel`].
@@ -44,15 +45,43 @@ impl Client {
         spec: ConsumerSpec,
         token: Token,
     ) -> Result<Consumer, Refusal> {
+        self.consume_as(queue, spec, token, ConsumerLabel::default())
+    }
+
+    /// The same, with what those who look at consumers see.
+    ///
+    /// # Errors
+    /// As [`Client::consume`].
+    pub fn consume_as(
+        &mut self,
+        queue: &str,
+        spec: ConsumerSpec,
+        token: Token,
+        label: ConsumerLabel,
+    ) -> Result<Consumer, Refusal> {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(queue)?;
-        let key = cell.subscribe(&mut self.work, now, spec, (self.mailbox.clone(), token))?;
+        let new = NewSubscriber {
+            mailbox: self.mailbox.clone(),
+            token,
+            connection: self.id,
+            label,
+        };
+        let key = cell.subscribe(&mut self.work, now, spec, new)?;
         self.broker.follow_up(&cell, &mut self.work, now);
         Ok(Consumer {
             queue: QueueHandle(cell),
             key,
         })
+    }
+
+    /// The queue of that name, if this connection may work with it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Locked`].
+    pub fn queue(&self, name: &str) -> Result<QueueHandle, Refusal> {
+        Ok(QueueHandle(self.cell(name)?))
     }
 
     /// Ends a consumer. What it was assigned and did not drain goes back untouched; what it drained and did not

@@ -23,7 +23,8 @@
 //! | `Store::space` | the journal's room; one checkpoint at a time | a whole checkpoint |
 //! | `Store::threads` | handles of threads | starting and ending |
 //! | `Inner::replaying` | replay without a store | one record |
-//! | shards of `Inner::vhosts`, `Inner::clients` | registries | one look-up |
+//! | shards of `Inner::vhosts`, `Inner::clients`, `Inner::connections` | registries | one look-up, or a look at all |
+//! | `ConnectionStats::channels` | a connection's channels | one change or look |
 //! | the journal's, the page stores' | theirs (see `ternmq_journal`) | theirs: leaves here |
 //!
 //! The order is from top to bottom: `Store::space`, then `QueueCell::loading`, then the gate, then one of the others.
@@ -55,8 +56,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod inspect;
 pub mod mailbox;
 
+mod announced;
 mod apply;
 #[cfg(test)]
 mod bed;
@@ -93,6 +96,7 @@ mod users;
 mod vhost;
 mod work;
 
+pub use announced::Announced;
 pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};
 pub use cell::QueueHandle;
@@ -101,6 +105,7 @@ pub use config::{BrokerConfig, Durability, MemoryConfig, StorageConfig, Tuning, 
 pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
 pub use documents::{Document, DocumentChange};
+pub use inspect::Inspect;
 pub use metrics::Totals;
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;

@@ -19,6 +19,8 @@ use atomic_waker::AtomicWaker;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
+use crate::inspect::Octets;
+
 /// A consumer or conversation inside one connection. Chosen by the adapter, never interpreted by the broker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Token(pub u64);
@@ -79,6 +81,7 @@ pub struct Mailbox {
     waiting: AtomicBool,
     waker: AtomicWaker,
     inner: Mutex<Inner>,
+    octets: Octets,
 }
 
 #[derive(Debug, Default)]
@@ -114,7 +117,13 @@ impl Mailbox {
             waiting: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             inner: Mutex::new(Inner::default()),
+            octets: Octets::default(),
         })
+    }
+
+    /// What the connection's socket moved: counted here, as its task and whoever looks at it both have the mailbox.
+    pub fn octets(&self) -> &Octets {
+        &self.octets
     }
 
     /// Leaves a notice, from any thread. Ignored once the mailbox is closed.

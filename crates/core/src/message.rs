@@ -93,6 +93,22 @@ pub enum DeathReason {
 }
 
 impl DeathReason {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+
+    /// All of them, in the order of [`Self::index`].
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Rejected,
+        Self::Expired,
+        Self::MaxLength,
+        Self::DeliveryLimit,
+    ];
+
+    /// Its number, from 0 on.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The name that tools know.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,23 +1,41 @@
-//! SASL responses (RFC 4616 for PLAIN; AMQPLAIN is AMQP's own): who says what about themselves.
+//! SASL responses (RFC 4616 for PLAIN, RFC 4505 for ANONYMOUS; AMQPLAIN is AMQP's own): who says what about themselves.
 
 use crate::error::{Fault, Reply};
 use crate::table;
 
-/// What `connection.start` offers, the preferred first.
-pub(crate) const MECHANISMS: &str = "PLAIN AMQPLAIN";
-
-/// Who a client says it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Credentials<'a> {
-    pub(crate) user: &'a str,
-    pub(crate) password: &'a [u8],
+/// Which mechanisms a connection may log in by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Offer {
+    /// Without any credentials.
+    pub(crate) anonymous: bool,
 }
 
-/// Reads the response of a mechanism that was offered.
-pub(crate) fn credentials<'a>(
+impl Offer {
+    /// What `connection.start` lists, the preferred first.
+    pub(crate) fn mechanisms(self) -> &'static str {
+        if self.anonymous {
+            "PLAIN AMQPLAIN ANONYMOUS"
+        } else {
+            "PLAIN AMQPLAIN"
+        }
+    }
+}
+
+/// Who a client says it is, and what speaks for that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claim<'a> {
+    /// It knows the user's password.
+    Password { user: &'a str, password: &'a [u8] },
+    /// It does not say.
+    Anonymous,
+}
+
+/// Reads the response of a mechanism.
+pub(crate) fn claim<'a>(
     mechanism: &str,
     response: &'a [u8],
-) -> Result<Credentials<'a>, Fault> {
+    offer: Offer,
+) -> Result<Claim<'a>, Fault> {
     match mechanism {
         "PLAIN" => {
             plain(response).ok_or_else(|| Fault::new(Reply::SyntaxError, "PLAIN response invalid"))
@@ -26,31 +44,36 @@ pub(crate) fn credentials<'a>(
             let text = "AMQPLAIN auth info is missing LOGIN or PASSWORD field";
             Fault::new(Reply::SyntaxError, text)
         }),
-        other => {
-            let text = format!("unknown authentication mechanism '{other}'");
-            Err(Fault::new(Reply::CommandInvalid, text))
-        }
+        // What it calls itself is for logs, and nobody has to believe it.
+        "ANONYMOUS" if offer.anonymous => Ok(Claim::Anonymous),
+        "ANONYMOUS" => Err(not_a_mechanism("invalid", mechanism)),
+        other => Err(not_a_mechanism("unknown", other)),
     }
 }
 
+fn not_a_mechanism(why: &str, mechanism: &str) -> Fault {
+    let text = format!("{why} authentication mechanism '{mechanism}'");
+    Fault::new(Reply::CommandInvalid, text)
+}
+
 /// `[authzid] NUL authcid NUL password`; nobody may act for somebody else.
-fn plain(response: &[u8]) -> Option<Credentials<'_>> {
+fn plain(response: &[u8]) -> Option<Claim<'_>> {
     let mut parts = response.splitn(3, |byte| *byte == 0);
     let (authzid, user, password) = (parts.next()?, parts.next()?, parts.next()?);
     let acts_for_itself = authzid.is_empty() || authzid == user;
     let whole = !password.contains(&0);
-    (acts_for_itself && whole).then_some(Credentials {
+    (acts_for_itself && whole).then_some(Claim::Password {
         user: std::str::from_utf8(user).ok()?,
         password,
     })
 }
 
 /// A raw table with `LOGIN` and `PASSWORD`.
-fn amqplain(response: &[u8]) -> Option<Credentials<'_>> {
+fn amqplain(response: &[u8]) -> Option<Claim<'_>> {
     table::validate(response).ok()?;
     let user = table::find(response, b"LOGIN")?.as_text()?;
     let password = table::find(response, b"PASSWORD")?.as_text()?;
-    Some(Credentials {
+    Some(Claim::Password {
         user: std::str::from_utf8(user).ok()?,
         password,
     })
@@ -60,10 +83,14 @@ fn amqplain(response: &[u8]) -> Option<Credentials<'_>> {
 mod tests {
     use super::*;
 
+    const NOBODY_UNKNOWN: Offer = Offer { anonymous: false };
+
     fn read(mechanism: &str, response: &[u8]) -> Result<(String, Vec<u8>), u16> {
-        credentials(mechanism, response)
-            .map(|c| (c.user.to_owned(), c.password.to_vec()))
-            .map_err(|fault| fault.reply.code())
+        match claim(mechanism, response, NOBODY_UNKNOWN) {
+            Ok(Claim::Password { user, password }) => Ok((user.to_owned(), password.to_vec())),
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => Err(fault.reply.code()),
+        }
     }
 
     #[test]
@@ -104,6 +131,15 @@ mod tests {
     #[test]
     fn other_mechanisms_are_not_known() {
         assert_eq!(read("EXTERNAL", b""), Err(503));
+        assert_eq!(read("ANONYMOUS", b""), Err(503));
         assert_eq!(read("plain", b"\0guest\0guest"), Err(503));
+    }
+
+    #[test]
+    fn anonymous_takes_any_trace_where_it_is_offered() {
+        let offer = Offer { anonymous: true };
+        for trace in [&b""[..], b"somebody", b"\xff\0"] {
+            assert_eq!(claim("ANONYMOUS", trace, offer), Ok(Claim::Anonymous));
+        }
     }
 }

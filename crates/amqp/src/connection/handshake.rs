@@ -2,9 +2,9 @@
 
 use amq_protocol::protocol::{AMQPClass, connection as method};
 use amq_protocol::types::{AMQPValue, FieldTable, LongString, ShortString};
-use ternmq_broker::{Client, ConnectRefusal};
+use ternmq_broker::{Announced, Client, ConnectRefusal};
 
-use super::auth::MECHANISMS;
+use super::auth::Offer;
 use crate::config::AmqpConfig;
 use crate::error::{Fault, not_allowed};
 use crate::frame::FRAME_MIN_SIZE;
@@ -40,20 +40,17 @@ pub(super) fn connection_name(properties: &FieldTable) -> Option<String> {
 }
 
 /// What the server says about itself.
-pub(super) fn start() -> AMQPClass {
+pub(super) fn start(announced: &Announced, offer: Offer) -> AMQPClass {
     AMQPClass::Connection(method::AMQPMethod::Start(method::Start {
         version_major: 0,
         version_minor: 9,
-        server_properties: server_properties(),
-        mechanisms: MECHANISMS.into(),
+        server_properties: server_properties(announced),
+        mechanisms: offer.mechanisms().into(),
         locales: "en_US".into(),
     }))
 }
 
-/// The version of RabbitMQ whose behaviour is followed.
-const COMPATIBLE_WITH: &str = "4.1.0";
-
-fn server_properties() -> FieldTable {
+fn server_properties(announced: &Announced) -> FieldTable {
     let mut capabilities = FieldTable::default();
     for name in [
         "publisher_confirms",
@@ -75,9 +72,11 @@ fn server_properties() -> FieldTable {
         AMQPValue::FieldTable(capabilities),
     );
     for (name, value) in [
+        ("cluster_name", &*announced.cluster_name),
+        ("copyright", "Copyright (c) the TernMQ authors"),
         // Not who answers, but whose dialect is spoken: see docs/decisions/0007.
-        ("product", "RabbitMQ"),
-        ("version", COMPATIBLE_WITH),
+        ("product", &announced.product),
+        ("version", &announced.version),
         ("platform", concat!("TernMQ ", env!("CARGO_PKG_VERSION"))),
         ("information", "Licensed under Apache-2.0 or MIT"),
     ] {

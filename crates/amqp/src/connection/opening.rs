@@ -7,6 +7,7 @@ use ternmq_broker::User;
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
 
+use super::auth::{Claim, Offer};
 use super::handshake::Capabilities;
 use super::running::{Running, unexpected_method};
 use super::{Connection, Phase, auth, handshake};
@@ -75,22 +76,34 @@ impl Connection {
         self.capabilities = Capabilities::from_client_properties(&start_ok.client_properties);
         self.name = handshake::connection_name(&start_ok.client_properties);
         let mechanism = start_ok.mechanism.as_str();
-        let said = auth::credentials(mechanism, start_ok.response.as_bytes())?;
-        match self
-            .broker
-            .login(said.user, said.password, self.peer.addr.ip())
-        {
+        let claim = auth::claim(mechanism, start_ok.response.as_bytes(), self.offer())?;
+        let ip = self.peer.addr.ip();
+        let unknown = self.broker.default_user();
+        let (name, login) = match claim {
+            Claim::Password { user, password } => (user, self.broker.login(user, password, ip)),
+            Claim::Anonymous => (
+                unknown.name(),
+                self.broker.login_vouched(unknown.name(), ip),
+            ),
+        };
+        match login {
             Ok(user) => {
                 write_method(0, &handshake::tune(&self.config), out);
                 self.phase = Phase::TuneOk(user);
-                Ok(())
             }
             Err(refusal) => {
-                let (peer, user) = (self.peer.addr, said.user);
-                tracing::warn!(%peer, user, error = %refusal, "login refused");
+                let peer = self.peer.addr;
+                tracing::warn!(%peer, user = name, mechanism, error = %refusal, "login refused");
                 self.refuse_login(mechanism, now, out);
-                Ok(())
             }
+        }
+        Ok(())
+    }
+
+    /// How the peer may log in.
+    pub(super) fn offer(&self) -> Offer {
+        Offer {
+            anonymous: self.config.anonymous,
         }
     }
 

@@ -25,7 +25,7 @@ use crate::error::{
 };
 use crate::frame::{CLASS_BASIC, FRAME_OVERHEAD, Frame, Limits, Method, Publish};
 use crate::session::{Context, Publishes, Scratch, Wire, whole_content, write_method};
-use held::Held;
+use held::{Committing, Held};
 
 const BASIC_GET: MethodId = (CLASS_BASIC, 70);
 const BASIC_ACK: MethodId = (CLASS_BASIC, 80);
@@ -94,6 +94,7 @@ pub(super) struct Running {
     /// The disk does not keep up: nothing is read before this record is committed.
     behind: Option<Lsn>,
     held: Held,
+    committing: Committing,
     /// What was asked is much work, or has filled the output: nothing is read until the next turn with room.
     is_resting: bool,
     scratch: Scratch,
@@ -161,6 +162,7 @@ impl Running {
             pressure: Pressure::default(),
             behind: None,
             held: Held::default(),
+            committing: Committing::default(),
             is_resting: false,
             scratch: Scratch::default(),
             confirms: Vec::new(),
@@ -173,7 +175,10 @@ impl Running {
 
     /// Whether nothing is to be read for as long as it takes: for want of memory, or until the disk has written.
     pub(super) fn is_deaf(&self) -> bool {
-        self.pressure.paused || !self.held.is_empty() || self.behind.is_some()
+        self.pressure.paused
+            || !self.held.is_empty()
+            || self.committing.stalls()
+            || self.behind.is_some()
     }
 
     /// Whether anything is to be read.

@@ -4,6 +4,7 @@ use amq_protocol::protocol::{AMQPClass, exchange, queue};
 use amq_protocol::types::{FieldTable, ShortString};
 use ternmq_broker::{DeleteIf, QueueInfo};
 use ternmq_core::error::Refusal;
+use ternmq_core::policy::QueueKind;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{
     BindingDecl, BindingOptions, Destination, ExchangeDecl, ExchangeKind, QueueDecl,
@@ -11,7 +12,7 @@ use ternmq_core::topology::{
 };
 
 use super::{Answer, Context, Session, arguments, reply_to, unimplemented_method};
-use crate::error::Fault;
+use crate::error::{Fault, not_implemented};
 
 impl Session {
     pub(super) fn on_exchange(
@@ -168,6 +169,9 @@ impl Session {
         if reply_to::is_hidden(queue) {
             return Ok(0);
         }
+        if delete.if_unused || delete.if_empty {
+            check_conditional_delete(queue, delete.if_unused, cx)?;
+        }
         let only = DeleteIf {
             unused: delete.if_unused,
             empty: delete.if_empty,
@@ -177,6 +181,22 @@ impl Session {
             Err(Refusal::NotFound { .. }) => Ok(0),
             Err(refusal) => Err(cx.refused(&refusal)),
         }
+    }
+}
+
+/// Quorum queues are deleted whatever they hold and whoever uses them: RabbitMQ's cannot tell in time.
+fn check_conditional_delete(queue: &str, if_unused: bool, cx: &Context<'_>) -> Result<(), Fault> {
+    match cx.client.queue(queue).map(|queue| queue.kind()) {
+        Ok(QueueKind::Quorum) => {
+            let vhost = cx.client.vhost();
+            let flag = if if_unused { "if-unused" } else { "if-empty" };
+            Err(not_implemented(format!(
+                "cannot delete queue '{queue}' in vhost '{vhost}'. queue.delete operations with {flag} flag \
+                 set are not supported by quorum queues"
+            )))
+        }
+        // Whatever else is wrong, deleting it says so.
+        Ok(QueueKind::Classic) | Err(_) => Ok(()),
     }
 }
 

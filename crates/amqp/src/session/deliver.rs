@@ -6,6 +6,7 @@ use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
 use ternmq_broker::Got;
 use ternmq_core::error::{ArgumentFault, Kind, Refusal};
+use ternmq_core::policy::QueueKind;
 use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, Outcome, SharedCredit};
 use ternmq_core::value::{Headers, Value};
 
@@ -94,6 +95,7 @@ impl Session {
                 "reached maximum ({max}) of consumers per connection"
             )));
         }
+        self.check_shared_limit(&queue, cx)?;
         let priority = priority(&queue, &arguments::headers(&consume.arguments))
             .map_err(|refusal| cx.refused(&refusal))?;
         if queue == reply_to::NAME {
@@ -138,6 +140,24 @@ impl Session {
             self.reply(&AMQPClass::Basic(ok), cx);
         }
         Ok(())
+    }
+
+    /// Quorum queues have no consumers on channels whose consumers share a limit: RabbitMQ's cannot have them.
+    fn check_shared_limit(&self, queue: &str, cx: &Context<'_>) -> Result<(), Fault> {
+        let is_limited = |shared: &Arc<SharedCredit>| shared.limit() != u32::MAX;
+        if !self.shared_credit.as_ref().is_some_and(is_limited) || queue == reply_to::NAME {
+            return Ok(());
+        }
+        let found = cx.client.queue(queue);
+        match found.map_err(|refusal| cx.refused(&refusal))?.kind() {
+            QueueKind::Classic => Ok(()),
+            QueueKind::Quorum => {
+                let vhost = cx.client.vhost();
+                let text =
+                    format!("queue '{queue}' in vhost '{vhost}' does not support global qos");
+                Err(not_implemented(text))
+            }
+        }
     }
 
     fn credit(&self, acks: Acks) -> Credit {

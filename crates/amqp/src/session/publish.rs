@@ -298,6 +298,11 @@ impl Session {
         }
     }
 
+    /// Whether a transaction waits to be reported as committed.
+    pub(crate) fn awaits_commit(&self) -> bool {
+        matches!(&self.mode, Mode::Transacted(transactions) if transactions.owes_answers())
+    }
+
     /// Whether its publisher is told if a publish is refused.
     pub(crate) fn hears_of_refusals(&self) -> bool {
         !matches!(self.mode, Mode::Plain)

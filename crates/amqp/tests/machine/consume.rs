@@ -206,6 +206,62 @@ fn priority_must_be_an_integer_and_the_higher_one_is_served_first() {
 }
 
 #[test]
+fn lower_priority_gets_only_what_the_higher_one_has_no_room_for() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    for (tag, priority, prefetch) in [("low", -3, 0), ("none", 0, 2), ("high", 7, 3)] {
+        peer.call(1, qos(prefetch, false));
+        let arguments = table(&[("x-priority", AMQPValue::LongInt(priority))]);
+        let arguments = if tag == "none" {
+            FieldTable::default()
+        } else {
+            arguments
+        };
+        peer.call(1, consume("q", tag, |c| c.arguments = arguments));
+    }
+    for _ in 0..7 {
+        peer.publish("q", b"m");
+    }
+    let tags: Vec<_> = delivered(&mut peer).into_iter().map(|d| d.0).collect();
+    assert_eq!(tags, ["high", "high", "high", "none", "none", "low", "low"]);
+}
+
+#[test]
+fn message_returned_by_one_consumer_is_redelivered_to_another() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.publish("q", b"m");
+    peer.call(1, consume("q", "a", |_| {}));
+    assert!(!peer.expect_delivery(1).0.redelivered);
+    let mut other = node.channel();
+    other.call(1, consume("q", "b", |_| {}));
+    peer.call(1, cancel("a", false));
+    let requeue = basic::AMQPMethod::Reject(basic::Reject {
+        delivery_tag: 1,
+        requeue: true,
+    });
+    peer.send(1, basic(requeue));
+    let (deliver, _) = other.expect_delivery(1);
+    assert!(deliver.redelivered);
+    assert_eq!(
+        (deliver.consumer_tag.as_str(), deliver.delivery_tag),
+        ("b", 1)
+    );
+}
+
+#[test]
+fn no_local_means_nothing() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.call(1, consume("q", "c", |c| c.no_local = true));
+    peer.publish("q", b"m");
+    assert_eq!(delivered(&mut peer).len(), 1);
+}
+
+#[test]
 fn cancelled_consumer_gets_no_more_and_its_deliveries_can_still_be_acknowledged() {
     let node = Node::new();
     let mut peer = node.channel();

@@ -150,6 +150,10 @@ fn redeclared_ttl_must_be_the_same_in_value_and_kind() {
         &text,
         QUEUE_DECLARE,
     );
+    // A number is another value than its digits.
+    let text_ = format!("{start} received '1000' but current is '1000'");
+    let method = ttl(&[("x-message-ttl", self::text("1000"))]);
+    refused(&mut peer, method, 406, &text_, QUEUE_DECLARE);
 }
 
 #[test]
@@ -207,6 +211,12 @@ fn arguments_that_cannot_be_used_are_refused_in_rabbitmqs_words() {
     let said = "PRECONDITION_FAILED - invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'Q' in vhost 'probe'";
     let method = declare_with(arguments(&[("x-dead-letter-exchange", int(1))]));
     refused(&mut peer, method, 406, said, QUEUE_DECLARE);
+    let said = "PRECONDITION_FAILED - invalid arg 'x-dead-letter-routing-key' for queue 'Q' in vhost 'probe': {unacceptable_type,signedint}";
+    let method = declare_with(arguments(&[
+        ("x-dead-letter-exchange", text("a")),
+        ("x-dead-letter-routing-key", int(1)),
+    ]));
+    refused(&mut peer, method, 406, said, QUEUE_DECLARE);
     for (arg, value) in [
         ("x-message-ttl", int(0)),
         ("x-message-ttl", AMQPValue::LongLongInt(4_294_967_296)),
@@ -228,42 +238,6 @@ fn arguments_that_cannot_be_used_are_refused_in_rabbitmqs_words() {
             AMQPClass::Queue(queue::AMQPMethod::Delete(delete)),
         );
     }
-}
-
-#[test]
-fn quorum_queues_are_durable_and_shared() {
-    let node = Node::new();
-    let mut peer = node.channel();
-    let quorum = |change: fn(&mut queue::Declare), further: &[(&str, AMQPValue)]| {
-        let mut entries = vec![("x-queue-type", text("quorum"))];
-        entries.extend_from_slice(further);
-        let mut declare = arguments(&entries);
-        change(&mut declare);
-        declare_with(declare)
-    };
-    let start = "PRECONDITION_FAILED - invalid";
-    let place = "for queue 'Q' in vhost 'probe'";
-    let cases: [(AMQPClass, String); 3] = [
-        (
-            quorum(|_| {}, &[]),
-            format!("{start} property 'non-durable' {place}"),
-        ),
-        (
-            quorum(|d| (d.durable, d.exclusive) = (true, true), &[]),
-            format!("{start} property 'exclusive-owner' {place}"),
-        ),
-        (
-            quorum(|d| d.durable = true, &[("x-max-priority", int(3))]),
-            format!("{start} arg 'x-max-priority' {place} of queue type rabbit_quorum_queue"),
-        ),
-    ];
-    for (method, text) in cases {
-        refused(&mut peer, method, 406, &text, QUEUE_DECLARE);
-    }
-    accepted(
-        &mut peer,
-        quorum(|d| d.durable = true, &[("x-delivery-limit", int(-1))]),
-    );
 }
 
 #[test]
@@ -399,6 +373,12 @@ fn exchange_is_redeclared_as_it_is_or_refused() {
         &mut peer,
         again(|d| d.arguments = table(&[("x-unknown", int(1))])),
     );
+    let text = "PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange 'zz' in vhost 'probe'";
+    let numbered = again(|d| {
+        d.exchange = short("zz");
+        d.arguments = table(&[("alternate-exchange", int(1))]);
+    });
+    refused(&mut peer, numbered, 406, text, EXCHANGE_DECLARE);
     accepted(
         &mut peer,
         AMQPClass::Exchange(exchange::AMQPMethod::Declare(exchange::Declare {
@@ -509,6 +489,9 @@ fn binding_needs_both_ends_and_unbinding_neither() {
             ..exchange::Bind::default()
         }))
     };
+    let text = "ACCESS_REFUSED - operation not permitted on the default exchange";
+    refused(&mut peer, e2e("", "amq.direct"), 403, text, (40, 30));
+    refused(&mut peer, e2e("amq.direct", ""), 403, text, (40, 30));
     let text = "NOT_FOUND - no exchange 'nope' in vhost 'probe'";
     refused(&mut peer, e2e("nope", "amq.direct"), 404, text, (40, 30));
     refused(&mut peer, e2e("amq.direct", "nope"), 404, text, (40, 30));

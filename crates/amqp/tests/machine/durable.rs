@@ -247,6 +247,24 @@ fn error_of_a_pipelined_declaration_comes_in_its_turn() {
 }
 
 #[test]
+fn cancel_comes_behind_the_answer_of_the_delete_that_caused_it() {
+    let node = node();
+    let mut peer = node.channel();
+    peer.send(1, declare_with(durable_queue("q")));
+    commit(&node, &mut peer);
+    assert_eq!(answer(&mut peer), (50, 11));
+    peer.consume("q", "c", true);
+    let delete = queue::Delete {
+        queue: short("q"),
+        ..queue::Delete::default()
+    };
+    peer.send(1, queue(queue::AMQPMethod::Delete(delete)));
+    assert_eq!(answers(&mut peer), []);
+    commit(&node, &mut peer);
+    assert_eq!(answers(&mut peer), [(50, 41), (60, 30)]);
+}
+
+#[test]
 fn connection_that_ends_while_it_waits_is_told_nothing_of_its_declaration() {
     let node = node();
     let mut peer = node.channel();

@@ -162,6 +162,39 @@ fn declare_with_table(table: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn tables_may_hold_every_type_that_rabbitmq_knows() {
+    let values: [&[u8]; 17] = [
+        b"t\x01",
+        b"b\xff",
+        b"B\xff",
+        b"s\xff\xff",
+        b"u\xff\xff",
+        b"I\xff\xff\xff\xff",
+        b"i\xff\xff\xff\xff",
+        b"l\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"L\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"f\x40\x00\x00\x00",
+        b"d\x40\x00\x00\x00\x00\x00\x00\x00",
+        b"D\x02\xff\xff\xff\xff",
+        b"S\x00\x00\x00\x02\xff\x00",
+        b"A\x00\x00\x00\x02t\x00",
+        b"T\x00\x00\x00\x00\x00\x00\x00\x01",
+        b"F\x00\x00\x00\x03\x01vV",
+        b"x\x00\x00\x00\x01\xff",
+    ];
+    let mut table = b"\x01vV".to_vec();
+    for value in values {
+        table.extend([1, value[0]]);
+        table.extend(value);
+    }
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.send_bytes(&declare_with_table(&table));
+    let answer = peer.expect(1);
+    assert!(matches!(answer, AMQPClass::Queue(_)), "{answer:?}");
+}
+
+#[test]
 fn unknown_field_type_is_a_syntax_error() {
     let (code, text, class_id, method_id) = answer_to(&declare_with_table(b"\x01a?x"));
     assert_eq!((code, class_id, method_id), (502, 50, 10));

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
+use ternmq_amqp::AmqpConfig;
 
 use crate::harness::*;
 
@@ -48,7 +49,9 @@ fn server_says_what_it_is_and_what_it_can() {
     assert_eq!(properties.get("product"), Some(&text("RabbitMQ")));
     let platform = concat!("TernMQ ", env!("CARGO_PKG_VERSION"));
     assert_eq!(properties.get("platform"), Some(&text(platform)));
-    assert!(properties.contains_key("version") && properties.contains_key("platform"));
+    assert_eq!(properties.get("version"), Some(&text("4.1.0")));
+    assert_eq!(properties.get("cluster_name"), Some(&text("ternmq")));
+    assert!(properties.contains_key("copyright") && properties.contains_key("information"));
     let Some(AMQPValue::FieldTable(capabilities)) = properties.get("capabilities") else {
         panic!("capabilities are a table");
     };
@@ -186,6 +189,40 @@ fn mechanism_that_was_not_offered_is_a_connection_error() {
     peer.send(0, start_ok(&client_properties(), "EXTERNAL", b""));
     let text = "COMMAND_INVALID - unknown authentication mechanism 'EXTERNAL'";
     assert_eq!(peer.expect_close(), (503, text.to_owned(), 10, 11));
+}
+
+#[test]
+fn anonymous_is_off_unless_an_operator_lets_anybody_in_as_the_first_user() {
+    let node = Node::new();
+    let mut peer = node.dial();
+    start(&mut peer);
+    peer.send(0, start_ok(&client_properties(), "ANONYMOUS", b"me"));
+    let text = "COMMAND_INVALID - invalid authentication mechanism 'ANONYMOUS'";
+    assert_eq!(peer.expect_close(), (503, text.to_owned(), 10, 11));
+
+    let node = Node::with(AmqpConfig {
+        anonymous: true,
+        ..AmqpConfig::default()
+    });
+    let mut peer = node.dial();
+    let offered = start(&mut peer).mechanisms;
+    assert_eq!(offered.as_bytes(), b"PLAIN AMQPLAIN ANONYMOUS");
+    let answer = peer.call(0, start_ok(&client_properties(), "ANONYMOUS", b"me"));
+    assert!(
+        matches!(
+            answer,
+            AMQPClass::Connection(connection::AMQPMethod::Tune(_))
+        ),
+        "{answer:?}"
+    );
+
+    // The first user is guest, who may come from this machine only.
+    let mut peer = node.dial_from(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    start(&mut peer);
+    peer.send(0, start_ok(&client_properties(), "ANONYMOUS", b""));
+    let text = "ACCESS_REFUSED - Login was refused using authentication mechanism ANONYMOUS. For details see \
+                the broker logfile.";
+    assert_eq!(peer.expect_close(), (403, text.to_owned(), 0, 0));
 }
 
 #[test]

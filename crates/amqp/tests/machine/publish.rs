@@ -253,6 +253,67 @@ fn mandatory_message_that_reaches_no_queue_is_returned_before_its_confirm() {
 }
 
 #[test]
+fn message_that_an_alternate_exchange_routes_is_not_returned() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    let declare = exchange::Declare {
+        exchange: short("x"),
+        kind: short("direct"),
+        arguments: table(&[("alternate-exchange", text("amq.fanout"))]),
+        ..exchange::Declare::default()
+    };
+    peer.call(
+        1,
+        AMQPClass::Exchange(exchange::AMQPMethod::Declare(declare)),
+    );
+    let unmatched = || {
+        let mut bytes = method_bytes(1, publish_method("x", "k", true));
+        bytes.extend(content_bytes(1, properties(), b"m"));
+        bytes
+    };
+    peer.send_bytes(&unmatched());
+    let AMQPClass::Basic(basic::AMQPMethod::Return(returned)) = peer.expect_content(1).method
+    else {
+        panic!("basic.return was expected");
+    };
+    assert_eq!(returned.exchange.as_str(), "x");
+    peer.declare("q");
+    let bind = queue::Bind {
+        queue: short("q"),
+        exchange: short("amq.fanout"),
+        ..queue::Bind::default()
+    };
+    peer.call(1, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
+    peer.send_bytes(&unmatched());
+    assert_eq!(peer.ready(1, "q"), 1);
+}
+
+#[test]
+fn publish_is_confirmed_though_its_queue_is_deleted_meanwhile() {
+    let node = Node::with_log(AmqpConfig::default(), MemoryLog::held_back());
+    let mut peer = node.channel();
+    let declare = queue::Declare {
+        queue: short("q"),
+        durable: true,
+        nowait: true,
+        ..queue::Declare::default()
+    };
+    peer.send(1, declare_with(declare));
+    peer.select_confirms();
+    let persistent = properties().with_delivery_mode(2);
+    peer.send_bytes(&publish_with("", "q", persistent, b"m"));
+    let delete = queue::Delete {
+        queue: short("q"),
+        nowait: true,
+        ..queue::Delete::default()
+    };
+    peer.send(1, AMQPClass::Queue(queue::AMQPMethod::Delete(delete)));
+    peer.expect_silence();
+    node.log.commit();
+    expect_confirm(&mut peer, 1, false);
+}
+
+#[test]
 fn returned_message_tells_its_copies_and_hides_the_blind_ones() {
     let node = Node::new();
     let mut peer = node.channel();

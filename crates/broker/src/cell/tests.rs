@@ -20,8 +20,13 @@ fn unused(broker: &Broker) -> (Arc<QueueCell>, Work) {
     owner.declare_queue(auto_delete()).unwrap();
     let cell = owner.cell("q").unwrap();
     let mut work = Work::default();
-    let to = (Mailbox::new(10), Token(1));
-    let key = cell.subscribe(&mut work, START, spec(), to).unwrap();
+    let new = NewSubscriber {
+        mailbox: Mailbox::new(10),
+        token: Token(1),
+        connection: owner.id(),
+        label: ConsumerLabel::default(),
+    };
+    let key = cell.subscribe(&mut work, START, spec(), new).unwrap();
     cell.unsubscribe(&mut work, START, key);
     assert_eq!(work.effects.delete, Some(DeleteReason::Unused));
     (cell, work)

@@ -374,6 +374,19 @@ pub(super) struct ColdIndex {
     stamp: u32,
     /// Memory of descriptors and parts.
     pub(super) held_bytes: usize,
+    pub(super) totals: ColdTotals,
+}
+
+/// All cold entries of a queue.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ColdTotals {
+    pub(super) entries: u64,
+    /// Their bodies.
+    pub(super) bytes: u64,
+    /// Those with a record.
+    pub(super) journalled: u64,
+    /// Their bodies.
+    pub(super) journalled_bytes: u64,
 }
 
 /// A chunk's place in the queue: its lane and the sequence number of its first slot.
@@ -391,6 +404,11 @@ impl ColdIndex {
         cold.stamp = self.stamp();
         self.chunks += 1;
         self.held_bytes += cold.held_bytes();
+        let (transient, transient_bytes) = cold.transient();
+        self.totals.entries += u64::from(cold.live);
+        self.totals.bytes += cold.body_bytes;
+        self.totals.journalled += u64::from(cold.live - transient);
+        self.totals.journalled_bytes += cold.body_bytes - transient_bytes;
         let slots = super::lane::CHUNK_SLOTS;
         if cold.parts().any(|part| cold.is_writable(part, slots)) {
             self.writable.insert(at);
@@ -402,6 +420,11 @@ impl ColdIndex {
     pub(super) fn take(&mut self, at: ChunkAt, cold: &Cold, queue_ttl_ms: Option<u64>) {
         self.chunks -= 1;
         self.held_bytes -= cold.held_bytes();
+        let (transient, transient_bytes) = cold.transient();
+        self.totals.entries -= u64::from(cold.live);
+        self.totals.bytes -= cold.body_bytes;
+        self.totals.journalled -= u64::from(cold.live - transient);
+        self.totals.journalled_bytes -= cold.body_bytes - transient_bytes;
         self.writable.remove(&at);
         self.forget_deadline(at, cold, queue_ttl_ms);
     }

@@ -365,6 +365,24 @@ impl Consumers {
         consumers.map(|c| c.assigned.capacity()).sum()
     }
 
+    /// The consumer that is served alone, if only one is.
+    pub(super) fn single_active(&self) -> Option<ConsumerKey> {
+        self.single.then(|| self.key_at(self.active)).flatten()
+    }
+
+    /// The consumer that is alone by its own wish.
+    pub(super) fn exclusive(&self) -> Option<ConsumerKey> {
+        self.exclusive.then(|| self.keys().next()).flatten()
+    }
+
+    fn key_at(&self, index: u32) -> Option<ConsumerKey> {
+        let cell = self.cells.get(index as usize)?;
+        let generation = cell.generation;
+        cell.consumer
+            .as_ref()
+            .map(|_| ConsumerKey { index, generation })
+    }
+
     /// Whether somebody may have room for an entry of that class.
     pub(super) fn has_open(&self, class: Class) -> bool {
         self.open[slot_of(class)] > 0

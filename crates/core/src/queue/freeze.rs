@@ -34,7 +34,7 @@ impl Queue {
             };
             lane.freeze(rule, index, &mut frozen);
         }
-        self.lanes.sub_held(frozen.held_bytes);
+        self.lanes.sub_held(frozen.held_bytes, frozen.journalled);
         if frozen.indexed > 0 {
             self.expiry.forget(frozen.indexed, &self.lanes);
         }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::cold::{ChunkAt, ChunkKey, Cold, ColdIndex, Packer};
 use super::lane::{CHUNK_SLOTS, Chunk, Lane};
 use super::part::Item;
-use super::ready::{Entry, held_bytes};
+use super::ready::{Entry, Journalled, held_bytes};
 use crate::id::Lsn;
 
 /// What may be packed, of one lane.
@@ -28,6 +28,8 @@ pub(super) struct Frozen {
     pub(super) indexed: usize,
     /// Memory they had.
     pub(super) held_bytes: usize,
+    /// Those of them with a record.
+    pub(super) journalled: Journalled,
     /// Their records, if somebody wants to know.
     pub(super) lsns: Option<Vec<Lsn>>,
 }
@@ -166,6 +168,7 @@ impl Lane {
             frozen.entries += 1;
             frozen.indexed += usize::from(entry.indexed);
             frozen.held_bytes += held_bytes(&entry);
+            frozen.journalled.add(&entry);
             if let Some(lsns) = frozen.lsns.as_mut().filter(|_| entry.lsn.is_some()) {
                 lsns.push(entry.lsn);
             }

@@ -21,6 +21,12 @@ pub struct Budget {
     pub bytes: usize,
 }
 
+/// How long an entry has been here, as far as it is counted.
+#[inline]
+fn waited_ms(entry: &Entry, now: Timestamp) -> u32 {
+    u32::try_from(now.since(entry.enqueued_at)).unwrap_or(u32::MAX)
+}
+
 fn delivery(entry: &Entry, position: Position, recovered: bool) -> Delivery {
     Delivery {
         message: entry.message.clone(),
@@ -64,6 +70,7 @@ impl Queue {
         let Some(consumer) = self.consumers.get_mut(key) else {
             return false;
         };
+        let first = out.len();
         while messages < budget.messages && (bytes < budget.bytes || messages == 0) {
             let Some(position) = consumer.assigned.pop_front() else {
                 break;
@@ -93,6 +100,7 @@ impl Queue {
                 debug_assert_eq!(entry.state, State::Assigned(key));
                 body_bytes = entry.body_bytes;
                 entry.state = State::Leased(key);
+                entry.waited_ms = waited_ms(entry, now);
                 Consumers::lease(consumer);
                 self.leased += 1;
                 out.push(delivery(entry, position, recovered));
@@ -102,6 +110,7 @@ impl Queue {
             consumer.assigned_bytes -= u64::from(body_bytes);
             self.assigned -= 1;
         }
+        self.count_drained(now, &out[first..]);
         self.consumers.refresh_key(key);
         self.assign(now, fx);
         let Some(consumer) = self.consumers.get_mut(key) else {
@@ -129,14 +138,8 @@ impl Queue {
             return None;
         }
         self.last_used = now;
-        let position = match self.first_unexpired(now, Class::Kept, fx) {
-            Some(position) => position,
-            None if self.is_head_cold() => {
-                self.want_head(fx);
-                return None;
-            }
-            None => self.first_unexpired(now, Class::AtMostOnce, fx)?,
-        };
+        let position = self.next_to_get(now, fx)?;
+        self.last_active = now;
         let recovered = self.lanes.is_recovered(position);
         self.take_from_ready(position, State::Leased(ConsumerKey::NOBODY));
         let delivery = if auto_ack {
@@ -146,9 +149,27 @@ impl Queue {
             last_delivery(entry, position, recovered)
         } else {
             self.leased += 1;
-            delivery(self.lanes.entry(position)?, position, recovered)
+            let entry = self.lanes.entry_mut(position)?;
+            entry.waited_ms = waited_ms(entry, now);
+            delivery(entry, position, recovered)
         };
+        self.counters.got += u64::from(!auto_ack);
+        self.counters.got_auto += u64::from(auto_ack);
+        self.counters.redelivered += u64::from(delivery.redelivered);
         Some((delivery, self.ready + self.assigned))
+    }
+
+    fn next_to_get(&mut self, now: Timestamp, fx: &mut Effects) -> Option<Position> {
+        if let Some(position) = self.first_unexpired(now, Class::Kept, fx) {
+            return Some(position);
+        }
+        if self.is_head_cold() {
+            self.want_head(fx);
+            return None;
+        }
+        let position = self.first_unexpired(now, Class::AtMostOnce, fx);
+        self.counters.got_empty += u64::from(position.is_none());
+        position
     }
 
     /// Ends leases. Positions that name no leased message are passed over. Returns how many were ended.
@@ -178,6 +199,7 @@ impl Queue {
             run += 1;
         }
         if ended > 0 {
+            self.count_settled(now, ended as u64, outcome);
             self.leased -= ended as u64;
             self.consumers.release(holder, run);
             self.assign(now, fx);
@@ -186,6 +208,31 @@ impl Queue {
             }
         }
         ended
+    }
+
+    fn count_drained(&mut self, now: Timestamp, drained: &[Delivery]) {
+        if drained.is_empty() {
+            return;
+        }
+        self.last_active = now;
+        let (mut settled, mut redelivered) = (0, 0);
+        for delivery in drained {
+            settled += u64::from(delivery.settled);
+            redelivered += u64::from(delivery.redelivered);
+        }
+        self.counters.redelivered += redelivered;
+        self.counters.delivered_auto += settled;
+        self.counters.delivered += drained.len() as u64 - settled;
+    }
+
+    fn count_settled(&mut self, now: Timestamp, messages: u64, outcome: Outcome) {
+        self.last_active = now;
+        match outcome {
+            Outcome::Ack => self.counters.acked += messages,
+            Outcome::Return { .. } | Outcome::Untouched => self.counters.returned += messages,
+            // Counted by their death.
+            Outcome::Reject { .. } => {}
+        }
     }
 
     /// The records of leased messages that such a settlement would end for good and that go nowhere else: what

@@ -56,7 +56,8 @@ impl Queue {
     }
 
     /// Refuses a message at the door.
-    pub(super) fn refuse(&self, message: Message, lsn: Lsn, fx: &mut Effects) {
+    pub(super) fn refuse(&mut self, message: Message, lsn: Lsn, fx: &mut Effects) {
+        self.counters.refused += 1;
         if self.settings.overflow == Overflow::RejectPublishDeadLetter
             && self.settings.dead_letter.is_some()
         {

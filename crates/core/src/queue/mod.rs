@@ -29,6 +29,7 @@
 
 mod cold;
 mod consumers;
+mod counters;
 mod credit;
 mod effects;
 mod expiry;
@@ -53,6 +54,7 @@ pub use consumers::{
     AckMode, ConsumeRefusal, ConsumerKey, ConsumerSpec, ConsumerView, WINDOW_BYTES_MAX,
     WINDOW_MESSAGES_MAX,
 };
+pub use counters::{Holdings, QueueCounters};
 pub use credit::{Credit, SharedCredit};
 pub use effects::{
     Admission, Dead, DeleteReason, Delivery, EFFECTS_KEPT_MAX, Effects, Incoming, Outcome, Remains,
@@ -109,6 +111,9 @@ pub struct Queue {
     assigned: u64,
     leased: u64,
     last_used: Timestamp,
+    /// A message last came, was taken or was settled.
+    last_active: Timestamp,
+    counters: QueueCounters,
     closed: bool,
     /// What waits for cold entries.
     stalled: Stalled,
@@ -132,6 +137,8 @@ impl Queue {
             assigned: 0,
             leased: 0,
             last_used: now,
+            last_active: now,
+            counters: QueueCounters::default(),
             closed: false,
             stalled: Stalled::No,
             wants_head: false,
@@ -171,6 +178,8 @@ impl Queue {
 
     /// Adds a message, and assigns it if a consumer has room.
     pub fn enqueue(&mut self, now: Timestamp, incoming: Incoming, fx: &mut Effects) -> Admission {
+        self.counters.published += 1;
+        self.last_active = now;
         let class = if incoming.at_most_once {
             Class::AtMostOnce
         } else {
@@ -218,6 +227,7 @@ impl Queue {
             tags,
             attempts: 0,
             failures: 0,
+            waited_ms: 0,
             state,
             indexed: false,
         }
@@ -243,6 +253,7 @@ impl Queue {
         fx: &mut Effects,
     ) -> Admission {
         if self.closed || class == Class::AtMostOnce && !self.keeps_at_most_once() {
+            self.counters.dropped += 1;
             fx.dropped += 1;
             fx.settle(incoming.lsn);
             return Admission::Dropped;
@@ -399,6 +410,7 @@ impl Queue {
             self.unindex(&entry);
             purged += 1;
         }
+        self.counters.purged += purged;
         purged
     }
 

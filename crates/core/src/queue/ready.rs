@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub(super) failures: u32,
     /// Length of the body, at most `u32::MAX`.
     pub(super) body_bytes: u32,
+    /// How long it had been here when it was drained or got last, in milliseconds; at most `u32::MAX`.
+    pub(super) waited_ms: u32,
     pub(super) state: State,
     /// The expiry index holds exactly one record of this entry.
     pub(super) indexed: bool,
@@ -119,13 +121,41 @@ pub(super) struct Lanes {
     at_most_once: Option<Box<Lane>>,
     /// Memory of resident entries, see [`Lanes::held_bytes`].
     held_bytes: usize,
+    /// Resident entries with a record.
+    journalled: Journalled,
     pub(super) cold: ColdIndex,
     /// There are entries that were there when the queue was recovered.
     recovered: bool,
 }
 
+/// Entries with a record.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Journalled {
+    pub(super) entries: u64,
+    /// Their bodies.
+    pub(super) bytes: u64,
+}
+
+impl Journalled {
+    #[inline]
+    pub(super) fn add(&mut self, entry: &Entry) {
+        if entry.lsn.is_some() {
+            self.entries += 1;
+            self.bytes += u64::from(entry.body_bytes);
+        }
+    }
+
+    #[inline]
+    fn sub(&mut self, entry: &Entry) {
+        if entry.lsn.is_some() {
+            self.entries -= 1;
+            self.bytes -= u64::from(entry.body_bytes);
+        }
+    }
+}
+
 /// What an entry is counted with beside its body: the slot, and the message's envelope and names.
-const ENTRY_BYTES: usize = 256;
+pub(super) const ENTRY_BYTES: usize = 256;
 
 pub(super) fn held_bytes(entry: &Entry) -> usize {
     ENTRY_BYTES + entry.body_bytes as usize
@@ -135,6 +165,16 @@ impl Lanes {
     /// About how much memory the entries hold, shared bodies counted in full.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes + self.cold.held_bytes
+    }
+
+    /// As [`Self::held_bytes`], of resident entries.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Resident entries with a record.
+    pub(super) fn journalled(&self) -> Journalled {
+        self.journalled
     }
 
     /// The lanes whose entries may be cold, by priority.
@@ -180,11 +220,14 @@ impl Lanes {
     /// Counts memory of resident entries in or out.
     pub(super) fn add_held(&mut self, entry: &Entry) {
         self.held_bytes += held_bytes(entry);
+        self.journalled.add(entry);
     }
 
     /// As [`Self::add_held`].
-    pub(super) fn sub_held(&mut self, bytes: usize) {
+    pub(super) fn sub_held(&mut self, bytes: usize, journalled: Journalled) {
         self.held_bytes -= bytes;
+        self.journalled.entries -= journalled.entries;
+        self.journalled.bytes -= journalled.bytes;
     }
 
     /// Everything that is here now counts as delivered before.
@@ -290,6 +333,7 @@ impl Lanes {
     #[inline(always)]
     pub(super) fn append(&mut self, id: LaneId, entry: Entry) -> Position {
         self.held_bytes += held_bytes(&entry);
+        self.journalled.add(&entry);
         let sequence = self.lane_or_new(id).append(entry);
         let position = id.position(sequence);
         self.mark(position);
@@ -391,6 +435,7 @@ impl Lanes {
         let entry = lane.remove(sequence)?;
         self.mark(position);
         self.held_bytes -= held_bytes(&entry);
+        self.journalled.sub(&entry);
         Some(entry)
     }
 
@@ -405,6 +450,7 @@ impl Lanes {
         let entry = lane.remove(sequence)?;
         // What was leased was not ready: the marks hold.
         self.held_bytes -= held_bytes(&entry);
+        self.journalled.sub(&entry);
         Some((entry, holder))
     }
 

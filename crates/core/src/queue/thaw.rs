@@ -369,6 +369,7 @@ impl Queue {
             tags: entry.tags,
             attempts: entry.attempts,
             failures: entry.failures,
+            waited_ms: 0,
             state: State::Ready,
             indexed: false,
         })
@@ -406,12 +407,13 @@ impl Queue {
         entries.into_iter().partition(is_due)
     }
 
-    fn die_cold(&self, entry: ColdEntry, fx: &mut Effects) {
+    fn die_cold(&mut self, entry: ColdEntry, fx: &mut Effects) {
         let ColdEntry { lsn, attempts, .. } = entry;
         match entry.message {
             Some(message) => self.bury(message, lsn, (DeathReason::Expired, attempts), fx),
             None if self.settings.dead_letter.is_some() => fx.unreadable += 1,
             None => {
+                self.counters.died(DeathReason::Expired, 1);
                 fx.dropped += 1;
                 fx.settle(lsn);
             }
@@ -420,12 +422,13 @@ impl Queue {
 
     /// Lets a message that has left die: to the dead-letter target, or into nothing.
     pub(super) fn bury(
-        &self,
+        &mut self,
         message: Message,
         lsn: Lsn,
         (reason, attempts): (DeathReason, u32),
         fx: &mut Effects,
     ) {
+        self.counters.died(reason, 1);
         if self.settings.dead_letter.is_some() {
             fx.dead.push(Dead {
                 message,
@@ -471,6 +474,7 @@ impl Queue {
         }
         self.put_back(key, &cold, Vec::new());
         self.go_on(now, fx);
+        self.counters.purged += rest.len() as u64;
         rest.len() as u64
     }
 

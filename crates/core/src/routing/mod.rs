@@ -3,13 +3,14 @@
 //! Exchanges are visited from a work list, each at most once, so cycles of bindings end. An exchange at which
 //! nothing matches hands over to its alternate exchange, if there is one.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::error::Refusal;
 use crate::id::{PublisherId, QueueId};
 use crate::message::Properties;
 use crate::tags::Tags;
-use crate::topology::Topology;
+use crate::topology::{ExchangeTraffic, Topology};
 use crate::value::Headers;
 
 pub(crate) mod choice;
@@ -62,6 +63,8 @@ pub struct Routes {
     /// Whether the same exchange, key, syntax and publisher lead to the same targets until
     /// [`Topology::version`] changes. They do not if headers, properties, further keys or chance played a part.
     pub cacheable: bool,
+    /// Counters of the exchange that was published to.
+    pub traffic: Option<Arc<ExchangeTraffic>>,
     scratch: pass::Scratch,
 }
 
@@ -73,6 +76,7 @@ impl Routes {
         self.targets.clear();
         self.targets.shrink_to(TARGETS_KEPT);
         self.cacheable = true;
+        self.traffic = None;
         self.scratch.reset(TARGETS_KEPT);
     }
 }

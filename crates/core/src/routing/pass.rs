@@ -1,6 +1,7 @@
 //! One message's way through the exchanges.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::hash::Stable;
@@ -90,6 +91,7 @@ pub(super) fn run(
             String::from_utf8_lossy(request.exchange).into(),
         ));
     }
+    routes.traffic = Some(Arc::clone(&topology.exchanges[start].traffic));
     let mut pass = Pass {
         topology,
         request,

@@ -417,7 +417,7 @@ impl Topology {
         })
     }
 
-    fn declaration<'a>(&'a self, binding: &'a Binding) -> BindingDecl<'a> {
+    pub(super) fn declaration<'a>(&'a self, binding: &'a Binding) -> BindingDecl<'a> {
         let bucket = &self.buckets[binding.bucket];
         let (key, syntax) = match binding.slashed() {
             Some(key) => (key, KeySyntax::Slashed),

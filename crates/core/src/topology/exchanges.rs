@@ -1,6 +1,7 @@
 //! Declaring, checking and deleting exchanges.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
@@ -129,6 +130,7 @@ impl Topology {
             decl,
             matcher,
             alternate,
+            traffic: Arc::default(),
             outgoing: NONE,
             incoming: NONE,
         };

@@ -57,6 +57,14 @@ impl<T> Slab<T> {
         self.places.len() - self.free.len()
     }
 
+    /// Values with their places, from one on.
+    pub(crate) fn iter_from(&self, from: u32) -> impl Iterator<Item = (u32, &T)> {
+        let places = self.places.get(from as usize..).unwrap_or_default();
+        (from..)
+            .zip(places)
+            .filter_map(|(slot, value)| Some((slot, value.as_ref()?)))
+    }
+
     /// Values in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.places.iter().flatten()

@@ -13,6 +13,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
@@ -31,12 +32,14 @@ mod exchanges;
 mod identity;
 pub(crate) mod index;
 mod queues;
+mod scan;
 
 pub(crate) use bindings::{Binding, Bucket, End, List};
 pub use chooser::WEIGHT_MAX;
 pub(crate) use chooser::{By, Chooser};
 use index::{Index, NONE, Slab};
 pub use queues::check_client_queue_name;
+pub use scan::{ExchangeTraffic, Place};
 
 /// How an exchange chooses among its bindings.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -168,8 +171,8 @@ pub struct BindingDecl<'a> {
 pub struct QueueEntry {
     /// Its identity.
     pub id: QueueId,
-    /// Its declaration.
-    pub decl: QueueDecl,
+    /// Its declaration, shared with whoever works with the queue.
+    pub decl: Arc<QueueDecl>,
     /// What the declaration means.
     pub settings: QueueSettings,
 }
@@ -210,6 +213,7 @@ pub(crate) struct Exchange {
     pub(crate) matcher: Matcher,
     /// Where messages go that match nothing.
     pub(crate) alternate: Option<Box<str>>,
+    pub(crate) traffic: Arc<ExchangeTraffic>,
     /// First binding with this exchange as source.
     pub(crate) outgoing: u32,
     /// First binding with this exchange as destination.

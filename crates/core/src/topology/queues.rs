@@ -1,6 +1,7 @@
 //! Declaring, finding and deleting queues.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
@@ -56,7 +57,11 @@ impl Topology {
         }
         let hash = self.hash(decl.name.as_bytes());
         let slot = self.queues.insert(Queue {
-            entry: QueueEntry { id, decl, settings },
+            entry: QueueEntry {
+                id,
+                decl: Arc::new(decl),
+                settings,
+            },
             incoming: NONE,
         });
         self.queue_names.insert(hash, slot);

@@ -128,13 +128,16 @@ impl Running {
             confirms,
             ..
         } = self;
+        let mut commits_are_left = false;
         owing.retain(|channel| {
             let Some(session) = channels.open_session(*channel) else {
                 return false;
             };
             session.confirm(committed, confirms, out);
+            commits_are_left |= session.awaits_commit();
             session.owes_confirms()
         });
+        self.committing.set_any(commits_are_left);
     }
 
     /// Messages wait for a consumer.
@@ -142,7 +145,7 @@ impl Running {
         self.ready.push_back(token);
     }
 
-    /// A consumer's queue is gone.
+    /// A consumer's queue is gone. Who deleted it on this connection hears of that first, however long its answer waits.
     pub(in crate::connection) fn on_cancelled(
         &mut self,
         token: Token,
@@ -151,8 +154,10 @@ impl Running {
     ) {
         let (channel, slot) = ConsumerSlot::from_token(token);
         let notify = self.capabilities.consumer_cancel_notify;
+        let cancel_at = out.buf().len();
         if let Some(session) = self.channels.open_session(channel) {
             session.on_cancelled(slot, notify, &mut self.shared.context(now, out));
+            self.hold_behind(cancel_at, out);
         }
     }
 

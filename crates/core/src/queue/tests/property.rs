@@ -656,6 +656,25 @@ impl Pair {
         self.check_deadline();
     }
 
+    fn check_holdings(&self, counts: Counts) {
+        let there = |e: &&MEntry| e.state != MState::Gone;
+        let sizes = |durable: bool| {
+            let entries = self.model.entries.iter().filter(there);
+            let entries = entries.filter(|e| !durable || e.lsn != 0);
+            entries.fold((0, 0), |(n, bytes), e| (n + 1, bytes + e.size))
+        };
+        let holdings = self.queue.holdings();
+        assert_eq!((holdings.messages(), holdings.bytes()), sizes(false));
+        assert_eq!((holdings.durable, holdings.durable_bytes), sizes(true));
+        assert_eq!(
+            (holdings.ready, holdings.leased),
+            (counts.ready, counts.leased)
+        );
+        let cold = self.queue.lanes.cold.totals;
+        assert_eq!(holdings.resident + cold.entries, holdings.messages());
+        assert_eq!(holdings.resident_bytes + cold.bytes, holdings.bytes());
+    }
+
     fn check_counts(&self) {
         let count = |wanted: fn(MState) -> bool| {
             self.model
@@ -689,6 +708,7 @@ impl Pair {
         if self.queue.lanes.cold.chunks == 0 {
             assert_eq!(self.queue.resident_bytes() as u64, held);
         }
+        self.check_holdings(counts);
         self.check_cold();
         if self.model.settings.overflow == Overflow::DropHead {
             assert!(
