@@ -54,6 +54,8 @@ pub struct MqttConfig {
     pub topic_alias_max: u16,
     /// Where messages go that die in sessions' queues: expired, or refused by an MQTT 5 client. Default: nowhere.
     pub dead_letter_exchange: Option<String>,
+    /// Seconds between two publications of the `$SYS` topics; 0 for never.
+    pub sys_interval_s: u32,
     /// Retained messages sent for one SUBSCRIBE, and that wait for one client at most.
     pub retained_per_subscribe_max: u32,
 }
@@ -101,6 +103,7 @@ impl Default for MqttConfig {
             subscriptions_max: 10_000,
             topic_levels_max: 200,
             topic_alias_max: 16,
+            sys_interval_s: 10,
             retained_per_subscribe_max: 1_000_000,
             dead_letter_exchange: None,
         }

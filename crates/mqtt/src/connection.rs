@@ -164,6 +164,7 @@ impl Connection {
             return input.len();
         };
         active.live.work = 0;
+        let before = out.len();
         let mut parts = Parts {
             assembly,
             authenticator,
@@ -194,6 +195,7 @@ impl Connection {
         *has_work = active.has_work();
         *has_published = active.live.has_published;
         *owes_much = active.live.owes_much();
+        self.node.sys.count(&mut active.live.counted, used, out.len() - before);
         drop(session);
         if used > 0 {
             *last_packet_at = now;
@@ -241,6 +243,7 @@ impl Connection {
             return Some(Fault::SessionTakenOver);
         };
         let mut fault = None;
+        let before = out.len();
         if let Some(held) = online.connack.take_if(|held| active.is_committed(held.lsn)) {
             out.buf().extend_from_slice(&held.packet);
         }
@@ -276,6 +279,7 @@ impl Connection {
             Ok(has_work) => online.has_work = has_work,
             Err(refused) => fault = Some(refused),
         }
+        self.node.sys.count(&mut active.live.counted, 0, out.len() - before);
         fault
     }
 
@@ -349,6 +353,9 @@ impl Machine for Connection {
             } else {
                 self.greet(input, now, out)
             };
+            if used > 0 {
+                self.node.sys.greeted(used);
+            }
         }
         match self.phase {
             Phase::Greeting { .. } | Phase::Waiting { .. } => used,

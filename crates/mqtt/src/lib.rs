@@ -53,6 +53,7 @@ pub mod properties;
 pub mod reason_code;
 mod registry;
 mod session;
+mod sys;
 pub mod topic;
 
 pub use config::MqttConfig;

@@ -253,6 +253,7 @@ impl Connection {
         let session_present = is_present && connect.version != ProtocolVersion::V31;
         let start = out.buf().len();
         self.accept(&grants, session_present, wishes.packet_bytes_max, out);
+        node.sys.welcomed(out.len() - start);
         self.hold_connack((record, start), out);
         Ok(Answer::Given)
     }

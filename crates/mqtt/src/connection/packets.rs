@@ -52,6 +52,7 @@ pub(super) fn step(
             && let Some(complete) = parts.assembly.take()
         {
             let (publish, payload) = complete.finish();
+            active.live.counted.packets_received += 1;
             active.on_publish(&publish.as_frame(), Payload::Assembled(payload), now)?;
         }
         return Ok(Step::Used(len));
@@ -80,6 +81,7 @@ fn handle_packet(
     now: Timestamp,
     out: &mut Output,
 ) -> Result<Next, Fault> {
+    active.live.counted.packets_received += 1;
     match packet {
         Packet::Publish(publish) => active.on_publish(publish, Payload::InPacket, now)?,
         Packet::PubAck(ack) => active.on_puback(ack, now)?,
@@ -88,7 +90,10 @@ fn handle_packet(
         Packet::PubComp(ack) => active.on_pubcomp(ack)?,
         Packet::Subscribe(subscribe) => active.on_subscribe(subscribe, now, out.buf())?,
         Packet::Unsubscribe(unsubscribe) => active.on_unsubscribe(unsubscribe, now, out.buf())?,
-        Packet::PingReq => codec::pingresp(out.buf()),
+        Packet::PingReq => {
+            active.live.counted.packets_sent += 1;
+            codec::pingresp(out.buf());
+        }
         Packet::Disconnect(disconnect) => {
             return on_disconnect(active, disconnect).map(Next::Close);
         }

@@ -14,8 +14,8 @@ use super::record::session_document;
 use super::source::Source;
 use super::will::Will;
 use super::window::{Outgoing, Step};
+use crate::sys::Counted;
 use super::{Active, Identity, Kept, Live, PeerLimits, Session};
-use crate::topic;
 
 /// A connection that wants a session.
 pub(crate) struct Arrival {
@@ -103,6 +103,7 @@ impl Session {
         let scheduled_will = self.kept.scheduled_will.take();
         self.epoch = epoch;
         self.live = Some(Box::new(Live::new(client, mailbox, limits, will)));
+        self.identity.node.sys.connected();
         let is_present = resumes && self.resume(now);
         let before = (self.kept.expiry_s, self.kept.expires_at.take());
         self.kept.exists = true;
@@ -196,6 +197,7 @@ impl Session {
         let Some(mut live) = self.live.take() else {
             return Fate::Ended;
         };
+        self.identity.node.sys.disconnected();
         for newcomer in mem::take(&mut self.newcomers) {
             // Any notice makes it look again. It has to wait for our lock, so it sees the session as we leave it.
             newcomer.push(Notice::Committed);
@@ -228,12 +230,21 @@ impl Session {
         Fate::Kept(at)
     }
 
+    /// Ends a session whose time is over.
+    pub(crate) fn expire(&mut self, client: &mut Client, now: Timestamp) {
+        self.end(client, now);
+        self.identity.node.sys.expired();
+    }
+
     /// Ends the session: everything of it goes. A will that waits is published now, as the session is over. Returns
     /// what has to be committed before anybody is told.
     pub(crate) fn end(&mut self, client: &mut Client, now: Timestamp) -> Lsn {
         let kept = mem::take(&mut self.kept);
         if let Some(will) = kept.scheduled_will {
             self.identity.node.broker.fire_scheduled(will);
+        }
+        for subscription in kept.subscriptions.iter() {
+            self.identity.node.sys.unsubscribed(&subscription.filter);
         }
         settle_leases(&kept, client, now);
         let found = self
@@ -271,9 +282,10 @@ const WORK_MAX: usize = 4096;
 const OWED_MAX: usize = 16 * 1024;
 
 impl Live {
-    /// Whether so many answers wait for the journal that the client has to wait with more.
+    /// Whether so many answers wait for the journal, or the journal lags so far behind, that the client has to wait with
+    /// more.
     pub(crate) fn owes_much(&self) -> bool {
-        self.owed.len() >= OWED_MAX
+        self.owed.len() >= OWED_MAX || self.client.committed() < self.read_on_at
     }
 
     /// Whether what was read so far is so much work that other tasks come first.
@@ -306,6 +318,8 @@ impl Live {
             ids: Vec::new(),
             properties: crate::properties::PropertyBuf::new(),
             native: Vec::new(),
+            read_on_at: Lsn::NONE,
+            counted: Counted::default(),
             has_published: false,
             work: 0,
         }
@@ -425,7 +439,7 @@ fn leave_own_queue(
     for subscription in kept
         .subscriptions
         .iter()
-        .filter(|subscription| !topic::is_shared(&subscription.filter))
+        .filter(|subscription| subscription.source.is_none())
     {
         if let Err(refusal) = client.unbind(&own_binding(identity, queue, &subscription.filter)) {
             tracing::debug!(%refusal, queue, "session not unbound");

@@ -93,10 +93,19 @@ impl Active<'_> {
             properties,
             ids,
             aliases_out,
+            counted,
             ..
         } = &mut *self.live;
         let message = &outgoing.message;
-        let Some(rendered) = mapping::from_core(message, limits.version, now, properties) else {
+        let rendered = if grant.is_of_queue {
+            let topic = self.kept.subscriptions.filter_of(&outgoing.tags);
+            topic.map(|topic| {
+                mapping::from_queue((message, topic), limits.version, now, properties)
+            })
+        } else {
+            mapping::from_core(message, limits.version, now, properties)
+        };
+        let Some(rendered) = rendered else {
             return Sent::Never;
         };
         let qos_max = rendered.qos.min(grant.qos);
@@ -137,6 +146,7 @@ impl Active<'_> {
         if write(&head, outgoing, limits.version, out).is_err() {
             return Sent::TooLarge;
         }
+        counted.published_to(body_len);
         if alias.number.is_some() && !alias.is_known {
             remember(aliases_out, rendered.topic);
         }

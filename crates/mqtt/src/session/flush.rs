@@ -1,7 +1,7 @@
 //! The end of a read: its publishes, with the documents that change with them, in one batch; then the answers, once
 //! what they promise is safe.
 
-use ternmq_broker::{LogError, Settlement, Turn};
+use ternmq_broker::{LogError, Published, Settlement, Turn};
 use ternmq_core::id::{Lsn, Position, Timestamp};
 use ternmq_core::queue::Outcome;
 
@@ -79,14 +79,23 @@ impl Active<'_> {
             documents,
             releases,
             rejected,
+            read_on_at,
             ..
         } = &mut *self.live;
         rejected.clear();
         if documents.is_empty() {
             debug_assert!(releases.is_empty(), "a release changes a document");
-            let published = client.publish(turn, now);
-            rejected.extend_from_slice(published.rejected);
-            return Ok(published.lsn);
+            let Published {
+                lsn,
+                rejected: refused,
+                slow_down,
+            } = client.publish(turn, now);
+            rejected.extend_from_slice(refused);
+            if slow_down {
+                *read_on_at = lsn;
+                client.notify_commit(lsn);
+            }
+            return Ok(lsn);
         }
         for change in documents.drain(..) {
             turn.push_document(change);
@@ -114,9 +123,17 @@ impl Active<'_> {
             }
         }
         let handed = match client.commit(turn, &settlements, now) {
-            Ok(published) => {
-                rejected.extend_from_slice(published.rejected);
-                Ok(published.lsn)
+            Ok(Published {
+                lsn,
+                rejected: refused,
+                slow_down,
+            }) => {
+                rejected.extend_from_slice(refused);
+                if slow_down {
+                    *read_on_at = lsn;
+                    client.notify_commit(lsn);
+                }
+                Ok(lsn)
             }
             Err(error) => {
                 tracing::warn!(%error, "journal refused publishes and documents");
@@ -229,6 +246,7 @@ impl Active<'_> {
             owed,
             pubacks_owed,
             limits,
+            counted,
             ..
         } = &mut *self.live;
         if owed.is_empty() {
@@ -236,6 +254,7 @@ impl Active<'_> {
         }
         let committed = client.committed();
         while let Some(Owed { answer, .. }) = owed.pop_front_if(|owed| owed.lsn <= committed) {
+            counted.packets_sent += 1;
             match answer {
                 Answer::Ack(packet, packet_id, reason) => {
                     *pubacks_owed -= usize::from(packet == PacketType::PubAck);
@@ -249,6 +268,7 @@ impl Active<'_> {
     /// Sends a packet once `lsn` is committed, behind all answers that wait already.
     pub(super) fn answer_when(&mut self, lsn: Lsn, packet: Vec<u8>, out: &mut Vec<u8>) {
         if self.is_committed(lsn) {
+            self.live.counted.packets_sent += 1;
             out.extend_from_slice(&packet);
             return;
         }

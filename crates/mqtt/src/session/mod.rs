@@ -43,6 +43,7 @@ use crate::frame::ProtocolVersion;
 use crate::listener::Node;
 use crate::properties::PropertyBuf;
 use crate::registry::VhostSessions;
+use crate::sys::Counted;
 use flush::Owed;
 pub(crate) use publish::Payload;
 use publish::{TurnAck, TurnRetain};
@@ -134,6 +135,10 @@ pub(crate) struct Live {
     pub(crate) ids: Vec<u32>,
     pub(crate) properties: PropertyBuf,
     pub(crate) native: Vec<u8>,
+    /// Nothing more is read before this record is committed: the disk does not keep up.
+    pub(crate) read_on_at: Lsn,
+    /// What this turn brings, for `$SYS`.
+    pub(crate) counted: Counted,
     /// Whether the client published, and so is stopped under memory pressure.
     pub(crate) has_published: bool,
     /// Retained messages looked through for what this read asked.

@@ -5,6 +5,7 @@
 //! ```
 
 use bytes::Bytes;
+use ternmq_broker::Retain;
 use ternmq_core::id::Timestamp;
 use ternmq_core::message::{Body, Message, Properties as CoreProperties};
 use ternmq_core::routing::RouteRequest;
@@ -18,9 +19,7 @@ use crate::frame::{PacketId, PacketType, Publish, QoS};
 use crate::mapping::{self, Origin};
 use crate::properties::{Properties, Property};
 use crate::reason_code::ReasonCode;
-
-/// Topics of the broker itself: a client's publishes there go nowhere.
-const SYS_PREFIX: &str = "$SYS/";
+use crate::topic::{DELAYED_PREFIX, SYS_PREFIX};
 
 /// Where a publish's payload is.
 #[derive(Clone, Debug)]
@@ -62,6 +61,11 @@ impl Active<'_> {
         now: Timestamp,
     ) -> Result<(), Fault> {
         let config = &self.identity.node.config;
+        let payload_len = match &payload {
+            Payload::InPacket => publish.payload.len(),
+            Payload::Assembled(bytes) => bytes.len(),
+        };
+        self.live.counted.published_by(payload_len);
         define_alias(&mut self.live.aliases_in, publish, config.topic_alias_max)?;
         if let Some(packet_id) = publish.packet_id {
             if self.is_repeated(publish, packet_id) {
@@ -113,6 +117,10 @@ impl Active<'_> {
         if topic.starts_with(SYS_PREFIX) {
             return Ok(Taken::Refused(ReasonCode::NotAuthorized));
         }
+        let (delay_ms, topic) = match delayed(topic) {
+            Ok(split) => split,
+            Err(reason) => return Ok(Taken::Refused(reason)),
+        };
         let request = RouteRequest {
             exchange: config.exchange.as_bytes(),
             routing_key: topic.as_bytes(),
@@ -123,7 +131,12 @@ impl Active<'_> {
             publisher: Some(identity.publisher),
             from_client: true,
         };
-        let route = client.route(&request)?;
+        let mut route = client.route(&request)?;
+        if let Some(delay_ms) = delay_ms {
+            // Where it goes is seen when its time has come, and that it may is seen now.
+            let retain = if publish.retain { Retain::Yes } else { Retain::No };
+            route = client.route_later(now.plus_ms(delay_ms), retain);
+        }
         let nobody = route.is_empty();
         let reason = answer_reason(nobody);
         if nobody && !publish.retain {
@@ -142,7 +155,7 @@ impl Active<'_> {
             parts.body = Body::Shared(bytes);
         }
         let message = parts.build(client.scratch());
-        let retained = publish.retain.then(|| message.clone());
+        let retained = (publish.retain && delay_ms.is_none()).then(|| message.clone());
         let index = (!nobody).then(|| turn.push(message, route));
         if let Some(message) = retained {
             let ack = publish.packet_id.map(|_| turn_acks.len());
@@ -229,6 +242,26 @@ impl Active<'_> {
         self.kept.received.len() + self.live.pubacks_owed
     }
 }
+
+/// The delay in front of a topic, in milliseconds, and the topic.
+fn delayed(topic: &str) -> Result<(Option<u64>, &str), ReasonCode> {
+    let Some(rest) = topic.strip_prefix(DELAYED_PREFIX) else {
+        return Ok((None, topic));
+    };
+    let (seconds, topic) = rest.split_once('/').ok_or(ReasonCode::TopicNameInvalid)?;
+    let is_number = seconds.bytes().all(|byte| byte.is_ascii_digit());
+    match seconds.parse::<u64>() {
+        Ok(seconds)
+            if is_number && seconds <= DELAY_S_MAX && !topic.is_empty() && !topic.starts_with(SYS_PREFIX) =>
+        {
+            Ok((Some(seconds * 1000), topic))
+        }
+        _ => Err(ReasonCode::TopicNameInvalid),
+    }
+}
+
+/// Ten years.
+const DELAY_S_MAX: u64 = 10 * 365 * 24 * 3600;
 
 /// What became of a publish.
 enum Taken {

@@ -24,7 +24,7 @@ use crate::frame::PacketId;
 use crate::listener::Node;
 use crate::registry::VhostSessions;
 use crate::session::attach::Fate;
-use crate::topic::TopicFilter;
+use crate::topic::{QUEUE_PREFIX, TopicFilter};
 
 type Key = Box<[u8]>;
 /// Key and value.
@@ -125,7 +125,8 @@ impl Documents {
             Subject::Subscription(filter) => {
                 let document = SubscriptionDocument::decode(value)?;
                 let parsed = TopicFilter::parse(filter).ok()?;
-                if parsed.share_name().is_some() != document.share_queue.is_some() {
+                let consumes = parsed.share_name().is_some() || parsed.queue_name().is_some();
+                if consumes != document.share_queue.is_some() {
                     return None;
                 }
                 self.subscriptions.push((filter.into(), document));
@@ -175,6 +176,9 @@ fn restore_session(
     kept.received = documents.received;
     kept.restore_sources(document.own_queue);
     kept.restore_subscriptions(documents.subscriptions, document.next_tag, sessions);
+    for subscription in kept.subscriptions.iter() {
+        node.sys.subscribed(&subscription.filter);
+    }
     kept.restore_window(documents.outgoing, client_id, sessions);
     sessions.let_go(Fate::Kept(expires_at), &mut session, &cell);
     Vec::new()
@@ -209,7 +213,11 @@ impl Kept {
             let source = share_queue.and_then(|queue| {
                 let number = u16::try_from(self.sources.len()).ok()?;
                 self.sources.push(Source {
-                    name: Some(sessions.restore_share(&filter, &queue)),
+                    name: Some(if filter.starts_with(QUEUE_PREFIX) {
+                        queue.into()
+                    } else {
+                        sessions.restore_share(&filter, &queue)
+                    }),
                     share: Some(tag),
                     ..Source::default()
                 });
