@@ -11,7 +11,8 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, ExchangeKind};
 use support::amqp::{
-    bind, channel, declare, drain, open, persistent, publish, refusal, table, text,
+    bind, channel, consume, declare, drain, next_acked, open, persistent, publish, refusal, table,
+    text,
 };
 use support::mqtt::{Device, PublishProperties, Version};
 use support::{Ternmq, soon};
@@ -255,5 +256,66 @@ async fn mqtt_messages_are_spread_by_topic_and_by_correlation() {
             emit(&channel, by_key).await;
             assert_eq!(places(&channel).await, rounds[0], "the same keys by AMQP");
         }
+    }
+}
+
+#[tokio::test]
+async fn new_queue_gets_the_recent_history_of_its_exchange() {
+    let broker = Ternmq::start(&[]);
+    let (_connection, channel) = open(&broker).await;
+    let kind = ExchangeKind::Custom("x-recent-history".into());
+    let arguments = table([("x-recent-history-length", AMQPValue::LongInt(2))]);
+    let options = ExchangeDeclareOptions::default();
+    soon(channel.exchange_declare("chat".into(), kind, options, arguments))
+        .await
+        .unwrap();
+    let no_store = table([("x-recent-history-no-store", AMQPValue::Boolean(true))]);
+    for (body, properties) in [
+        ("1", persistent()),
+        ("2", persistent()),
+        ("3", BasicProperties::default()),
+        ("secret", persistent().with_headers(no_store)),
+    ] {
+        let confirmation = publish(&channel, "chat", "k", body.as_bytes(), properties).await;
+        assert!(
+            confirmation.take_message().is_some(),
+            "nothing is bound, and the message comes back"
+        );
+    }
+    declare(&channel, "q", FieldTable::default()).await;
+    bind(&channel, "q", "chat", "").await;
+    publish(&channel, "chat", "", b"4", persistent()).await;
+    assert_eq!(drain(&channel, "q").await, [b"2", b"3", b"4"]);
+}
+
+#[tokio::test]
+async fn delayed_message_comes_later_with_its_delay_negated() {
+    let broker = Ternmq::start(&[]);
+    let (_connection, channel) = open(&broker).await;
+    let kind = ExchangeKind::Custom("x-delayed-message".into());
+    let arguments = table([("x-delayed-type", text("topic"))]);
+    let options = ExchangeDeclareOptions::default();
+    soon(channel.exchange_declare("later".into(), kind, options, arguments))
+        .await
+        .unwrap();
+    let delayed = |ms| {
+        let headers = table([("z", text("kept")), ("x-delay", AMQPValue::LongInt(ms))]);
+        persistent().with_headers(headers)
+    };
+    for (body, ms) in [("second", 500), ("first", 250), ("at once", -1)] {
+        let confirmation = publish(&channel, "later", "a.b", body.as_bytes(), delayed(ms)).await;
+        let returned = confirmation.take_message().is_some();
+        assert_eq!(returned, ms < 0, "only what is not delayed is mandatory");
+    }
+    declare(&channel, "q", FieldTable::default()).await;
+    bind(&channel, "q", "later", "a.*").await;
+    let mut consumer = consume(&channel, "q").await;
+    for (body, ms) in [("first", -250), ("second", -500)] {
+        let delivery = next_acked(&mut consumer).await;
+        assert_eq!(delivery.data, body.as_bytes());
+        assert_eq!(delivery.exchange.as_str(), "later");
+        let headers = delivery.properties.headers().clone().unwrap();
+        let expected = table([("x-delay", AMQPValue::LongInt(ms)), ("z", text("kept"))]);
+        assert_eq!(headers, expected);
     }
 }

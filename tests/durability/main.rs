@@ -12,6 +12,7 @@
 
 mod cold;
 mod damage;
+mod delayed;
 mod devices;
 mod messages;
 mod room;

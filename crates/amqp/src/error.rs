@@ -336,6 +336,16 @@ fn invalid_argument(
         ArgumentFault::ExclusiveWith(other) => {
             return format!("{arg} and {other} are mutually exclusive");
         }
+        ArgumentFault::NotAHistoryLength(value) => {
+            let value = describe(value);
+            return format!("Invalid argument {value}, '{arg}' must be a positive integer");
+        }
+        ArgumentFault::NoDelayedKind => {
+            return format!("Invalid argument, '{arg}' must be an existing exchange type");
+        }
+        ArgumentFault::UnknownExchangeKind(name) => {
+            return format!("invalid exchange type '{name}'");
+        }
         ArgumentFault::UnknownMatchMode(Value::Text(mode)) => {
             return format!(
                 "Invalid x-match field value <<\"{}\">>; expected all, any, all-with-x, or any-with-x",

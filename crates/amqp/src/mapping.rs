@@ -81,6 +81,10 @@ impl PropertyFormat for BasicFormat {
             headers,
         }
     }
+
+    fn with_header(&self, native: &[u8], name: &str, value: &Value) -> Option<Vec<u8>> {
+        render::with_header(native, name, value).ok()
+    }
 }
 
 /// Takes a header that stands in for a property, if it is a string.

@@ -13,7 +13,9 @@ use ternmq_core::id::{ConnectionId, Lsn, QueueId, RouteSetId, Timestamp};
 use ternmq_core::message::Message;
 use ternmq_core::queue::{Incoming, Queue};
 use ternmq_core::record::state::VhostPositions;
-use ternmq_core::record::{self, BindingRecord, Formats, Record, RecordError, TargetRecord};
+use ternmq_core::record::{
+    self, BindingRecord, Formats, Record, RecordError, ReleasedRecord, TargetRecord,
+};
 use ternmq_core::retained::RetainedLimits;
 use ternmq_core::tags::Tags;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl, Removed};
@@ -21,6 +23,7 @@ use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl,
 use crate::broker::{Broker, Inner};
 use crate::cell::QueueCell;
 use crate::documents::DocumentChange;
+use crate::schedule::ScheduleId;
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
 
@@ -145,7 +148,13 @@ impl Replay<'_> {
             _ => None,
         };
         match of_vhost {
-            Some(true) => Ok(()),
+            Some(true) => {
+                // The checkpoint may have looked at the schedule before, and at the exchanges behind it.
+                if let Record::ExchangeDeleted(vhost, name) = &record {
+                    self.forget_delayed(vhost, name);
+                }
+                Ok(())
+            }
             Some(false) => self.apply_to_vhost(record),
             None => {
                 self.apply_to_messages(record);
@@ -158,14 +167,20 @@ impl Replay<'_> {
     pub(crate) fn apply_to_vhost(&mut self, record: Record) -> Result<(), ReplayError> {
         match record {
             Record::ExchangeDeclared(vhost, decl) => self.write(&vhost, |space| {
-                space.topology.declare_exchange(decl).map(drop)
-            }),
-            Record::ExchangeDeleted(vhost, name) => self.write(&vhost, |space| {
                 space
-                    .topology
-                    .delete_exchange(&name, false, &mut Removed::default())
+                    .declare_exchange(decl, &self.inner.histories)
                     .map(drop)
             }),
+            Record::ExchangeDeleted(vhost, name) => {
+                self.forget_delayed(&vhost, &name);
+                self.write(&vhost, |space| {
+                    space.exchanges_gone(std::slice::from_ref(&name));
+                    space
+                        .topology
+                        .delete_exchange(&name, false, &mut Removed::default())
+                        .map(drop)
+                })
+            }
             Record::QueueDeclared(vhost, id, decl) => self.queue(&vhost, id, &decl),
             Record::QueueDeleted(vhost, id) => self.delete_queue(&vhost, id),
             Record::Bound(vhost, binding, options) => self.write(&vhost, |space| {
@@ -241,8 +256,30 @@ impl Replay<'_> {
                 self.enqueue(&message, &targets, at);
             }
             Record::Started(_) => {}
+            Record::Scheduled(scheduled, message) => {
+                self.inner.restore_scheduled(self.lsn, scheduled, message);
+            }
+            Record::Released(id, released) => {
+                self.inner.schedule.take(ScheduleId(id));
+                if let Some(ReleasedRecord {
+                    at,
+                    message,
+                    targets,
+                }) = released
+                {
+                    self.enqueue(&message, &targets, at);
+                }
+            }
             _ => debug_assert!(false, "records of the topology are applied before"),
         }
+    }
+
+    /// What an exchange held back goes with it; what was scheduled behind this record belongs to another exchange.
+    fn forget_delayed(&self, vhost: &str, exchange: &str) {
+        let lsn = self.lsn;
+        self.inner
+            .schedule
+            .take_of_exchange(vhost, exchange, |_, scheduled| scheduled.lsn < lsn);
     }
 
     /// What was retained stays retained, whatever the limits are now.

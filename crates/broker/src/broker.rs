@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
+use crate::history::Budget;
 use crate::hold::Hold;
 use crate::inspect::Connections;
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) next_queue: AtomicU64,
     pub(crate) timers: Timers,
     pub(crate) schedule: Schedule,
+    pub(crate) histories: Arc<Budget>,
     pub(crate) hold: Hold,
     pub(crate) commits: Arc<CommitWatch>,
     pub(crate) pressure: Pressure,
@@ -156,6 +158,7 @@ impl Broker {
             next_queue: AtomicU64::new(1),
             timers: Timers::default(),
             schedule: Schedule::new(config.scheduled_max, config.scheduled_bytes_max),
+            histories: Arc::default(),
             hold: Hold::default(),
             commits,
             pressure: Pressure::new(config.memory_high_bytes.unwrap_or(MEMORY_HIGH_BYTES)),

@@ -200,6 +200,7 @@ impl Inner {
         writing.push(|out| state::begun(&begun, out))?;
         // Before the queues: a letter that goes into its queue meanwhile is seen twice, never not at all.
         self.write_held(&mut writing)?;
+        self.write_schedule(&mut writing)?;
         for vhost in self.all_vhosts() {
             write_vhost(&vhost, &mut writing)?;
         }
@@ -256,6 +257,17 @@ impl Inner {
             }
         });
         writing.push_all(&batch)
+    }
+
+    fn write_schedule(&self, writing: &mut Writing<'_>) -> Result<(), Failure> {
+        let mut batch = Batch::new();
+        self.schedule.for_each_durable(|id, scheduled| {
+            writing.live.one(scheduled.lsn);
+            let record = scheduled.later.record(id);
+            batch.record(|out| state::scheduled(scheduled.lsn, &record, out));
+        });
+        writing.push_all(&batch)?;
+        writing.push(|out| state::schedule(self.schedule.next_id().0, out))
     }
 
     /// Where the next record will be.

@@ -40,7 +40,7 @@ pub struct BrokerConfig {
     pub retained_messages_max: usize,
     /// Bytes of retained messages per vhost. Default: 256 MiB.
     pub retained_bytes_max: usize,
-    /// Messages that wait for their time (delayed wills). Default: 1,000,000.
+    /// Messages that wait for their time: those of delayed exchanges, delayed wills. Default: 1,000,000.
     pub scheduled_max: usize,
     /// Their bytes. Default: 256 MiB.
     pub scheduled_bytes_max: usize,

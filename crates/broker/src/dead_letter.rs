@@ -15,7 +15,8 @@ use ternmq_core::value::Headers;
 use crate::broker::Inner;
 use crate::cell::QueueCell;
 use crate::hold::HeldLetter;
-use crate::publish::Route;
+use crate::publish::{Route, further_keys};
+use crate::schedule::{ScheduleId, Scheduled};
 use crate::work::Work;
 
 /// What became of a dead letter at one of its targets.
@@ -51,18 +52,24 @@ impl Inner {
             now,
             &mut work.scratch,
         );
-        let route = match dead_letter_route(source, &message, &target, dead.reason, work) {
-            Ok(route) if !route.is_empty() => route,
-            _ => {
+        let route = match self.dead_letter_route(source, &message, (&target, dead.reason), work) {
+            Ok(route) if !route.is_unroutable() => route,
+            unroutable => {
+                if let Ok(route) = unroutable {
+                    route.histories().iter().for_each(|h| h.record(&message));
+                }
                 self.drop_dead(source, dead, work);
                 return;
             }
         };
-        let lsn = self.journal_move(source, dead, &message, &route, (work, now));
-        let (mut taken, mut held) = (false, None);
+        let first_id = self.schedule.reserve_ids(route.delays().len());
+        let lsn = self.journal_move((source, dead), (&message, first_id), &route, (work, now));
+        route.histories().iter().for_each(|h| h.record(&message));
+        let (mut taken, mut held) = (self.hold_back(&message, first_id, &route, lsn), None);
+        let of_durable = if message.durable() { lsn } else { Lsn::NONE };
         for target in route.targets() {
             let letter = HeldLetter {
-                incoming: target.incoming(message.clone(), lsn),
+                incoming: target.incoming(message.clone(), of_durable),
                 since: now,
                 is_last: false,
             };
@@ -111,30 +118,59 @@ impl Inner {
         arrival
     }
 
-    /// One record for leaving the source and entering the targets. Returns the message's place in the journal.
+    /// Lets a dead letter wait whose way leads over a delayed exchange; `lsn` is that of the record before those that say
+    /// so. Returns whether it does.
+    fn hold_back(&self, message: &Message, first: ScheduleId, route: &Route, lsn: Lsn) -> bool {
+        let (mut held, mut last) = (false, lsn);
+        for (id, later) in (first.0..).zip(route.delays()) {
+            let mut scheduled = Scheduled {
+                later: later.clone(),
+                message: message.clone(),
+                lsn: Lsn::NONE,
+            };
+            if later.has_record(message) && lsn.is_some() {
+                last = Lsn(last.0 + 1);
+                scheduled.lsn = last;
+            }
+            match self.schedule_now(ScheduleId(id), scheduled) {
+                Ok(()) => held = true,
+                Err(refusal) => tracing::warn!(%refusal, "dead letter not delayed"),
+            }
+        }
+        held
+    }
+
+    /// One record for leaving the source and entering the targets, and those of waiting for the time to do so, together.
+    /// Returns the place of the first one: it is the message's where it is durable.
     fn journal_move(
         &self,
-        source: &QueueCell,
-        dead: &Dead,
-        message: &Message,
+        (source, dead): (&QueueCell, &Dead),
+        (message, first_id): (&Message, ScheduleId),
         route: &Route,
         (work, now): (&mut Work, Timestamp),
     ) -> Lsn {
-        let into_durable =
-            message.durable() && route.targets().iter().any(crate::publish::Target::durable);
-        if !into_durable && !dead.lsn.is_some() {
+        let into_durable = route.targets_of(message).next().is_some();
+        let delays = || {
+            route
+                .delays()
+                .iter()
+                .filter(|later| later.has_record(message))
+        };
+        if !into_durable && !dead.lsn.is_some() && delays().next().is_none() {
             return Lsn::NONE;
         }
         work.batch.clear();
-        let targets = route
-            .targets()
-            .iter()
-            .filter(|t| message.durable() && t.durable());
-        let targets = targets.map(|t| (t.cell.id, t.tags.as_slice()));
-        work.batch
-            .record(|out| record::moved((source.id, dead.lsn), now, message, targets, out));
-        let lsn = self.append(&work.batch);
-        if into_durable { lsn } else { Lsn::NONE }
+        work.batch.record(|out| {
+            let targets = route.targets_of(message);
+            record::moved((source.id, dead.lsn), now, message, targets, out);
+        });
+        for (id, later) in (first_id.0..).zip(route.delays()) {
+            if later.has_record(message) {
+                work.batch
+                    .record(|out| later.write_record(ScheduleId(id), message, out));
+            }
+        }
+        self.append(&work.batch)
     }
 
     fn drop_dead(&self, source: &QueueCell, dead: &Dead, work: &mut Work) {
@@ -146,54 +182,49 @@ impl Inner {
             self.append(&work.batch);
         }
     }
-}
 
-/// Where a dead message goes, queues left out that it would only circle back to.
-fn dead_letter_route(
-    source: &QueueCell,
-    message: &Message,
-    target: &DeadLetterTarget,
-    reason: DeathReason,
-    work: &mut Work,
-) -> Result<Route, Refusal> {
-    let extras = message.extras();
-    let further = |f: fn(&ternmq_core::message::Extras) -> &Vec<bytes::Bytes>| {
-        extras
-            .into_iter()
-            .flat_map(move |e| f(e).iter().map(|key| &**key))
-    };
-    let extra_keys: Vec<&[u8]> = further(|e| &e.cc).chain(further(|e| &e.bcc)).collect();
-    let headers = || -> Headers { message.properties().headers };
-    let request = RouteRequest {
-        exchange: target.exchange.as_bytes(),
-        routing_key: message.routing_key(),
-        key_syntax: message.key_syntax(),
-        extra_keys: &extra_keys,
-        headers: &headers,
-        properties: &|| message.properties(),
-        publisher: None,
-        from_client: false,
-    };
-    let routes = &mut work.routes;
-    source.vhost.read(|space| {
-        space.topology.route(&request, routes)?;
-        if let Some(history) = message.history() {
-            routes.targets.retain(|t| {
-                let name = space
-                    .topology
-                    .queue_by_id(t.queue)
-                    .map_or("", |entry| &*entry.decl.name);
-                let cycle = closes_cycle(history, name, reason);
-                if cycle {
-                    tracing::debug!(
-                        queue = name,
-                        reason = reason.name(),
-                        "dead-letter cycle: message dropped"
-                    );
-                }
-                !cycle
-            });
-        }
-        Ok(space.resolve(&routes.targets))
-    })
+    /// Where a dead message goes, queues left out that it would only circle back to.
+    fn dead_letter_route(
+        &self,
+        source: &QueueCell,
+        message: &Message,
+        (target, reason): (&DeadLetterTarget, DeathReason),
+        work: &mut Work,
+    ) -> Result<Route, Refusal> {
+        let extra_keys = further_keys(message);
+        let headers = || -> Headers { message.properties().headers };
+        let request = RouteRequest {
+            exchange: target.exchange.as_bytes(),
+            routing_key: message.routing_key(),
+            key_syntax: message.key_syntax(),
+            extra_keys: &extra_keys,
+            headers: &headers,
+            properties: &|| message.properties(),
+            publisher: None,
+            from_client: false,
+        };
+        let routes = &mut work.routes;
+        source.vhost.read(|space| {
+            space.topology.route(&request, routes)?;
+            if let Some(history) = message.history() {
+                routes.targets.retain(|t| {
+                    let name = space
+                        .topology
+                        .queue_by_id(t.queue)
+                        .map_or("", |entry| &*entry.decl.name);
+                    let cycle = closes_cycle(history, name, reason);
+                    if cycle {
+                        tracing::debug!(
+                            queue = name,
+                            reason = reason.name(),
+                            "dead-letter cycle: message dropped"
+                        );
+                    }
+                    !cycle
+                });
+            }
+            let route = space.resolve(routes);
+            Ok(space.delay(route, routes, &source.vhost, &self.clock))
+        })
+    }
 }

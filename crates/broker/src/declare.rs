@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
+use ternmq_core::message::Message;
 use ternmq_core::policy::QueueSettings;
 use ternmq_core::queue::Queue;
 use ternmq_core::record;
+use ternmq_core::routing::RouteRequest;
+use ternmq_core::tags::Tags;
 use ternmq_core::topology::{
     BindingDecl, Destination, ExchangeDecl, QueueDecl, Removed, check_client_queue_name,
 };
@@ -15,11 +18,15 @@ use ternmq_journal::{Batch, Pressure as JournalPressure};
 use crate::broker::Inner;
 use crate::cell::{QueueCell, QueueHandle};
 use crate::client::Client;
+use crate::publish::{Route, Target, Turn, further_keys};
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
 
 /// Messages purged in one step, at most: a queue is not locked for as long as all of it takes.
 const PURGE_STEP_MAX: u64 = 4096;
+
+/// Messages of a history published in one turn, at most.
+const HISTORY_STEP_MAX: usize = 1024;
 
 /// A queue as its declaration found or made it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,13 +55,14 @@ impl Client {
     pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
         let max = self.broker.limits.exchanges_max;
         let room = self.broker.room_to_declare();
+        let histories = self.broker.histories.clone();
         self.write(|space, records| {
             if space.topology.exchange(&decl.name).is_none() {
                 room.check(decl.durable)?;
                 below(space.topology.exchange_count(), "exchanges_max", max)?;
             }
             let durable = decl.durable.then(|| decl.clone());
-            let created = space.topology.declare_exchange(decl)?;
+            let created = space.declare_exchange(decl, &histories)?;
             if let (true, Some(decl)) = (created, durable) {
                 records.add(|vhost, out| record::exchange_declared(vhost, &decl, out));
             }
@@ -75,7 +83,7 @@ impl Client {
                 .topology
                 .delete_exchange(name, if_unused, &mut removed)?;
             if existed {
-                records.add(|vhost, out| record::exchange_deleted(vhost, name, out));
+                records.exchange_deleted(name);
             }
             records.removed(&removed);
             Ok(existed)
@@ -220,8 +228,19 @@ impl Client {
         purged
     }
 
-    /// Binds. Returns whether the binding is new; the same binding again replaces its options.
+    /// Binds. Returns whether the binding is new; the same binding again replaces its options. If it is new and its source
+    /// keeps a history, the destination gets that.
     pub fn bind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
+        let (is_new, kept) = self.bind_only(binding)?;
+        if !kept.is_empty() {
+            self.hand_history(binding, kept)?;
+        }
+        Ok(is_new)
+    }
+
+    /// Binds. Returns whether the binding is new, and the history that is due to its destination then: whoever publishes
+    /// on the new binding comes behind it.
+    fn bind_only(&mut self, binding: &BindingDecl<'_>) -> Result<(bool, Vec<Message>), Refusal> {
         let (by, max) = (self.id, self.broker.limits.bindings_max);
         let room = self.broker.room_to_declare();
         self.write(|space, records| {
@@ -234,7 +253,66 @@ impl Client {
             if space.is_durable(binding, by) {
                 records.add(|vhost, out| record::bound(vhost, binding, out));
             }
-            Ok(new)
+            let history = space.history(binding.source).filter(|_| new);
+            Ok((new, history.map_or_else(Vec::new, |h| h.messages())))
+        })
+    }
+
+    /// Publishes a history to what was bound, in order.
+    fn hand_history(
+        &mut self,
+        binding: &BindingDecl<'_>,
+        kept: Vec<Message>,
+    ) -> Result<(), Refusal> {
+        let _inside = self.broker.gate.enter();
+        let now = self.now();
+        let mut turn = Turn::new();
+        let mut kept = kept.into_iter().peekable();
+        let to_queue = self.vhost.read(|space| space.route_of(binding, self.id));
+        while kept.peek().is_some() {
+            for message in kept.by_ref().take(HISTORY_STEP_MAX) {
+                let route = match &to_queue {
+                    Some(route) => route.clone(),
+                    None => self.route_behind(binding, &message)?,
+                };
+                if !route.is_empty() {
+                    turn.push(message, route);
+                }
+            }
+            let to = (&mut self.work, &mut self.rejected);
+            let lsn = self.broker.publish(&mut turn, None, to, now);
+            // Whoever is told of the binding finds them there.
+            self.declared = self.declared.max(lsn);
+        }
+        Ok(())
+    }
+
+    /// Where a message goes from the exchange that was bound.
+    fn route_behind(
+        &mut self,
+        binding: &BindingDecl<'_>,
+        message: &Message,
+    ) -> Result<Arc<Route>, Refusal> {
+        let Destination::Exchange(exchange) = binding.destination else {
+            return Ok(Arc::default());
+        };
+        let extra_keys = further_keys(message);
+        let request = RouteRequest {
+            exchange: exchange.as_bytes(),
+            routing_key: message.routing_key(),
+            key_syntax: message.key_syntax(),
+            extra_keys: &extra_keys,
+            headers: &|| message.properties().headers,
+            properties: &|| message.properties(),
+            publisher: message.publisher(),
+            from_client: false,
+        };
+        let routes = &mut self.work.routes;
+        let (vhost, clock) = (&self.vhost, &self.broker.clock);
+        vhost.read(|space| {
+            space.topology.route(&request, routes)?;
+            let route = space.resolve(routes);
+            Ok(Arc::new(space.delay(route, routes, vhost, clock)))
         })
     }
 
@@ -275,13 +353,20 @@ impl Client {
             ..
         } = self;
         let _inside = broker.gate.enter();
-        vhost.write(|space| {
-            let mut records = Records::of(&vhost.name, &mut work.batch);
-            let result = change(space, &mut records)?;
-            space.append(records.batch, broker);
-            *declared = space.last_record();
-            Ok(result)
-        })
+        vhost
+            .write(|space| {
+                let mut records = Records::of(&vhost.name, &mut work.batch);
+                let result = change(space, &mut records)?;
+                let gone = std::mem::take(&mut records.exchanges);
+                space.append(records.batch, broker);
+                space.exchanges_gone(&gone);
+                *declared = space.last_record();
+                Ok((result, gone, broker.schedule.next_id()))
+            })
+            .map(|(result, gone, before)| {
+                broker.forget_delayed(&vhost.name, &gone, before);
+                result
+            })
     }
 }
 
@@ -307,12 +392,18 @@ impl RoomToDeclare {
 struct Records<'a> {
     vhost: &'a str,
     batch: &'a mut Batch,
+    /// Exchanges that are deleted.
+    exchanges: Vec<Box<str>>,
 }
 
 impl<'a> Records<'a> {
     fn of(vhost: &'a str, batch: &'a mut Batch) -> Self {
         batch.clear();
-        Self { vhost, batch }
+        Self {
+            vhost,
+            batch,
+            exchanges: Vec::new(),
+        }
     }
 
     fn add(&mut self, write: impl FnOnce(&str, &mut Vec<u8>)) {
@@ -321,8 +412,13 @@ impl<'a> Records<'a> {
 
     fn removed(&mut self, removed: &Removed) {
         for name in &removed.exchanges {
-            self.add(|vhost, out| record::exchange_deleted(vhost, name, out));
+            self.exchange_deleted(name);
         }
+    }
+
+    fn exchange_deleted(&mut self, name: &str) {
+        self.add(|vhost, out| record::exchange_deleted(vhost, name, out));
+        self.exchanges.push(name.into());
     }
 }
 
@@ -363,6 +459,23 @@ impl Space {
         }
         let cell = self.cells.get(&declared.id).cloned();
         Ok((cell.ok_or_else(|| not_found(&name))?, declared.created))
+    }
+
+    /// A route to the queue that a binding leads to, if it does lead to one, as it asks for.
+    fn route_of(&self, binding: &BindingDecl<'_>, by: ConnectionId) -> Option<Arc<Route>> {
+        let Destination::Queue(name) = binding.destination else {
+            return None;
+        };
+        let id = self.topology.queue(name, by).ok()?.id;
+        let target = Target {
+            cell: self.cells.get(&id)?.clone(),
+            tags: binding.options.tag.map_or(Tags::None, Tags::One),
+            at_most_once: binding.options.at_most_once,
+        };
+        Some(Arc::new(Route::new(
+            self.topology.version(),
+            Box::new([target]),
+        )))
     }
 
     /// Whether a binding of nobody in particular is durable: one from or to what only its owner sees is not.
@@ -423,7 +536,7 @@ impl Inner {
 
     /// Deletes a queue for whatever reason: its bindings go, its consumers hear of it.
     pub(crate) fn delete_queue(&self, vhost: &Vhost, id: QueueId, work: &mut Work) {
-        let cell = vhost.write(|space| {
+        let removed = vhost.write(|space| {
             let mut removed = Removed::default();
             space.topology.delete_queue(id, &mut removed);
             let cell = space.cells.remove(&id)?;
@@ -432,10 +545,15 @@ impl Inner {
                 records.add(|vhost, out| record::queue_deleted(vhost, id, out));
             }
             records.removed(&removed);
+            let gone = std::mem::take(&mut records.exchanges);
             space.append(records.batch, self);
-            Some(cell)
+            space.exchanges_gone(&gone);
+            Some((cell, gone, self.schedule.next_id()))
         });
-        let Some(cell) = cell else { return };
+        let Some((cell, gone, before)) = removed else {
+            return;
+        };
+        self.forget_delayed(&vhost.name, &gone, before);
         cell.update(work, Queue::close);
         self.collect(&cell, work);
     }

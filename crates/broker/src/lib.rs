@@ -16,7 +16,8 @@
 //! | `Vhost::documents` | documents of a vhost | one change or look-up |
 //! | `Mailbox::inner` | one connection's notices | one push or drain |
 //! | `Timers::due`, `retained`, `room` | queues and vhosts by deadline | one change |
-//! | `Schedule::state` | delayed messages | one change |
+//! | `Schedule::state` | scheduled messages | one change or look, or writing them into a checkpoint |
+//! | `History::kept` | one exchange's last messages | one change or look |
 //! | `Hold::state` | dead letters whose target is full | one change, or writing them into a checkpoint |
 //! | `CommitWatch::waiting` | connections that wait for the journal | one change |
 //! | `Inbox::state` | what a thread has to do | one push or pop |
@@ -35,7 +36,7 @@
 //! Of the others at most one is held at a time, with these exceptions: declaring makes a queue's cell while the vhost is
 //! locked, when nobody else can know that cell yet; a declaration, a retained message and documents are appended to the
 //! journal before `Vhost::space`, `Vhost::retained` or `Vhost::documents` is released, so that the journal has changes
-//! in the order they took effect, and that may wait until it has written more, which needs none of these locks; and
+//! in the order they took effect, and that may wait until it has written more, which needs none of these locks; a new binding looks at what the exchange's history keeps (a leaf) while the vhost is locked; and
 //! telling all connections something pushes into their mailboxes (leaves, too) while a shard is read.
 //! What a step leaves to do (`work.rs`) is done after its lock is released.
 //!
@@ -73,6 +74,7 @@ mod declare;
 mod deliver;
 mod documents;
 mod gate;
+mod history;
 mod hold;
 mod inbox;
 mod loader;
@@ -109,7 +111,7 @@ pub use inspect::Inspect;
 pub use metrics::Totals;
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;
-pub use schedule::ScheduleId;
+pub use schedule::{Retain, ScheduleId, ScheduledInfo};
 pub use store::{Halt, RecoveryError, StoreParts};
 pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Watcher};
 pub use transaction::Settlement;

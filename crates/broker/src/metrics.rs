@@ -58,6 +58,8 @@ pub struct Totals {
     pub unreadable: u64,
     /// Dead messages that wait now until a full queue has room for them.
     pub dead_held: u64,
+    /// Messages that wait now for the time at which they are to be published.
+    pub delayed: u64,
 }
 
 impl Broker {
@@ -74,6 +76,7 @@ impl Broker {
             dead_dropped: metrics.dead_dropped.load(Ordering::Relaxed),
             unreadable: metrics.unreadable.load(Ordering::Relaxed),
             dead_held: self.0.hold.len() as u64,
+            delayed: self.0.schedule.len() as u64,
         }
     }
 }

@@ -16,7 +16,9 @@ use crate::broker::{Inner, Weight};
 use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::documents::DocumentChange;
-use crate::route_sets::{INLINE_TARGETS_MAX, RouteSet, RouteSets};
+use crate::history::History;
+use crate::route_sets::{INLINE_TARGETS_MAX, RouteSet};
+use crate::schedule::{Later, Schedule, ScheduleId, Scheduled};
 use crate::vhost::Vhost;
 use crate::work::Work;
 
@@ -26,12 +28,17 @@ thread_local! {
 }
 
 /// Where messages of one exchange and key go, as of one version of the topology.
+#[derive(Default)]
 pub struct Route {
     version: u64,
     targets: Box<[Target]>,
     durable: bool,
     /// How records name the durable ones, if there are many.
     set: Option<Box<RouteSet>>,
+    /// What keeps the messages for destinations that are bound later.
+    histories: Box<[Arc<History>]>,
+    /// What holds the messages back.
+    delays: Box<[Arc<Later>]>,
 }
 
 /// One queue on a route.
@@ -49,7 +56,35 @@ impl Route {
             targets,
             durable: durable > 0,
             set: (durable > INLINE_TARGETS_MAX).then(Box::default),
+            histories: Box::default(),
+            delays: Box::default(),
         }
+    }
+
+    /// A route to nowhere, until the time has come.
+    pub(crate) fn later(later: Arc<Later>) -> Self {
+        Self {
+            delays: Box::new([later]),
+            ..Self::new(0, Box::default())
+        }
+    }
+
+    pub(crate) fn with_histories(mut self, histories: Box<[Arc<History>]>) -> Self {
+        self.histories = histories;
+        self
+    }
+
+    pub(crate) fn with_delays(mut self, delays: Box<[Arc<Later>]>) -> Self {
+        self.delays = delays;
+        self
+    }
+
+    pub(crate) fn histories(&self) -> &[Arc<History>] {
+        &self.histories
+    }
+
+    pub(crate) fn delays(&self) -> &[Arc<Later>] {
+        &self.delays
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -65,9 +100,28 @@ impl Route {
         durable.map(|target| (target.cell.id, target.tags.as_slice()))
     }
 
-    /// Whether it leads nowhere.
+    /// The queues in which a record of that message puts it.
+    pub(crate) fn targets_of(
+        &self,
+        message: &Message,
+    ) -> impl Iterator<Item = (QueueId, &[u32])> + Clone {
+        let durable = message.durable();
+        self.durable_targets().filter(move |_| durable)
+    }
+
+    /// Whether messages need a record.
+    fn has_records(&self, message: &Message) -> bool {
+        message.durable() && (self.durable || self.delays.iter().any(|later| later.durable))
+    }
+
+    /// Whether nothing becomes of messages: no queue gets them, no exchange keeps them or holds them back.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.is_unroutable() && self.histories.is_empty()
+    }
+
+    /// Whether no queue gets the messages, now or later.
+    pub fn is_unroutable(&self) -> bool {
+        self.targets.is_empty() && self.delays.is_empty()
     }
 }
 
@@ -107,6 +161,10 @@ pub struct Turn {
     copies: usize,
     /// What changes together with the turn.
     documents: Vec<DocumentChange>,
+    /// Indexes of messages that are held back, and by what.
+    later: Vec<(usize, Arc<Later>)>,
+    /// The first of those has this id, the others those behind it.
+    first_id: Option<ScheduleId>,
 }
 
 impl Turn {
@@ -117,8 +175,11 @@ impl Turn {
 
     /// Adds a message and returns its index in the turn.
     pub fn push(&mut self, message: Message, route: Arc<Route>) -> usize {
-        self.durable |= route.durable && message.durable();
+        self.durable |= route.has_records(&message);
         self.copies += route.targets.len();
+        for later in &route.delays {
+            self.later.push((self.messages.len(), later.clone()));
+        }
         self.messages.push(message);
         let end = self.messages.len();
         match self.runs.last_mut() {
@@ -149,8 +210,10 @@ impl Turn {
         self.copies >= TURN_COPIES_MAX
     }
 
-    /// Adds the records of its durable messages to a batch, in order, behind those of route sets that they need.
-    pub(crate) fn write_records(&self, batch: &mut Batch, sets: &RouteSets) -> Written {
+    /// Adds the records of its durable messages to a batch, in order, behind those of route sets that they need and
+    /// before those of messages that wait.
+    pub(crate) fn write_records(&mut self, batch: &mut Batch, inner: &Inner) -> Written {
+        let sets = &inner.route_sets;
         let epoch = sets.epoch();
         let mut leading = 0;
         if !self.durable {
@@ -174,7 +237,24 @@ impl Turn {
             }
             start = *end;
         }
+        if !self.later.is_empty() {
+            let first_id = self.reserve_ids(&inner.schedule);
+            for (id, (index, later)) in (first_id.0..).zip(&self.later) {
+                let message = &self.messages[*index];
+                if later.has_record(message) {
+                    batch.record(|out| later.write_record(ScheduleId(id), message, out));
+                }
+            }
+        }
         Written { leading, epoch }
+    }
+
+    /// The id of the first message that waits.
+    fn reserve_ids(&mut self, schedule: &Schedule) -> ScheduleId {
+        let count = self.later.len();
+        *self
+            .first_id
+            .get_or_insert_with(|| schedule.reserve_ids(count))
     }
 
     /// Its records, from `first` on, were appended. Returns where the first message's record lies.
@@ -198,7 +278,7 @@ impl Turn {
         let mut messages = self.messages.drain(..);
         for (route, end) in self.runs.drain(..) {
             for (index, message) in (start..end).zip(messages.by_ref()) {
-                if route.durable && message.durable() {
+                if route.has_records(&message) {
                     refused.push(index);
                 } else {
                     rest.push(message, route.clone());
@@ -216,6 +296,8 @@ impl Turn {
         self.messages.clear();
         self.runs.clear();
         self.documents.clear();
+        self.later.clear();
+        self.first_id = None;
         self.durable = false;
         self.copies = 0;
         if self.messages.capacity() > TURN_KEPT_MAX {
@@ -245,9 +327,11 @@ impl Client {
             return Ok(route.clone());
         }
         let routes = &mut self.work.routes;
-        let route = self.vhost.read(|space| {
+        let (vhost, clock) = (&self.vhost, &self.broker.clock);
+        let route = vhost.read(|space| {
             space.topology.route(request, routes)?;
-            Ok::<_, Refusal>(Arc::new(space.resolve(&routes.targets)))
+            let route = space.resolve(routes);
+            Ok::<_, Refusal>(Arc::new(space.delay(route, routes, vhost, clock)))
         })?;
         if routes.cacheable {
             self.route_cache.put(request, route.clone());
@@ -281,7 +365,7 @@ impl Inner {
     ) -> Lsn {
         rejected.clear();
         let (count, written, appended) = RECORDS.with_borrow_mut(|batch| {
-            let written = turn.write_records(batch, &self.route_sets);
+            let written = turn.write_records(batch, self);
             let first = self.append_turn(turn, vhost, batch);
             let appended = (batch.len() as u64, written, first);
             batch.clear();
@@ -351,9 +435,13 @@ impl Inner {
     ) {
         let mut next_lsn = first.0;
         let mut start = 0;
+        let later = self.take_later(turn);
         let mut messages = turn.messages.drain(..);
         for (route, end) in turn.runs.drain(..) {
             let count = end - start;
+            for message in &messages.as_slice()[..count] {
+                route.histories.iter().for_each(|h| h.record(message));
+            }
             let run = Run {
                 route: &route,
                 start,
@@ -375,9 +463,45 @@ impl Inner {
         }
         drop(messages);
         turn.clear();
+        for (index, id, mut scheduled) in later {
+            if scheduled.later.has_record(&scheduled.message) && first.is_some() {
+                scheduled.lsn = Lsn(next_lsn);
+                next_lsn += 1;
+            }
+            if let Err(refusal) = self.schedule_now(id, scheduled) {
+                tracing::debug!(%refusal, "message refused that was to be delayed");
+                rejected.push(index);
+            }
+        }
         rejected.sort_unstable();
         rejected.dedup();
     }
+
+    /// The messages that wait, with their indexes in the turn.
+    fn take_later(&self, turn: &mut Turn) -> Vec<(usize, ScheduleId, Scheduled)> {
+        if turn.later.is_empty() {
+            return Vec::new();
+        }
+        let first_id = turn.reserve_ids(&self.schedule);
+        let later = (first_id.0..).zip(turn.later.drain(..));
+        let scheduled = later.map(|(id, (index, later))| {
+            let message = turn.messages[index].clone();
+            let scheduled = Scheduled {
+                later,
+                message,
+                lsn: Lsn::NONE,
+            };
+            (index, ScheduleId(id), scheduled)
+        });
+        scheduled.collect()
+    }
+}
+
+/// The further routing keys of a message, hidden ones included.
+pub(crate) fn further_keys(message: &Message) -> Vec<&[u8]> {
+    let extras = message.extras().into_iter();
+    let keys = extras.flat_map(|extras| extras.cc.iter().chain(&extras.bcc));
+    keys.map(|key| &**key).collect()
 }
 
 /// What [`Turn::write_records`] wrote.

@@ -335,6 +335,8 @@ impl Inner {
                 found(letter.incoming.lsn);
             }
         });
+        self.schedule
+            .for_each_durable(|_, scheduled| found(scheduled.lsn));
         for vhost in self.all_vhosts() {
             let retained = vhost.retained.lock();
             retained.store.for_each(|_, _, lsn| found(lsn));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ternmq_core::id::{Lsn, QueueId, Timestamp};
 use ternmq_core::queue::{ColdChunk, Incoming, Queue};
 use ternmq_core::record::state::{Begun, KeptFile, StateRecord, decode_state};
-use ternmq_core::record::{self, Record};
+use ternmq_core::record::{self, Record, ScheduledRecord};
 use ternmq_core::tags::Tags;
 use ternmq_journal::{
     Checkpoints, Index, KeptSegment, Opened, Recovered, SegmentRef, SegmentedLog,
@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::loader::{read_chunk, read_messages};
 use crate::residency::from_core;
+use crate::schedule::ScheduleId;
 use crate::store::{RecoveryError, Store, StoreParts, journal_options};
 use crate::work::Work;
 
@@ -200,7 +201,7 @@ impl Recovery<'_> {
 
     /// Declarations first, then messages, then what has to be read from the journal.
     fn apply_checkpoint(&mut self, state: Vec<StateRecord>) -> Result<(), RecoveryError> {
-        let (mut retained, mut held) = (Vec::new(), Vec::new());
+        let (mut retained, mut held, mut scheduled) = (Vec::new(), Vec::new(), Vec::new());
         let mut page_files = BTreeSet::new();
         for record in state {
             match record {
@@ -217,6 +218,10 @@ impl Recovery<'_> {
                     tags,
                     since,
                 } => held.push((lsn, (queue, tags, since))),
+                StateRecord::Scheduled { lsn, scheduled: s } => scheduled.push((lsn, s)),
+                StateRecord::Schedule(next) => {
+                    self.inner.schedule.ids_begin_at(ScheduleId(next));
+                }
             }
         }
         let store = self.store()?;
@@ -224,6 +229,7 @@ impl Recovery<'_> {
         store.pages.retire(&page_files)?;
         self.restore_retained(retained)?;
         self.restore_held(held)?;
+        self.restore_scheduled(scheduled)?;
         self.note_cold(self.begun.apply_from, &self.inner.all_cells())
     }
 
@@ -288,6 +294,20 @@ impl Recovery<'_> {
             },
         );
         failed
+    }
+
+    /// Messages that waited for their time go on doing so; those of a vhost that is gone are gone.
+    fn restore_scheduled(
+        &self,
+        mut scheduled: Vec<(Lsn, ScheduledRecord)>,
+    ) -> Result<(), RecoveryError> {
+        scheduled.sort_by_key(|(lsn, _)| *lsn);
+        let wanted: Vec<(Lsn, usize)> = scheduled.iter().map(|(lsn, _)| *lsn).zip(0..).collect();
+        read_messages(self.store()?, &wanted, |at, message| {
+            let (lsn, record) = &scheduled[at];
+            self.inner.restore_scheduled(*lsn, record.clone(), message);
+        });
+        Ok(())
     }
 
     /// Dead letters that waited beside a queue are in it from now on, over its limit.

@@ -46,7 +46,7 @@ impl Client {
         let _inside = broker.gate.enter();
         rejected.clear();
         work.batch.clear();
-        let written = turn.write_records(&mut work.batch, &broker.route_sets);
+        let written = turn.write_records(&mut work.batch, broker);
         let mut ending = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let cell = &settlement.queue.0;

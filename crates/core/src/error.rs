@@ -41,6 +41,12 @@ pub enum ArgumentFault {
     UnsupportedProperty(Box<str>),
     /// It cannot stand beside the argument of that name.
     ExclusiveWith(&'static str),
+    /// The length of a history is a positive integer, this is something else.
+    NotAHistoryLength(Value),
+    /// The kind of a delayed exchange is missing, or no text.
+    NoDelayedKind,
+    /// There is no such kind of exchange, or it cannot be delayed.
+    UnknownExchangeKind(Box<str>),
 }
 
 /// Why an exchange does not take a binding.

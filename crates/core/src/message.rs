@@ -18,7 +18,7 @@ use triomphe::ThinArc;
 
 use crate::id::{PublisherId, Timestamp};
 use crate::routing::key::KeySyntax;
-use crate::value::Headers;
+use crate::value::{Headers, Value};
 
 /// Bodies up to this many bytes lie in the message's own allocation; larger ones are shared [`Bytes`].
 pub const BODY_INLINE_MAX: usize = 8 * 1024;
@@ -34,6 +34,11 @@ pub trait PropertyFormat: Send + Sync {
     /// The neutral view. `native` was accepted by the adapter when the message came in; if it is damaged all the
     /// same, what can be read is returned.
     fn decode(&self, native: &[u8]) -> Properties;
+    /// The same properties with another value for a header; none if this form has no such headers. Messages keep what
+    /// their publisher said, so this is for what the broker has to tell in the publisher's words.
+    fn with_header(&self, _native: &[u8], _name: &str, _value: &Value) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// The form of messages that carry no properties.

@@ -55,6 +55,25 @@ pub(super) fn copy_entries_without(out: &mut Vec<u8>, table: &[u8], unwanted: &[
     }
 }
 
+/// Raw properties with another value for a header. As whatever the broker says, it sorts the headers.
+pub(super) fn with_header(
+    native: &[u8],
+    name: &str,
+    value: &Value,
+) -> Result<Vec<u8>, EncodeError> {
+    let properties = Properties::parse_lossy(native);
+    let mut header = Vec::new();
+    table::encode_entry(&mut header, name, value)?;
+    let headers = merged(&header, properties.headers.unwrap_or_default());
+    let mut out = Vec::with_capacity(native.len() + header.len());
+    Properties {
+        headers: Some(&headers),
+        ..properties
+    }
+    .encode(&mut out)?;
+    Ok(out)
+}
+
 fn render_native(message: &Message, broker: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let mut properties = Properties::parse_lossy(message.native());
     let table = properties.headers.unwrap_or_default();

@@ -259,11 +259,11 @@ impl Session {
             Mode::Confirming(confirming) => confirming.next_number(),
             Mode::Transacted(_) => return self.hold(publish, incoming, body, route, cx),
         };
+        if publish.mandatory && route.is_unroutable() {
+            let wire = (self.id, cx.wire.frame_max);
+            put_return(wire, publish, &incoming.native, &body, cx.out.buf());
+        }
         if route.is_empty() {
-            if publish.mandatory {
-                let wire = (self.id, cx.wire.frame_max);
-                put_return(wire, publish, &incoming.native, &body, cx.out.buf());
-            }
             cx.publishes.note(self.id, number, false);
             return Ok(());
         }

@@ -77,7 +77,7 @@ fn is_consumed(name: &str, cx: &mut Context<'_>) -> bool {
     };
     cx.client
         .route(&request)
-        .is_ok_and(|route| !route.is_empty())
+        .is_ok_and(|route| !route.is_unroutable())
 }
 
 fn not_found(name: &str) -> Refusal {

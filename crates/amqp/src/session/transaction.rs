@@ -245,13 +245,14 @@ impl Session {
             return Err(not_transactional());
         };
         let held = &mut transactions.held;
+        if publish.mandatory && route.is_unroutable() {
+            let wire = (self.id, cx.wire.frame_max);
+            put_return(wire, publish, &incoming.native, &body, &mut held.returns);
+        }
         if !route.is_empty() {
             let message = message(publish, incoming, body, cx);
             held.turn_bytes += message.resident_bytes() + PUBLISH_BYTES;
             held.turn.push(message, route);
-        } else if publish.mandatory {
-            let wire = (self.id, cx.wire.frame_max);
-            put_return(wire, publish, &incoming.native, &body, &mut held.returns);
         }
         transactions.check_size()
     }

@@ -152,3 +152,41 @@ fn modulus_and_random_exchanges_take_any_key() {
         }
     }
 }
+
+#[test]
+fn length_of_a_recent_history_is_a_positive_integer() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    let length = |value| table(&[("x-recent-history-length", value)]);
+    for (value, shown) in [
+        (AMQPValue::LongInt(0), "0"),
+        (AMQPValue::LongInt(-3), "-3"),
+        (text("5"), "<<\"5\">>"),
+    ] {
+        let words = format!(
+            "Invalid argument {shown}, 'x-recent-history-length' must be a positive integer"
+        );
+        let method = declare("x-recent-history", length(value));
+        refused(&mut peer, method, &words, EXCHANGE_DECLARE);
+    }
+    accepted(
+        &mut peer,
+        declare("x-recent-history", length(AMQPValue::LongInt(5))),
+    );
+}
+
+#[test]
+fn delayed_exchange_has_a_type_that_there_is() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    let of = |value| table(&[("x-delayed-type", value)]);
+    let words = "Invalid argument, 'x-delayed-type' must be an existing exchange type";
+    for arguments in [FieldTable::default(), of(AMQPValue::LongInt(1))] {
+        let method = declare("x-delayed-message", arguments);
+        refused(&mut peer, method, words, EXCHANGE_DECLARE);
+    }
+    let method = declare("x-delayed-message", of(text("x-nope")));
+    let words = "invalid exchange type 'x-nope'";
+    refused(&mut peer, method, words, EXCHANGE_DECLARE);
+    accepted(&mut peer, declare("x-delayed-message", of(text("topic"))));
+}

@@ -142,6 +142,7 @@ fn dead_message_counts_once_however_many_queues_take_it() {
     publish(&mut client, START, "", "q", &["nobody wants it"]);
     let totals = |dead_lettered, dead_dropped| Totals {
         unreadable: 0,
+        delayed: 0,
         dropped: 0,
         dead_lettered,
         dead_dropped,

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod dead_letters;
+mod delayed;
 mod fanout;
+mod headed;
+mod history;
 mod node;
 mod topology;
 mod verbs;

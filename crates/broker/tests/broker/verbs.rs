@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ternmq_broker::mailbox::{Notice, Token};
-use ternmq_broker::{BrokerConfig, Client, DeleteIf, LoginRefusal, Turn};
+use ternmq_broker::{BrokerConfig, Client, DeleteIf, LoginRefusal, Retain, Turn};
 use ternmq_core::error::Refusal;
 use ternmq_core::id::Lsn;
 use ternmq_core::message::{DeathReason, NewMessage};
@@ -270,16 +270,17 @@ fn scheduled_message_is_routed_when_it_is_due() {
     let mut client = node.client();
     let at = START.plus_ms(50);
     client
-        .schedule(at, message("", "later", "will", true, START), false)
+        .schedule(at, message("", "later", "will", true, START), Retain::No)
         .unwrap();
-    let cancelled = client
-        .schedule(at, message("", "later", "no", true, START), false)
+    let (cancelled, _) = client
+        .schedule(at, message("", "later", "no", true, START), Retain::No)
         .unwrap();
-    let early = client
-        .schedule(at, message("", "later", "early", true, START), false)
+    let (early, _) = client
+        .schedule(at, message("", "later", "early", true, START), Retain::No)
         .unwrap();
     client.declare_queue(queue("later", &[])).unwrap();
-    assert!(node.broker.cancel_scheduled(cancelled) && !node.broker.cancel_scheduled(cancelled));
+    assert!(node.broker.cancel_scheduled(cancelled).is_some());
+    assert!(node.broker.cancel_scheduled(cancelled).is_none());
     assert!(node.broker.fire_scheduled(early));
     assert_eq!(get(&mut client, "later").unwrap().body(), b"early");
     node.broker.tick(START);
@@ -306,12 +307,12 @@ fn scheduled_messages_are_limited_in_number_and_in_bytes() {
     ] {
         let node = Node::with(&config, MemoryLog::new());
         let mut client = node.client();
-        let first = client.schedule(at, later.clone(), false).unwrap();
-        client.schedule(at, later.clone(), false).unwrap();
-        let refused = client.schedule(at, later.clone(), false);
+        let (first, _) = client.schedule(at, later.clone(), Retain::No).unwrap();
+        client.schedule(at, later.clone(), Retain::No).unwrap();
+        let refused = client.schedule(at, later.clone(), Retain::No);
         assert!(matches!(refused, Err(Refusal::LimitReached { limit: l, .. }) if l == limit));
-        assert!(node.broker.cancel_scheduled(first));
-        assert!(client.schedule(at, later.clone(), false).is_ok());
+        assert!(node.broker.cancel_scheduled(first).is_some());
+        assert!(client.schedule(at, later.clone(), Retain::No).is_ok());
     }
 }
 

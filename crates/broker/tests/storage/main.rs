@@ -7,6 +7,7 @@ mod lives;
 mod model;
 mod node;
 mod noise;
+mod schedule;
 mod space;
 mod steps;
 mod trouble;

@@ -26,6 +26,8 @@
 //! 13 route set          id targets
 //! 14 published by set   message, id of a route set that was recorded before
 //! 15 started            time: a node began to serve clients with what is recorded before
+//! 18 scheduled          id vhost due(time) option(exchange that holds it back) retained(flag) message
+//! 19 released           id option(time, message, targets): it is scheduled no more; it entered queues then
 //!
 //! message = flags(1 byte: durable 1, slashed 2, priority 4, ttl 8, publisher 16, extras 32) format(1 byte)
 //!           received_at exchange key native body priority? ttl_ms? publisher? extras?
@@ -82,6 +84,8 @@ pub(crate) mod kind {
     pub(crate) const ROUTE_SET: u8 = 13;
     pub(crate) const PUBLISHED_BY_SET: u8 = 14;
     pub(crate) const STARTED: u8 = 15;
+    pub(crate) const SCHEDULED: u8 = 18;
+    pub(crate) const RELEASED: u8 = 19;
 }
 
 /// A binding as a record names it.
@@ -103,6 +107,32 @@ pub struct BindingRecord {
 
 /// A queue and the tags of the bindings by which a message reached it.
 pub type TargetRecord = (QueueId, Vec<u32>);
+
+/// What a record says about a message that is to be published later.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScheduledRecord {
+    /// Its identity while it waits.
+    pub id: u64,
+    /// The vhost it is to be published in.
+    pub vhost: Box<str>,
+    /// When.
+    pub at: Timestamp,
+    /// The exchange that holds it back; none if it is to be published to its own.
+    pub via: Option<Box<str>>,
+    /// Whether it is to be retained as well.
+    pub retain: bool,
+}
+
+/// A message that is scheduled no more, and the queues it entered.
+#[derive(Clone, Debug)]
+pub struct ReleasedRecord {
+    /// When it entered them.
+    pub at: Timestamp,
+    /// The message as it was published; its identity is the place of this record.
+    pub message: Message,
+    /// The queues.
+    pub targets: Vec<TargetRecord>,
+}
 
 /// A record, read back.
 #[derive(Clone, Debug)]
@@ -148,6 +178,10 @@ pub enum Record {
     PublishedBySet(Message, RouteSetId),
     /// A node began to serve clients: from here on messages may have been delivered without a record of it.
     Started(Timestamp),
+    /// A message is to be published later.
+    Scheduled(ScheduledRecord, Message),
+    /// A message is scheduled no more, by its identity there: it was published, or cancelled.
+    Released(u64, Option<ReleasedRecord>),
 }
 
 fn begin(kind: u8, out: &mut Vec<u8>) {
@@ -358,4 +392,45 @@ pub fn document(vhost: &str, key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>
 pub fn started(at: Timestamp, out: &mut Vec<u8>) {
     begin(kind::STARTED, out);
     number(at.0, out);
+}
+
+/// A message is to be published later.
+pub fn scheduled(s: &ScheduledRecord, message: &Message, out: &mut Vec<u8>) {
+    begin(kind::SCHEDULED, out);
+    scheduling(s, out);
+    message::write(message, out);
+}
+
+fn scheduling(s: &ScheduledRecord, out: &mut Vec<u8>) {
+    number(s.id, out);
+    bytes(s.vhost.as_bytes(), out);
+    number(s.at.0, out);
+    option(s.via.as_ref(), out, |via, out| bytes(via.as_bytes(), out));
+    flag(s.retain, out);
+}
+
+/// A scheduled message was published at `at` and entered durable queues.
+pub fn released<'a>(
+    id: u64,
+    at: Timestamp,
+    message: &Message,
+    to: impl Iterator<Item = (QueueId, &'a [u32])> + Clone,
+    out: &mut Vec<u8>,
+) {
+    if to.clone().next().is_none() {
+        return cancelled(id, out);
+    }
+    begin(kind::RELEASED, out);
+    number(id, out);
+    flag(true, out);
+    number(at.0, out);
+    message::write(message, out);
+    targets(to, out);
+}
+
+/// A scheduled message went without entering any durable queue.
+pub fn cancelled(id: u64, out: &mut Vec<u8>) {
+    begin(kind::RELEASED, out);
+    number(id, out);
+    flag(false, out);
 }

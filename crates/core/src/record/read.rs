@@ -5,7 +5,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{BindingRecord, Record, TargetRecord, VERSION, kind, message, value};
+use super::{
+    BindingRecord, Record, ReleasedRecord, ScheduledRecord, TargetRecord, VERSION, kind, message,
+    value,
+};
 use crate::id::{Lsn, PublisherId, QueueId, RouteSetId, Timestamp};
 use crate::message::{FormatId, Message, PropertyFormat};
 use crate::queue::Returned;
@@ -84,6 +87,17 @@ pub fn decode(bytes: &[u8], formats: &dyn Formats) -> Result<Record, RecordError
             Record::PublishedBySet(message::read(&mut r, formats)?, RouteSetId(r.number()?))
         }
         kind::STARTED => Record::Started(Timestamp(r.number()?)),
+        kind::SCHEDULED => Record::Scheduled(r.scheduled()?, message::read(&mut r, formats)?),
+        kind::RELEASED => {
+            let released = |r: &mut Reader<'_>| {
+                Ok(ReleasedRecord {
+                    at: Timestamp(r.number()?),
+                    message: message::read(r, formats)?,
+                    targets: r.targets()?,
+                })
+            };
+            Record::Released(r.number()?, r.option(released)?)
+        }
         _ => return Err(RecordError::Malformed),
     };
     if r.0.is_empty() {
@@ -93,7 +107,7 @@ pub fn decode(bytes: &[u8], formats: &dyn Formats) -> Result<Record, RecordError
     }
 }
 
-/// Reads the message of a record that carries one (published, moved, retained), and nothing behind it.
+/// Reads the message of a record that carries one (published, moved, retained, scheduled, released), and nothing behind it.
 pub fn message_of(bytes: &[u8], formats: &dyn Formats) -> Result<Message, RecordError> {
     let mut r = Reader(bytes);
     let version = r.byte()?;
@@ -112,6 +126,14 @@ pub fn message_of(bytes: &[u8], formats: &dyn Formats) -> Result<Message, Record
             if !r.flag()? {
                 return Err(RecordError::Malformed);
             }
+        }
+        kind::SCHEDULED => drop(r.scheduled()?),
+        kind::RELEASED => {
+            r.number()?;
+            if !r.flag()? {
+                return Err(RecordError::Malformed);
+            }
+            r.number()?;
         }
         _ => return Err(RecordError::Malformed),
     }
@@ -260,6 +282,16 @@ impl<'a> Reader<'a> {
             tag: self.option(Self::number_u32)?,
             exclude_publisher: self.option(|r| Ok(PublisherId(r.number()?)))?,
             at_most_once: self.flag()?,
+        })
+    }
+
+    pub(super) fn scheduled(&mut self) -> Result<ScheduledRecord, RecordError> {
+        Ok(ScheduledRecord {
+            id: self.number()?,
+            vhost: self.text()?,
+            at: Timestamp(self.number()?),
+            via: self.option(Self::text)?,
+            retain: self.flag()?,
         })
     }
 

@@ -8,6 +8,8 @@
 //! 35 retained   vhost topic, lsn of the record that retained it
 //! 36 held       queue id, lsn, tags(list), since(time): a dead letter that waits for room in that queue
 //! 37 ended      records in all, this one included; kept files(list of number, kind, end)
+//! 39 scheduled  lsn of the record, then what that says but for the message: a message that waits for its time
+//! 40 schedule   next id of scheduled messages
 //! ```
 //! Layout and numbers are those of [`crate::record`].
 
@@ -17,7 +19,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::read::{Formats, Reader, RecordError};
-use super::{Record, VERSION, begin, bytes, decode, flag, number};
+use super::{Record, ScheduledRecord, VERSION, begin, bytes, decode, flag, number, scheduling};
 use crate::id::{Lsn, QueueId, Timestamp};
 
 const BEGUN: u8 = 32;
@@ -26,6 +28,8 @@ const QUEUE: u8 = 34;
 const RETAINED: u8 = 35;
 const HELD: u8 = 36;
 const ENDED: u8 = 37;
+const SCHEDULED: u8 = 39;
+const SCHEDULE: u8 = 40;
 
 /// Where a checkpoint begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -95,6 +99,15 @@ pub enum StateRecord {
         /// Since when it waits.
         since: Timestamp,
     },
+    /// A message that waits for its time.
+    Scheduled {
+        /// The record that has the message.
+        lsn: Lsn,
+        /// When and how it is to be published.
+        scheduled: ScheduledRecord,
+    },
+    /// Messages scheduled later have ids from here on.
+    Schedule(u64),
     /// The last one.
     Ended {
         /// How many there are in all.
@@ -149,6 +162,19 @@ pub fn held(queue: QueueId, lsn: Lsn, tags: &[u32], since: Timestamp, out: &mut 
     number(since.0, out);
 }
 
+/// A message that waits for its time, which the record at `lsn` has.
+pub fn scheduled(lsn: Lsn, s: &ScheduledRecord, out: &mut Vec<u8>) {
+    begin(SCHEDULED, out);
+    number(lsn.0, out);
+    scheduling(s, out);
+}
+
+/// Messages scheduled later have ids from `next_id` on.
+pub fn schedule(next_id: u64, out: &mut Vec<u8>) {
+    begin(SCHEDULE, out);
+    number(next_id, out);
+}
+
 /// The end; `records` counts all, this one included.
 pub fn ended(records: u64, kept: &[KeptFile], out: &mut Vec<u8>) {
     begin(ENDED, out);
@@ -193,6 +219,11 @@ pub fn decode_state(input: &[u8], formats: &dyn Formats) -> Result<StateRecord, 
             tags: r.list(Reader::number_u32)?,
             since: Timestamp(r.number()?),
         },
+        SCHEDULED => StateRecord::Scheduled {
+            lsn: Lsn(r.number()?),
+            scheduled: r.scheduled()?,
+        },
+        SCHEDULE => StateRecord::Schedule(r.number()?),
         ENDED => StateRecord::Ended {
             records: r.number()?,
             kept: r.list(|r| {
@@ -261,6 +292,19 @@ mod tests {
         assert!(
             matches!(back, StateRecord::Held { tags, since: Timestamp(6), .. } if tags == [4, 5])
         );
+        let s = ScheduledRecord {
+            id: 300,
+            vhost: "/".into(),
+            at: Timestamp(1 << 40),
+            via: Some("later".into()),
+            retain: true,
+        };
+        let back = written(|out| scheduled(Lsn(9), &s, out));
+        assert!(
+            matches!(back, StateRecord::Scheduled { lsn: Lsn(9), scheduled } if scheduled == s)
+        );
+        let back = written(|out| schedule(301, out));
+        assert!(matches!(back, StateRecord::Schedule(301)));
         let files = [(1, 1), (300, 2)].map(|(id, kind)| KeptFile {
             id,
             kind,

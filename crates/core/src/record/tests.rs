@@ -95,6 +95,49 @@ fn layout_of_version_1_stays_as_it_is() {
     assert_eq!(out, [1, 9, 1, 1, 9, 2, 1]);
 }
 
+fn later() -> ScheduledRecord {
+    ScheduledRecord {
+        id: 300,
+        vhost: "v".into(),
+        at: Timestamp(400),
+        via: Some("later".into()),
+        retain: true,
+    }
+}
+
+#[test]
+fn scheduled_message_comes_back_as_it_waited_and_as_it_went() {
+    let message = NewMessage::plain(b"x", b"k", b"hi").build(&mut Vec::new());
+    let mut out = Vec::new();
+    scheduled(&later(), &message, &mut out);
+    assert_eq!(
+        out,
+        *b"\x01\x12\xac\x02\x01v\x90\x03\x01\x05later\x01\x00\x00\x00\x01x\x01k\x00\x02hi"
+    );
+    let Record::Scheduled(back, kept) = read(&out) else {
+        unreachable!()
+    };
+    assert_eq!((back, kept.body()), (later(), &b"hi"[..]));
+    out.clear();
+    let to = core::iter::once((QueueId(2), &[1_u32][..]));
+    released(300, Timestamp(9), &message, to, &mut out);
+    assert_eq!(
+        out,
+        *b"\x01\x13\xac\x02\x01\x09\x00\x00\x00\x01x\x01k\x00\x02hi\x01\x02\x01\x01"
+    );
+    let Record::Released(300, Some(back)) = read(&out) else {
+        unreachable!()
+    };
+    assert_eq!(
+        (back.at, back.targets),
+        (Timestamp(9), vec![(QueueId(2), vec![1])])
+    );
+    out.clear();
+    released(300, Timestamp(9), &message, core::iter::empty(), &mut out);
+    assert_eq!(out, [1, 19, 0xac, 0x02, 0]);
+    assert!(matches!(read(&out), Record::Released(300, None)));
+}
+
 #[test]
 fn message_with_everything_comes_back_the_same() {
     let message = dead_message();
@@ -298,6 +341,8 @@ fn every_type_of_exchange_is_read_back() {
         "x-modulus-hash",
         "x-random",
         "x-local-random",
+        "x-recent-history",
+        "x-delayed-message",
     ] {
         let x = ExchangeDecl {
             name: "x".into(),
@@ -330,7 +375,10 @@ fn message_of_a_record_is_read_alone() {
         &mut moved,
     );
     retained("v", b"topic", Some(&message), &mut kept);
-    for record in [&published, &moved, &kept] {
+    let (mut scheduled, mut released) = (Vec::new(), Vec::new());
+    super::scheduled(&later(), &message, &mut scheduled);
+    super::released(300, Timestamp(9), &message, to(), &mut released);
+    for record in [&published, &moved, &kept, &scheduled, &released] {
         let read = message_of(record, &OnlyNone).unwrap();
         assert_eq!(read.body(), b"body");
         assert_eq!(read.extras(), message.extras());
@@ -339,7 +387,9 @@ fn message_of_a_record_is_read_alone() {
     retained("v", b"topic", None, &mut gone);
     let mut other = Vec::new();
     queue_deleted("v", QueueId(1), &mut other);
-    for record in [&gone[..], &other, &published[..9], &[]] {
+    let mut cancelled = Vec::new();
+    super::cancelled(300, &mut cancelled);
+    for record in [&gone[..], &other, &cancelled, &published[..9], &[]] {
         assert!(message_of(record, &OnlyNone).is_err());
     }
 }

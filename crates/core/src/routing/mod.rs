@@ -10,7 +10,7 @@ use crate::error::Refusal;
 use crate::id::{PublisherId, QueueId};
 use crate::message::Properties;
 use crate::tags::Tags;
-use crate::topology::{ExchangeTraffic, Topology};
+use crate::topology::{ExchangeDecl, ExchangeTraffic, Topology};
 use crate::value::Headers;
 
 pub(crate) mod choice;
@@ -63,9 +63,21 @@ pub struct Routes {
     /// Whether the same exchange, key, syntax and publisher lead to the same targets until
     /// [`Topology::version`] changes. They do not if headers, properties, further keys or chance played a part.
     pub cacheable: bool,
+    /// Exchanges met that keep the message in their history, by their places.
+    recorded: Vec<u32>,
+    /// Exchanges met that hold the message back, by their places, and for how long.
+    delayed: Vec<(u32, u64)>,
     /// Counters of the exchange that was published to.
     pub traffic: Option<Arc<ExchangeTraffic>>,
     scratch: pass::Scratch,
+}
+
+/// Whether exchanges may hold a message back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Delays {
+    Heeded,
+    /// They have done so already.
+    Over,
 }
 
 /// After a larger fan-out, memory for targets is given back down to this number.
@@ -76,6 +88,8 @@ impl Routes {
         self.targets.clear();
         self.targets.shrink_to(TARGETS_KEPT);
         self.cacheable = true;
+        self.recorded.clear();
+        self.delayed.clear();
         self.traffic = None;
         self.scratch.reset(TARGETS_KEPT);
     }
@@ -87,7 +101,36 @@ impl Topology {
     /// # Errors
     /// The exchange is not found, or is internal and a client publishes.
     pub fn route(&self, request: &RouteRequest<'_>, routes: &mut Routes) -> Result<(), Refusal> {
-        pass::run(self, request, routes)
+        pass::run(self, request, Delays::Heeded, routes)
+    }
+
+    /// As [`Self::route`], for a message that no exchange holds back any more.
+    ///
+    /// # Errors
+    /// As [`Self::route`].
+    pub fn route_due(
+        &self,
+        request: &RouteRequest<'_>,
+        routes: &mut Routes,
+    ) -> Result<(), Refusal> {
+        pass::run(self, request, Delays::Over, routes)
+    }
+
+    /// The exchanges on the way that keep the message in their history. To be asked of the topology that found the
+    /// way, before it changes.
+    pub fn recorded_by<'a>(&'a self, routes: &'a Routes) -> impl Iterator<Item = &'a str> {
+        let places = routes.recorded.iter();
+        places.map(|place| &*self.exchanges[*place].decl.name)
+    }
+
+    /// The exchanges on the way that hold the message back, each with the time it does, in milliseconds. As
+    /// [`Self::recorded_by`].
+    pub fn delayed_by<'a>(
+        &'a self,
+        routes: &'a Routes,
+    ) -> impl ExactSizeIterator<Item = (&'a ExchangeDecl, u64)> {
+        let places = routes.delayed.iter();
+        places.map(|(place, ms)| (&self.exchanges[*place].decl, *ms))
     }
 }
 

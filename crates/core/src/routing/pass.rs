@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use super::hash::Stable;
 use super::key::{self, KeySyntax};
 use super::topic::{Frontier, TopicMatcher, topic_levels};
-use super::{RouteRequest, RouteTarget, Routes};
+use super::{Delays, RouteRequest, RouteTarget, Routes};
 use crate::error::{Kind, Refusal};
 use crate::message::Properties;
 use crate::tags::Tags;
 use crate::topology::index::NONE;
-use crate::topology::{By, Chooser, End, List, Matcher, Topology, not_found};
+use crate::topology::{By, Chooser, End, List, Matcher, Topology, delay_ms, not_found};
 use crate::value::Headers;
 
 /// Reusable memory.
@@ -71,7 +71,10 @@ const fn unpair(pair: u64) -> (u32, u32) {
 struct Pass<'a> {
     topology: &'a Topology,
     request: &'a RouteRequest<'a>,
+    delays: Delays,
     scratch: &'a mut Scratch,
+    recorded: &'a mut Vec<u32>,
+    delayed: &'a mut Vec<(u32, u64)>,
     headers: Option<Headers>,
     properties: Option<Properties>,
     by_chance: bool,
@@ -80,6 +83,7 @@ struct Pass<'a> {
 pub(super) fn run(
     topology: &Topology,
     request: &RouteRequest<'_>,
+    delays: Delays,
     routes: &mut Routes,
 ) -> Result<(), Refusal> {
     routes.reset();
@@ -95,7 +99,10 @@ pub(super) fn run(
     let mut pass = Pass {
         topology,
         request,
+        delays,
         scratch: &mut routes.scratch,
+        recorded: &mut routes.recorded,
+        delayed: &mut routes.delayed,
         headers: None,
         properties: None,
         by_chance: false,
@@ -114,6 +121,15 @@ impl<'a> Pass<'a> {
     fn visit(&mut self, exchange: u32) {
         let topology = self.topology;
         let at = &topology.exchanges[exchange];
+        if at.behaviour.delays
+            && let Some(ms) = self.delay_ms()
+        {
+            self.delayed.push((exchange, ms));
+            return;
+        }
+        if at.behaviour.history.is_some() {
+            self.recorded.push(exchange);
+        }
         let matched = match &at.matcher {
             Matcher::Default => self.by_queue_name(),
             Matcher::Direct => self.by_key(exchange),
@@ -230,6 +246,17 @@ impl<'a> Pass<'a> {
         }
         self.headers = Some(headers);
         matched
+    }
+
+    /// For how long the message is to be held back.
+    fn delay_ms(&mut self) -> Option<u64> {
+        if self.delays == Delays::Over {
+            return None;
+        }
+        let headers = self.take_headers();
+        let ms = delay_ms(&headers);
+        self.headers = Some(headers);
+        ms
     }
 
     /// The message's headers, sorted. Put them back when done.

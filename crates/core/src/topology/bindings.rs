@@ -267,7 +267,7 @@ impl Topology {
     }
 
     fn match_mode(&self, source: u32, binding: &BindingDecl<'_>) -> Result<MatchMode, Refusal> {
-        if self.exchanges[source].decl.kind != ExchangeKind::Headers {
+        if self.exchanges[source].behaviour.kind != ExchangeKind::Headers {
             return Ok(MatchMode::default());
         }
         MatchMode::of(binding.arguments).map_err(|value| Refusal::InvalidArgument {
@@ -283,7 +283,7 @@ impl Topology {
         if arguments.len() > 1 {
             arguments.to_mut().sort_unique();
         }
-        let is_topic = self.exchanges[source].decl.kind == ExchangeKind::Topic;
+        let is_topic = self.exchanges[source].behaviour.kind == ExchangeKind::Topic;
         let (syntax, key, slashed) = match binding.syntax {
             KeySyntax::Slashed if !is_topic => {
                 let mut dotted = Vec::new();

@@ -76,16 +76,21 @@ impl HashProperty {
 }
 
 impl Chooser {
-    /// The chooser of a declared exchange, if it is of a kind that has one.
-    pub(super) fn of(decl: &ExchangeDecl) -> Result<Option<Box<Self>>, Refusal> {
-        let (by, shared) = match decl.kind {
+    /// The chooser of a declared exchange that behaves as that kind, if that has one.
+    pub(super) fn of(
+        decl: &ExchangeDecl,
+        kind: ExchangeKind,
+    ) -> Result<Option<Box<Self>>, Refusal> {
+        let (by, shared) = match kind {
             ExchangeKind::ConsistentHash => (by_arguments(decl)?, Shared::First),
             ExchangeKind::ModulusHash => (By::Modulus, Shared::All),
             ExchangeKind::Random | ExchangeKind::LocalRandom => (By::Chance, Shared::All),
             ExchangeKind::Direct
             | ExchangeKind::Fanout
             | ExchangeKind::Topic
-            | ExchangeKind::Headers => return Ok(None),
+            | ExchangeKind::Headers
+            | ExchangeKind::RecentHistory
+            | ExchangeKind::Delayed => return Ok(None),
         };
         let seed = Stable::default().bytes(decl.name.as_bytes()).finish();
         Ok(Some(Box::new(Self {
@@ -172,7 +177,7 @@ impl Topology {
         end: End,
         binding: &BindingDecl<'_>,
     ) -> Result<(), Refusal> {
-        let fault = match self.exchanges[source].decl.kind {
+        let fault = match self.exchanges[source].behaviour.kind {
             ExchangeKind::ConsistentHash => weight(binding.key).err(),
             ExchangeKind::LocalRandom if !binding.key.is_empty() => {
                 Some(BindingFault::KeyNotEmpty(binding.key.into()))
@@ -219,7 +224,7 @@ impl Topology {
             Destination::Exchange(name) => (1, name),
         };
         let hash = Stable::default().number(is_exchange).bytes(name.as_bytes());
-        if self.exchanges[identity.source].decl.kind == ExchangeKind::ConsistentHash {
+        if self.exchanges[identity.source].behaviour.kind == ExchangeKind::ConsistentHash {
             return hash.finish();
         }
         let hash = hash.bytes(identity.slashed.unwrap_or(&identity.key));

@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{
-    Chooser, Exchange, ExchangeDecl, ExchangeKind, List, Matcher, NONE, Removed, Topology,
-    not_found,
+    Behaviour, Chooser, Exchange, ExchangeDecl, ExchangeKind, List, Matcher, NONE, Removed,
+    Topology, not_found,
 };
 use crate::error::{ArgumentFault, Inequivalence, Kind, Refusal};
 use crate::policy::arguments::argument_difference;
@@ -37,7 +37,8 @@ impl Topology {
                 internal,
                 arguments: Headers::new(),
             };
-            self.insert_exchange(decl, None, None);
+            let behaviour = Behaviour::plain(kind);
+            self.insert_exchange(decl, behaviour, None, None);
         }
     }
 
@@ -45,7 +46,7 @@ impl Topology {
     ///
     /// # Errors
     /// The default exchange, a new name that is reserved, an unusable alternate exchange, something to hash that is not
-    /// there to be hashed; an existing exchange that differs.
+    /// there to be hashed, a length of history that is no number, a delayed kind that there is not; an existing exchange that differs.
     pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
         refuse_default_exchange(&decl.name)?;
         if let Some(slot) = self.exchange_slot(decl.name.as_bytes()) {
@@ -65,8 +66,9 @@ impl Topology {
             });
         }
         let alternate = alternate_exchange(&decl)?;
-        let chooser = Chooser::of(&decl)?;
-        self.insert_exchange(decl, alternate, chooser);
+        let behaviour = Behaviour::of(&decl)?;
+        let chooser = Chooser::of(&decl, behaviour.kind)?;
+        self.insert_exchange(decl, behaviour, alternate, chooser);
         Ok(true)
     }
 
@@ -114,11 +116,12 @@ impl Topology {
     fn insert_exchange(
         &mut self,
         decl: ExchangeDecl,
+        behaviour: Behaviour,
         alternate: Option<Box<str>>,
         chooser: Option<Box<Chooser>>,
     ) {
         let hash = self.hash(decl.name.as_bytes());
-        let matcher = match (decl.kind, chooser) {
+        let matcher = match (behaviour.kind, chooser) {
             _ if decl.name.is_empty() => Matcher::Default,
             (_, Some(chooser)) => Matcher::One(chooser),
             (ExchangeKind::Fanout, None) => Matcher::Fanout,
@@ -128,6 +131,7 @@ impl Topology {
         };
         let exchange = Exchange {
             decl,
+            behaviour,
             matcher,
             alternate,
             traffic: Arc::default(),

@@ -26,6 +26,7 @@ use crate::routing::key::KeySyntax;
 use crate::routing::topic::TopicMatcher;
 use crate::value::Headers;
 
+mod behaviour;
 mod bindings;
 mod chooser;
 mod exchanges;
@@ -34,6 +35,10 @@ pub(crate) mod index;
 mod queues;
 mod scan;
 
+pub(crate) use behaviour::delay_ms;
+pub use behaviour::{
+    Behaviour, DELAY_MAX_MS, HISTORY_LENGTH, HISTORY_NO_STORE, X_DELAY, delay_over,
+};
 pub(crate) use bindings::{Binding, Bucket, End, List};
 pub use chooser::WEIGHT_MAX;
 pub(crate) use chooser::{By, Chooser};
@@ -61,10 +66,14 @@ pub enum ExchangeKind {
     Random,
     /// One binding by chance, to a destination on this node; binding keys are empty.
     LocalRandom,
+    /// Every binding; the last messages are kept, and a new binding's destination gets those first.
+    RecentHistory,
+    /// As the kind that its arguments name, when the time has come that a header of the message says.
+    Delayed,
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -73,6 +82,8 @@ impl ExchangeKind {
         Self::ModulusHash,
         Self::Random,
         Self::LocalRandom,
+        Self::RecentHistory,
+        Self::Delayed,
     ];
 
     /// The name in a declaration.
@@ -86,6 +97,8 @@ impl ExchangeKind {
             Self::ModulusHash => "x-modulus-hash",
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
+            Self::RecentHistory => "x-recent-history",
+            Self::Delayed => "x-delayed-message",
         }
     }
 
@@ -210,6 +223,7 @@ pub(crate) enum Matcher {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) decl: ExchangeDecl,
+    pub(crate) behaviour: Behaviour,
     pub(crate) matcher: Matcher,
     /// Where messages go that match nothing.
     pub(crate) alternate: Option<Box<str>>,
@@ -287,6 +301,12 @@ impl Topology {
     pub fn exchange(&self, name: &str) -> Option<&ExchangeDecl> {
         self.exchange_slot(name.as_bytes())
             .map(|slot| &self.exchanges[slot].decl)
+    }
+
+    /// What the exchange of that name does.
+    pub fn behaviour(&self, name: &str) -> Option<Behaviour> {
+        self.exchange_slot(name.as_bytes())
+            .map(|slot| self.exchanges[slot].behaviour)
     }
 
     /// Every queue.

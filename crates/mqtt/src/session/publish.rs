@@ -138,7 +138,7 @@ impl Active<'_> {
             route = client.route_later(now.plus_ms(delay_ms), retain);
         }
         let nobody = route.is_empty();
-        let reason = answer_reason(nobody);
+        let reason = answer_reason(route.is_unroutable());
         if nobody && !publish.retain {
             return Ok(Taken::Turn {
                 index: None,

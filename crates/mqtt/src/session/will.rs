@@ -1,5 +1,6 @@
 //! The will: what the server publishes in the client's name when the connection ends badly (§3.1.2.5).
 
+use ternmq_broker::Retain;
 use ternmq_core::id::Timestamp;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
@@ -87,8 +88,9 @@ impl Active<'_> {
         let delay_s = will.delay_s.min(self.kept.expiry_s);
         if delay_s > 0 {
             let at = now.plus_ms(u64::from(delay_s) * 1000);
-            match client.schedule(at, message, will.retain) {
-                Ok(id) => self.kept.scheduled_will = Some(id),
+            let retain = if will.retain { Retain::Yes } else { Retain::No };
+            match client.schedule(at, message, retain) {
+                Ok((id, _)) => self.kept.scheduled_will = Some(id),
                 Err(refusal) => {
                     tracing::warn!(%refusal, client_id = &*identity.client_id, "will dropped");
                 }
