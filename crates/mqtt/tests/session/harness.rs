@@ -18,7 +18,7 @@ use ternmq_core::value::Headers;
 
 use ternmq_mqtt::codec::{self, Decoded, Limits, Sender};
 use ternmq_mqtt::frame::{
-    Ack, Connect, Disconnect, Packet, PacketId, PacketType, ProtocolVersion, Publish, QoS,
+    Ack, Auth, Connect, Disconnect, Packet, PacketId, PacketType, ProtocolVersion, Publish, QoS,
     Subscribe, SubscribeOptions, Unsubscribe, Will,
 };
 use ternmq_mqtt::frame::{SubscribeFilters, UnsubscribeFilters};
@@ -26,6 +26,7 @@ use ternmq_mqtt::properties::{Properties, Property, PropertyBuf};
 use ternmq_mqtt::reason_code::ReasonCode;
 use ternmq_mqtt::{MqttAcceptor, MqttConfig};
 use ternmq_net::machine::{Acceptor, Flow, Machine, Output, Peer};
+use ternmq_net::timers::Ticker;
 
 use crate::log::TestLog;
 
@@ -121,6 +122,7 @@ impl World {
     pub(crate) fn pass(&self, ms: u64) {
         let now = self.clock.advance_ms(ms);
         self.broker.tick(now);
+        self.acceptor.tick(now);
     }
 
     /// A transport that has sent nothing yet.
@@ -129,10 +131,15 @@ impl World {
     }
 
     pub(crate) fn dial_from(&self, addr: &str) -> Device {
+        self.dial_between(addr, "127.0.0.1:1883")
+    }
+
+    /// From where to where.
+    pub(crate) fn dial_between(&self, addr: &str, local_addr: &str) -> Device {
         let addr: SocketAddr = addr.parse().unwrap();
         let peer = Peer {
             addr,
-            local_addr: "127.0.0.1:1883".parse().unwrap(),
+            local_addr: local_addr.parse().unwrap(),
         };
         let mailbox = Mailbox::new(self.acceptor.token_max());
         let machine = self
@@ -495,7 +502,7 @@ impl Device {
     }
 
     /// The others hear that a session is wanted, and go when it is time.
-    fn let_others_go(&mut self) {
+    pub(crate) fn let_others_go(&mut self) {
         let clock = self.line().clock.clone();
         let others: Vec<_> = self
             .lines
@@ -701,6 +708,22 @@ impl Device {
         });
     }
 
+    /// AUTH with a method and data.
+    pub(crate) fn auth(&mut self, reason: ReasonCode, method: &str, data: &str) {
+        let mut properties = PropertyBuf::new();
+        properties
+            .push(Property::AuthenticationMethod(method))
+            .unwrap();
+        if !data.is_empty() {
+            let data = Property::AuthenticationData(data.as_bytes());
+            properties.push(data).unwrap();
+        }
+        self.packet(&Packet::Auth(Auth {
+            reason,
+            properties: properties.as_properties(),
+        }));
+    }
+
     pub(crate) fn puback(&mut self, packet_id: u16) {
         self.ack(PacketType::PubAck, packet_id);
     }
@@ -763,6 +786,11 @@ fn words(packet: &Packet<'_>, version: ProtocolVersion) -> String {
         Packet::SubAck(p) => format!("SUBACK {} {:02X?}", p.packet_id, p.reasons.as_bytes()),
         Packet::UnsubAck(p) => format!("UNSUBACK {} {:02X?}", p.packet_id, p.reasons.as_bytes()),
         Packet::PingResp => "PINGRESP".to_owned(),
+        Packet::Auth(p) => format!(
+            "AUTH {:02X}{}",
+            p.reason.as_u8(),
+            property_words(p.properties)
+        ),
         Packet::Disconnect(p) => format!("DISCONNECT {:02X}", p.reason.as_u8()),
         other => panic!("not a packet of the server: {other:?}"),
     }
@@ -790,6 +818,10 @@ fn property_words(properties: Properties<'_>) -> String {
             Property::SubscriptionIdentifier(id) => format!(" sub{id}"),
             Property::MessageExpiryInterval(seconds) => format!(" expiry{seconds}"),
             Property::TopicAlias(alias) => format!(" alias{alias}"),
+            Property::AuthenticationMethod(method) => format!(" {method}"),
+            Property::AuthenticationData(data) => {
+                format!(" [{}]", String::from_utf8_lossy(data))
+            }
             Property::UserProperty(name, value) => format!(" {name}:{value}"),
             other => format!(" {other:?}"),
         })

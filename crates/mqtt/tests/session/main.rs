@@ -5,7 +5,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod auth;
 mod connect;
+mod delayed;
 mod deliver;
 mod disconnect;
 mod exactly_once;
@@ -17,11 +19,13 @@ mod limits;
 mod log;
 mod malformed;
 mod publish;
+mod queue;
 mod restart;
 mod retained;
 mod sessions;
 mod shared;
 mod subscribe;
+mod sys;
 mod topic_alias;
 mod waits;
 mod will;
