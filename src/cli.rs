@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use ternmq_control::{Completions, Pages};
 
 use crate::store_command::StoreCommand;
 
@@ -47,6 +48,12 @@ pub(crate) enum Command {
     /// Look at a data directory while the broker is not running, or repair it
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Write a script that completes commands in a shell
+    Completions(Completions),
+    /// Write the manual page, or all of them
+    Man(Pages),
+    #[command(flatten)]
+    Control(Box<ternmq_control::Command>),
 }
 
 #[cfg(test)]

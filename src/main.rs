@@ -15,7 +15,8 @@ mod system;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use ternmq_control::Failure;
 
 /// See the root `Cargo.toml` for why.
 #[global_allocator]
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
     let ended = match cli.command.clone() {
         None => run::run(cli).map(|()| ExitCode::SUCCESS),
         Some(cli::Command::Store(command)) => run::look_at_store(&command, cli),
+        Some(cli::Command::Completions(shell)) => ask(shell.write(cli::Cli::command())),
+        Some(cli::Command::Man(pages)) => ask(pages.write(cli::Cli::command())),
+        Some(cli::Command::Control(command)) => ask(ternmq_control::run(&command)),
     };
     match ended {
         Ok(code) => code,
@@ -35,8 +39,16 @@ fn main() -> ExitCode {
             if storage::is_damage(&error) {
                 ExitCode::from(storage::EXIT_DAMAGED)
             } else {
-                ExitCode::FAILURE
+                error
+                    .downcast_ref()
+                    .map_or(ExitCode::FAILURE, Failure::exit_code)
             }
         }
     }
+}
+
+/// What came of a command of the operator.
+fn ask(outcome: Result<(), Failure>) -> anyhow::Result<ExitCode> {
+    outcome?;
+    Ok(ExitCode::SUCCESS)
 }

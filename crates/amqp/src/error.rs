@@ -254,12 +254,31 @@ fn from_denial(refusal: &Refusal, scene: Scene<'_>) -> Fault {
             Reply::AccessRefused,
             format!("queue '{name}' in vhost '{vhost}' in exclusive use"),
         ),
-        Refusal::AccessRefused { kind, name } => Fault::new(
+        Refusal::AccessRefused { right, kind, name } => Fault::new(
             Reply::AccessRefused,
             format!(
-                "access to {} '{name}' in vhost '{vhost}' refused for user '{user}'",
+                "{} access to {} '{name}' in vhost '{vhost}' refused for user '{user}'",
+                right.name(),
                 noun(*kind)
             ),
+        ),
+        Refusal::TopicRefused {
+            right,
+            exchange,
+            key,
+        } => Fault::new(
+            Reply::AccessRefused,
+            format!(
+                "{} access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'",
+                right.name()
+            ),
+        ),
+        Refusal::QueueLimit { queue, max } => precondition_failed(format!(
+            "cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({max}) is reached"
+        )),
+        Refusal::VhostDeleted => Fault::new(
+            Reply::ConnectionForced,
+            format!("vhost '{vhost}' is deleted"),
         ),
         other => Fault::new(Reply::InternalError, other.to_string()),
     }

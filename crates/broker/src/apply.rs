@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ternmq_core::access::{Object, ObjectKey, Orphan};
 use ternmq_core::error::Refusal;
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, RouteSetId, Timestamp};
 use ternmq_core::message::Message;
@@ -41,13 +42,21 @@ pub enum ReplayError {
         /// Why.
         error: RecordError,
     },
-    /// It names a vhost that is not configured.
+    /// It names a vhost that is not there.
     #[error("record {lsn} names the unknown vhost {vhost}")]
     UnknownVhost {
         /// Which one.
         lsn: Lsn,
         /// The vhost.
         vhost: Box<str>,
+    },
+    /// It sets something that belongs to a vhost or a user who is not there.
+    #[error("record {lsn}: {orphan}")]
+    Orphan {
+        /// Which one.
+        lsn: Lsn,
+        /// What is missing.
+        orphan: Orphan,
     },
     /// It contradicts what was replayed before it.
     #[error("record {lsn} contradicts the records before it: {refusal}")]
@@ -65,6 +74,8 @@ pub(crate) struct Replaying {
     /// Records before this one are in the checkpoint; only the lists of targets among them matter.
     apply_from: Lsn,
     positions: HashMap<Box<str>, VhostPositions>,
+    /// How far the checkpoint has objects.
+    objects: Lsn,
     route_sets: HashMap<RouteSetId, Arc<[TargetRecord]>>,
     cells: HashMap<QueueId, Arc<QueueCell>>,
     work: Work,
@@ -82,6 +93,11 @@ impl Replaying {
     /// How far the checkpoint has a vhost.
     pub(crate) fn set_positions(&mut self, positions: VhostPositions) {
         self.positions.insert(positions.vhost.clone(), positions);
+    }
+
+    /// How far the checkpoint has objects.
+    pub(crate) fn set_objects(&mut self, position: Lsn) {
+        self.objects = position;
     }
 
     /// Whether the checkpoint has it already.
@@ -145,6 +161,7 @@ impl Replay<'_> {
             | Record::Unbound(vhost, _) => Some(self.state.is_in(vhost, lsn, |p| p.topology)),
             Record::Retained(vhost, ..) => Some(self.state.is_in(vhost, lsn, |p| p.retained)),
             Record::Document(vhost, ..) => Some(self.state.is_in(vhost, lsn, |p| p.documents)),
+            Record::ObjectPut(_) | Record::ObjectRemoved(_) => Some(lsn < self.state.objects),
             _ => None,
         };
         match of_vhost {
@@ -155,7 +172,7 @@ impl Replay<'_> {
                 }
                 Ok(())
             }
-            Some(false) => self.apply_to_vhost(record),
+            Some(false) => self.apply_to_state(record),
             None => {
                 self.apply_to_messages(record);
                 Ok(())
@@ -163,8 +180,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Declarations, retained messages and documents, whatever position they have.
-    pub(crate) fn apply_to_vhost(&mut self, record: Record) -> Result<(), ReplayError> {
+    /// Declarations, retained messages, documents and objects, whatever position they have.
+    pub(crate) fn apply_to_state(&mut self, record: Record) -> Result<(), ReplayError> {
         match record {
             Record::ExchangeDeclared(vhost, decl) => self.write(&vhost, |space| {
                 space
@@ -203,10 +220,40 @@ impl Replay<'_> {
                 vhost.documents.lock().apply(DocumentChange { key, value });
                 Ok(())
             }
-            _ => {
-                debug_assert!(false, "other records belong to no vhost");
+            Record::ObjectPut(object) => self.put_object(object),
+            Record::ObjectRemoved(key) => {
+                self.remove_object(&key);
                 Ok(())
             }
+            _ => {
+                debug_assert!(false, "other records are of messages");
+                Ok(())
+            }
+        }
+    }
+
+    fn put_object(&self, object: Object) -> Result<(), ReplayError> {
+        if let Object::Vhost(name, _) = &object
+            && self.inner.vhost(name).is_none()
+        {
+            self.inner.add_vhost(name, Lsn(self.lsn.0 + 1));
+        }
+        let mut state = self.inner.registry.state.lock();
+        let put = state.objects.put(object);
+        put.map(drop).map_err(|orphan| ReplayError::Orphan {
+            lsn: self.lsn,
+            orphan,
+        })
+    }
+
+    fn remove_object(&mut self, key: &ObjectKey) {
+        self.inner.registry.state.lock().objects.remove(key);
+        if let ObjectKey::Vhost(name) = key
+            && let Some((_, vhost)) = self.inner.vhosts.remove(name)
+        {
+            let Replaying { cells, work, .. } = &mut *self.state;
+            cells.retain(|_, cell| !Arc::ptr_eq(&cell.vhost, &vhost));
+            self.inner.empty_vhost(&vhost, Lsn(self.lsn.0 + 1), work);
         }
     }
 

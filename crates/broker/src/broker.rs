@@ -1,6 +1,5 @@
 //! The broker: what all connections share, and what follows a step once its lock is released.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,9 +8,10 @@ use parking_lot::Mutex;
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::queue::DeleteReason;
 use ternmq_core::record;
-use ternmq_core::retained::{RetainedLimits, RetainedStore};
+use ternmq_core::retained::RetainedLimits;
 use ternmq_journal::{Batch, Index, Log, LogError, Pressure as JournalPressure};
 
+use crate::admin::{Registry, Scene, Seed, access_revoked, vhost_deleted};
 use crate::announced::Announced;
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
@@ -31,7 +31,7 @@ use crate::route_sets::RouteSets;
 use crate::schedule::Schedule;
 use crate::store::Store;
 use crate::timer::Timers;
-use crate::users::{LoginRefusal, User, Users};
+use crate::users::User;
 use crate::vhost::Vhost;
 use crate::work::Work;
 
@@ -43,7 +43,7 @@ pub struct Broker(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<dyn Log>,
-    users: Users,
+    pub(crate) registry: Arc<Registry>,
     announced: Announced,
     pub(crate) vhosts: DashMap<Box<str>, Arc<Vhost>>,
     clients: DashMap<ConnectionId, ClientEntry>,
@@ -77,6 +77,8 @@ pub(crate) struct Limits {
 
 struct ClientEntry {
     mailbox: Arc<Mailbox>,
+    user: Arc<User>,
+    vhost: Arc<Vhost>,
 }
 
 /// Why a login does not lead into a vhost.
@@ -94,6 +96,18 @@ pub enum ConnectRefusal {
         /// The limit's name in the configuration.
         limit: &'static str,
         /// Its value.
+        max: u64,
+    },
+    /// The vhost has as many connections as it may.
+    #[error("connection limit of the vhost reached ({max})")]
+    VhostLimit {
+        /// How many.
+        max: u64,
+    },
+    /// The user has as many connections as allowed.
+    #[error("connection limit of the user reached ({max})")]
+    UserLimit {
+        /// How many.
         max: u64,
     },
 }
@@ -125,16 +139,11 @@ impl Broker {
             messages_max: config.retained_messages_max,
             bytes_max: config.retained_bytes_max,
         };
-        let vhost = |name: &String| {
-            (
-                name.as_str().into(),
-                Arc::new(Vhost::new(name, RetainedStore::new(retained))),
-            )
-        };
-        Self(Arc::new(Inner {
+        let inner = Inner {
             clock,
             log,
-            users: Users::new(&config.users),
+            registry: Arc::new(Registry::new(config)),
+            vhosts: DashMap::new(),
             announced: Announced {
                 product: config.product.as_str().into(),
                 version: config.product_version.as_str().into(),
@@ -144,7 +153,6 @@ impl Broker {
                     .unwrap_or(CLUSTER_NAME)
                     .into(),
             },
-            vhosts: config.vhosts.iter().map(vhost).collect(),
             clients: DashMap::new(),
             connections: Connections::default(),
             limits: Limits {
@@ -167,7 +175,11 @@ impl Broker {
             route_sets: RouteSets::new(Lsn(1)),
             replaying: Mutex::default(),
             store,
-        }))
+        };
+        if inner.store.is_none() {
+            inner.seed(config, Seed::Unrecorded);
+        }
+        Self(Arc::new(inner))
     }
 
     /// The node's time.
@@ -185,26 +197,6 @@ impl Broker {
         self.0.log.durability()
     }
 
-    /// Checks a password. `peer` is where the attempt comes from: some users may log in from loopback only.
-    pub fn login(
-        &self,
-        user: &str,
-        password: &[u8],
-        peer: IpAddr,
-    ) -> Result<Arc<User>, LoginRefusal> {
-        self.0.users.login(user, password, peer)
-    }
-
-    /// The same for a user that somebody else vouches for: a certificate, or an operator who lets anybody in.
-    pub fn login_vouched(&self, user: &str, peer: IpAddr) -> Result<Arc<User>, LoginRefusal> {
-        self.0.users.login_vouched(user, peer)
-    }
-
-    /// The user of clients that are let in without credentials.
-    pub fn default_user(&self) -> Arc<User> {
-        self.0.users.default_user()
-    }
-
     /// Lets a connection into a vhost.
     pub fn connect(
         &self,
@@ -218,22 +210,39 @@ impl Broker {
             .get(vhost)
             .map(|v| v.clone())
             .ok_or(ConnectRefusal::NoSuchVhost)?;
-        if !user.may_use(&vhost.name) {
-            return Err(ConnectRefusal::NotAllowed);
-        }
+        let scene = Scene {
+            user: user.name(),
+            vhost: &vhost.name,
+            client_id: None,
+        };
+        let rights_version = inner.registry.version();
+        let rights = user
+            .authority
+            .rights(&scene)
+            .ok_or(ConnectRefusal::NotAllowed)?;
         if inner.clients.len() as u64 >= inner.limits.connections_max {
             return Err(ConnectRefusal::LimitReached {
                 limit: "connections_max",
                 max: inner.limits.connections_max,
             });
         }
+        inner.registry.enter(user.name(), &vhost.name)?;
         let id = ConnectionId(inner.next_connection.fetch_add(1, Ordering::Relaxed));
         inner.clients.insert(
             id,
             ClientEntry {
                 mailbox: mailbox.clone(),
+                user: user.clone(),
+                vhost: vhost.clone(),
             },
         );
+        // Whoever deleted vhost or user meanwhile may not have seen this connection.
+        let is_stale = inner.registry.version() != rights_version;
+        if vhost.is_sealed() {
+            mailbox.push(Notice::Close(vhost_deleted(&vhost.name)));
+        } else if is_stale && user.authority.rights(&scene).is_none() {
+            mailbox.push(Notice::Close(access_revoked(&vhost.name, user.name())));
+        }
         if inner.pressure.is_blocked() {
             inner.pressure.tell_memory(&mailbox);
         }
@@ -245,6 +254,11 @@ impl Broker {
             vhost,
             id,
             user: user.clone(),
+            rights,
+            rights_version,
+            identifier: None,
+            is_trusted: false,
+            channels: 0,
             mailbox,
             route_cache: RouteCache::default(),
             work: Work::default(),
@@ -280,6 +294,22 @@ impl Inner {
     pub(crate) fn forget_client(&self, id: ConnectionId) {
         self.clients.remove(&id);
         self.connections.forget(id);
+    }
+
+    /// Asks those connections to close that a user has in a vhost for which that is so. Returns how many.
+    pub(crate) fn tell_all(
+        &self,
+        reason: &CloseReason,
+        of: &mut dyn FnMut(&str, &str) -> bool,
+    ) -> usize {
+        let mut count = 0;
+        for client in &self.clients {
+            if of(client.user.name(), &client.vhost.name) {
+                client.mailbox.push(Notice::Close(reason.clone()));
+                count += 1;
+            }
+        }
+        count
     }
 
     pub(crate) fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {

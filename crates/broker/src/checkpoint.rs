@@ -201,7 +201,7 @@ impl Inner {
         // Before the queues: a letter that goes into its queue meanwhile is seen twice, never not at all.
         self.write_held(&mut writing)?;
         self.write_schedule(&mut writing)?;
-        for vhost in self.all_vhosts() {
+        for vhost in self.write_objects(&mut writing)? {
             write_vhost(&vhost, &mut writing)?;
         }
         for cell in self.all_cells() {
@@ -244,6 +244,22 @@ impl Inner {
             next_queue: QueueId(self.next_queue.load(Ordering::Relaxed)),
             clean: occasion == Occasion::Stopping,
         }
+    }
+
+    /// Writes everything that is set, and returns the vhosts of that moment: one that is deleted meanwhile is written all the
+    /// same, as what it was, and its deletion is replayed.
+    fn write_objects(&self, writing: &mut Writing<'_>) -> Result<Vec<Arc<Vhost>>, Failure> {
+        let mut batch = Batch::new();
+        let vhosts = {
+            let state = self.registry.state.lock();
+            batch.record(|out| state::objects(state.position, out));
+            state
+                .objects
+                .for_each(|object| batch.record(|out| record::object_put(&object, out)));
+            self.all_vhosts()
+        };
+        writing.push_all(&batch)?;
+        Ok(vhosts)
     }
 
     fn write_held(&self, writing: &mut Writing<'_>) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ternmq_core::id::{ConnectionId, Lsn, Timestamp};
 
+use crate::admin::Rights;
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
 use crate::route_cache::RouteCache;
@@ -19,6 +20,15 @@ pub struct Client {
     pub(crate) vhost: Arc<Vhost>,
     pub(crate) id: ConnectionId,
     pub(crate) user: Arc<User>,
+    /// What the user may do, as of that version of the registry.
+    pub(crate) rights: Arc<dyn Rights>,
+    pub(crate) rights_version: u64,
+    /// See [`Client::identify`].
+    pub(crate) identifier: Option<Box<str>>,
+    /// See [`Client::on_own_account`].
+    pub(crate) is_trusted: bool,
+    /// Channels that are counted in.
+    pub(crate) channels: u64,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) route_cache: RouteCache,
     pub(crate) work: Work,
@@ -72,6 +82,8 @@ impl Client {
             self.broker.delete_queue(&self.vhost, id, &mut self.work);
         }
         self.broker.forget_client(self.id);
+        let (user, vhost) = (self.user.name(), &self.vhost.name);
+        self.broker.registry.leave(user, vhost, self.channels);
     }
 
     pub(crate) fn now(&self) -> Timestamp {

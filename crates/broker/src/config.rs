@@ -14,11 +14,14 @@ pub(crate) const CLUSTER_NAME: &str = "ternmq";
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrokerConfig {
-    /// Virtual hosts. Default: `/`.
+    /// Virtual hosts that a new node begins with. Default: `/`.
     pub vhosts: Vec<String>,
-    /// Who may log in. Default: `guest`, password `guest`, from loopback only. The first one is also the user of
-    /// clients that are let in without credentials.
+    /// Users that a new node begins with. Default: `guest`, password `guest`, administrator. The first one is also the user
+    /// of clients that are let in without credentials.
     pub users: Vec<UserConfig>,
+    /// Users who may log in from this machine only. Absent: those of `users` that say so, and `guest` unless it is one of
+    /// them.
+    pub loopback_users: Option<Vec<String>>,
     /// What the node says it is, to clients and to tools that choose by it what they do. Default: `RabbitMQ`.
     pub product: String,
     /// The version of that product whose behaviour is followed. Default: `4.1.0`.
@@ -51,6 +54,7 @@ impl Default for BrokerConfig {
         Self {
             vhosts: vec!["/".to_owned()],
             users: vec![UserConfig::default()],
+            loopback_users: None,
             product: PRODUCT.to_owned(),
             product_version: PRODUCT_VERSION.to_owned(),
             cluster_name: None,
@@ -158,7 +162,7 @@ impl Default for MemoryConfig {
     }
 }
 
-/// Somebody who may log in.
+/// Somebody who may log in from the first start on, with all rights in some vhosts.
 #[derive(Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
@@ -166,9 +170,12 @@ pub struct UserConfig {
     pub name: String,
     /// Password.
     pub password: String,
-    /// Vhosts the user may work in; absent: all.
+    /// Vhosts the user may work in; absent: all of the configuration.
     #[serde(default)]
     pub vhosts: Option<Vec<String>>,
+    /// What the user may do beyond that, such as `administrator`.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// Whether the user may log in from this machine only.
     #[serde(default)]
     pub loopback_only: bool,
@@ -180,6 +187,7 @@ impl Default for UserConfig {
             name: "guest".to_owned(),
             password: "guest".to_owned(),
             vhosts: None,
+            tags: vec!["administrator".to_owned()],
             loopback_only: true,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ternmq_core::access::Right;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::message::Message;
@@ -53,6 +54,7 @@ pub struct DeleteIf {
 impl Client {
     /// Declares an exchange. Returns whether it is new.
     pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
+        self.check_declare_exchange(&decl)?;
         let max = self.broker.limits.exchanges_max;
         let room = self.broker.room_to_declare();
         let histories = self.broker.histories.clone();
@@ -72,11 +74,15 @@ impl Client {
 
     /// Checks that an exchange is there.
     pub fn check_exchange(&mut self, name: &str) -> Result<(), Refusal> {
+        if !name.is_empty() {
+            self.check_any_right(Kind::Exchange, name)?;
+        }
         self.vhost.read(|space| space.topology.check_exchange(name))
     }
 
     /// Deletes an exchange and its bindings. Returns whether there was one.
     pub fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Result<bool, Refusal> {
+        self.check_delete_exchange(name)?;
         self.write(|space, records| {
             let mut removed = Removed::default();
             let existed = space
@@ -113,6 +119,7 @@ impl Client {
     }
 
     fn declare(&mut self, decl: &QueueDecl) -> Result<QueueInfo, Refusal> {
+        self.check_declare_queue(decl)?;
         let _inside = self.broker.gate.enter();
         let now = self.now();
         loop {
@@ -148,6 +155,7 @@ impl Client {
             if is_new {
                 room.check(decl.durable && decl.exclusive.is_none())?;
                 below(space.topology.queue_count(), "queues_max", max)?;
+                owner.check_queue_limit(space.topology.queue_count(), &decl.name)?;
             }
             space.declare_queue((decl, by, id), now, &owner, records)
         })
@@ -155,6 +163,7 @@ impl Client {
 
     /// Checks that a queue is there and that this connection may use it. Counts as use of the queue.
     pub fn check_queue(&mut self, name: &str) -> Result<QueueInfo, Refusal> {
+        self.check_any_right(Kind::Queue, name)?;
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(name)?;
@@ -165,6 +174,7 @@ impl Client {
 
     /// Deletes a queue. Returns how many ready messages went with it.
     pub fn delete_queue(&mut self, name: &str, only: DeleteIf) -> Result<u64, Refusal> {
+        self.check_right(Right::Configure, Kind::Queue, name)?;
         let _inside = self.broker.gate.enter();
         let cell = self.cell(name)?;
         // The conditions are checked in the step that closes it: nobody comes in between.
@@ -193,6 +203,7 @@ impl Client {
 
     /// Drops a queue's ready messages. Returns how many.
     pub fn purge_queue(&mut self, name: &str) -> Result<u64, Refusal> {
+        self.check_right(Right::Read, Kind::Queue, name)?;
         let now = self.now();
         let cell = self.cell(name)?;
         // What comes in meanwhile may stay: then somebody who publishes as fast cannot keep this going.
@@ -231,6 +242,7 @@ impl Client {
     /// Binds. Returns whether the binding is new; the same binding again replaces its options. If it is new and its source
     /// keeps a history, the destination gets that.
     pub fn bind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
+        self.check_binding(binding)?;
         let (is_new, kept) = self.bind_only(binding)?;
         if !kept.is_empty() {
             self.hand_history(binding, kept)?;
@@ -318,6 +330,7 @@ impl Client {
 
     /// Unbinds. Returns whether there was such a binding.
     pub fn unbind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
+        self.check_binding(binding)?;
         let by = self.id;
         self.write(|space, records| {
             let durable = space.is_durable(binding, by);
@@ -355,6 +368,9 @@ impl Client {
         let _inside = broker.gate.enter();
         vhost
             .write(|space| {
+                if space.sealed {
+                    return Err(Refusal::VhostDeleted);
+                }
                 let mut records = Records::of(&vhost.name, &mut work.batch);
                 let result = change(space, &mut records)?;
                 let gone = std::mem::take(&mut records.exchanges);
@@ -425,6 +441,10 @@ impl<'a> Records<'a> {
 impl Space {
     /// Appends the records of a change that was made.
     fn append(&mut self, batch: &Batch, broker: &Inner) {
+        if self.sealed {
+            // The record that deletes the vhost stands for what goes with it.
+            return;
+        }
         let first = broker.append(batch);
         if first.is_some() {
             self.position = Lsn(first.0 + batch.len() as u64);

@@ -1,6 +1,7 @@
 //! The deliver verb: consuming, draining what was assigned, and getting one message.
 
-use ternmq_core::error::Refusal;
+use ternmq_core::access::Right;
+use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::Timestamp;
 use ternmq_core::queue::{Budget, ConsumerKey, ConsumerSpec, Credit, Delivery};
 
@@ -38,7 +39,7 @@ impl Client {
     /// Begins to consume. [`crate::mailbox::Notice::Ready`] with `token` says when to [`Client::drain`].
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Locked`], [`Refusal::ExclusiveUse`].
+    /// [`Refusal::AccessRefused`], [`Refusal::NotFound`], [`Refusal::Locked`], [`Refusal::ExclusiveUse`].
     pub fn consume(
         &mut self,
         queue: &str,
@@ -59,6 +60,7 @@ impl Client {
         token: Token,
         label: ConsumerLabel,
     ) -> Result<Consumer, Refusal> {
+        self.check_right(Right::Read, Kind::Queue, queue)?;
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(queue)?;
@@ -139,8 +141,9 @@ impl Client {
     /// Takes one message, if there is a ready one.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Locked`].
+    /// [`Refusal::AccessRefused`], [`Refusal::NotFound`], [`Refusal::Locked`].
     pub fn get(&mut self, queue: &str, auto_ack: bool) -> Result<Option<Got>, Refusal> {
+        self.check_right(Right::Read, Kind::Queue, queue)?;
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(queue)?;

@@ -33,6 +33,8 @@ pub(crate) struct Documents {
     by_key: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// Records of documents below this one are in.
     pub(crate) position: Lsn,
+    /// The vhost is being deleted: nothing changes any more.
+    pub(crate) sealed: bool,
 }
 
 impl Documents {
@@ -41,6 +43,12 @@ impl Documents {
             Some(value) => drop(self.by_key.insert(change.key, value)),
             None => drop(self.by_key.remove(&change.key)),
         }
+    }
+
+    /// Forgets all, as of the record before `position`.
+    pub(crate) fn empty(&mut self, position: Lsn) {
+        self.by_key.clear();
+        self.position = position;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -108,6 +116,9 @@ impl Inner {
             batch.record(|out| record::document(&vhost.name, &change.key, value, out));
         }
         let mut documents = vhost.documents.lock();
+        if documents.sealed {
+            return Err(LogError::Closed);
+        }
         let first = self.try_append(batch, weight)?;
         documents.position = Lsn(first.0 + batch.len() as u64);
         for change in changes {

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `Gate::slots` (`RwLock`s) | nothing: who is inside a verb | a verb; a checkpoint waits for each in turn |
 //! | `QueueCell::loading` | reading a queue's cold messages | reading and taking back what one look wants |
+//! | `Registry::state` | vhosts, users, permissions and whatever else is set | one change with its record, or one look |
 //! | `Vhost::space` (`RwLock`) | topology, cells by id | a declaration, or a route that is not cached |
 //! | `QueueCell::state` | one queue and its subscribers | one step of the queue: memory work only |
 //! | `Vhost::retained` | retained messages of a vhost | one change or look-up |
@@ -55,11 +56,13 @@
 //!
 //! Where to start: `Inner::publish` in `publish.rs` fits on a screen and meets everything else.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod inspect;
 pub mod mailbox;
 
+mod access;
 mod announced;
 mod apply;
 #[cfg(test)]
@@ -98,11 +101,13 @@ mod users;
 mod vhost;
 mod work;
 
+pub use admin::{Admin, AdminRefusal, Authority, Changed, Password, Rights, UserSpec};
 pub use announced::Announced;
 pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};
 pub use cell::QueueHandle;
 pub use client::Client;
+pub use commit::Committed;
 pub use config::{BrokerConfig, Durability, MemoryConfig, StorageConfig, Tuning, UserConfig};
 pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};

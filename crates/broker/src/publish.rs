@@ -317,23 +317,32 @@ pub struct Published<'a> {
 }
 
 impl Client {
-    /// Where a publish goes now. Cached by exchange and key as long as the topology stays the same.
+    /// Where a publish goes now, if the user may send it there. Cached by exchange and key as long as topology and
+    /// permissions stay the same.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] and [`Refusal::InternalExchange`], at the publish that they belong to.
+    /// [`Refusal::AccessRefused`], [`Refusal::NotFound`], [`Refusal::InternalExchange`] and [`Refusal::TopicRefused`], at
+    /// the publish that they belong to.
     pub fn route(&mut self, request: &RouteRequest<'_>) -> Result<Arc<Route>, Refusal> {
         let version = self.vhost.version();
         if let Some(route) = self.route_cache.get(request, version) {
             return Ok(route.clone());
         }
+        self.check_publish(request)?;
         let routes = &mut self.work.routes;
         let (vhost, clock) = (&self.vhost, &self.broker.clock);
-        let route = vhost.read(|space| {
+        let (route, by_topic) = vhost.read(|space| {
             space.topology.route(request, routes)?;
             let route = space.resolve(routes);
-            Ok::<_, Refusal>(Arc::new(space.delay(route, routes, vhost, clock)))
+            let route = Arc::new(space.delay(route, routes, vhost, clock));
+            Ok::<_, Refusal>((route, space.is_topic(request.exchange)))
         })?;
-        if routes.cacheable {
+        let is_cacheable = routes.cacheable;
+        if by_topic {
+            self.check_publish_keys(request)?;
+        }
+        // Permissions that changed since made the version grow, or will.
+        if is_cacheable && route.version() == version && !self.is_trusted {
             self.route_cache.put(request, route.clone());
         }
         Ok(route)

@@ -13,6 +13,7 @@ use ternmq_journal::{
     Checkpoints, Index, KeptSegment, Opened, Recovered, SegmentRef, SegmentedLog,
 };
 
+use crate::admin::Seed;
 use crate::apply::{Replay, Replaying};
 use crate::broker::{Broker, Inner};
 use crate::cell::QueueCell;
@@ -77,6 +78,7 @@ impl Broker {
         let broker = Self::with_store(config, clock, log, Some(store));
         let recovery = Recovery {
             inner: &broker.0,
+            config,
             begun: begun.unwrap_or_default(),
             replaying: Replaying::behind(begun.map_or(Lsn::NONE, |begun| begun.apply_from)),
         };
@@ -142,6 +144,7 @@ fn kept_segment(file: &KeptFile) -> Option<KeptSegment> {
 
 struct Recovery<'a> {
     inner: &'a Arc<Inner>,
+    config: &'a BrokerConfig,
     begun: Begun,
     replaying: Replaying,
 }
@@ -153,6 +156,10 @@ impl Recovery<'_> {
             self.begun.next_queue.0,
             std::sync::atomic::Ordering::Relaxed,
         );
+        // Before there were objects, the configuration alone said which vhosts there are.
+        for name in &self.config.vhosts {
+            self.inner.add_vhost(name, Lsn::NONE);
+        }
         self.apply_checkpoint(state)?;
         let from_checkpoint = self.inner.clock.now();
         let end = Lsn(recovered.last().0 + 1);
@@ -179,6 +186,7 @@ impl Recovery<'_> {
             vhost.retained.lock().position = end;
             vhost.documents.lock().position = end;
         }
+        self.settle_objects(end);
         self.inner.append_one(|out| record::started(now, out));
         if is_new {
             return Ok(());
@@ -195,6 +203,30 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// What the node has set from now on: what was recorded, or what the configuration begins with.
+    fn settle_objects(&self, end: Lsn) {
+        let is_blank = {
+            let mut state = self.inner.registry.state.lock();
+            state.position = end;
+            state.objects.is_empty()
+        };
+        if is_blank {
+            self.inner.seed(self.config, Seed::Recorded);
+            return;
+        }
+        for vhost in self.inner.all_vhosts() {
+            let is_known = {
+                let state = self.inner.registry.state.lock();
+                state.objects.vhost(&vhost.name).is_some()
+            };
+            if is_known {
+                self.inner.limit_vhost(&vhost.name);
+            } else {
+                self.inner.vhosts.remove(&vhost.name);
+            }
+        }
+    }
+
     fn store(&self) -> Result<&Store, RecoveryError> {
         self.inner.store.as_ref().ok_or(RecoveryError::NoStore)
     }
@@ -206,6 +238,7 @@ impl Recovery<'_> {
         for record in state {
             match record {
                 StateRecord::Begun(_) | StateRecord::Ended { .. } => {}
+                StateRecord::Objects(position) => self.replaying.set_objects(position),
                 StateRecord::Vhost(positions) => self.replaying.set_positions(positions),
                 StateRecord::Plain(record) => self.declare(record)?,
                 StateRecord::Queue(id, snapshot) => {
@@ -239,7 +272,7 @@ impl Recovery<'_> {
             lsn: Lsn::NONE,
             state: &mut self.replaying,
         }
-        .apply_to_vhost(record)?;
+        .apply_to_state(record)?;
         Ok(())
     }
 

@@ -34,7 +34,10 @@ impl Broker {
     /// Retained messages of all vhosts.
     pub fn retained_count(&self) -> usize {
         let vhosts = self.0.all_vhosts();
-        vhosts.iter().map(|vhost| vhost.retained.lock().store.len()).sum()
+        vhosts
+            .iter()
+            .map(|vhost| vhost.retained.lock().store.len())
+            .sum()
     }
 }
 
@@ -50,6 +53,9 @@ impl Inner {
         work.batch
             .record(|out| record::retained(&vhost.name, topic, message.as_ref(), out));
         let mut retained = vhost.retained.lock();
+        if retained.sealed {
+            return Err(Refusal::VhostDeleted);
+        }
         if let Some(message) = &message {
             retained.store.check(topic, message)?;
         }

@@ -263,6 +263,19 @@ impl Schedule {
         ids.into_iter().filter_map(|id| state.take(id)).collect()
     }
 
+    /// Forgets what waits in a vhost that is gone.
+    pub(crate) fn forget_vhost(&self, vhost: &Arc<Vhost>) {
+        let mut state = self.state.lock();
+        let of_vhost = state
+            .by_id
+            .iter()
+            .filter(|(_, s)| Arc::ptr_eq(&s.later.vhost, vhost));
+        let ids: Vec<ScheduleId> = of_vhost.map(|(id, _)| *id).collect();
+        for id in ids {
+            state.take(id);
+        }
+    }
+
     /// Every message that has a record.
     pub(crate) fn for_each_durable(&self, mut found: impl FnMut(ScheduleId, &Scheduled)) {
         let state = self.state.lock();

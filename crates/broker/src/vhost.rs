@@ -9,7 +9,7 @@ use ternmq_core::error::Refusal;
 use ternmq_core::id::{Lsn, QueueId};
 use ternmq_core::retained::RetainedStore;
 use ternmq_core::routing::{RouteTarget, Routes};
-use ternmq_core::topology::{ExchangeDecl, Topology};
+use ternmq_core::topology::{ExchangeDecl, ExchangeKind, Topology};
 
 use crate::cell::QueueCell;
 use crate::clock::Clock;
@@ -26,6 +26,8 @@ pub(crate) struct Vhost {
     space: RwLock<Space>,
     pub(crate) retained: Mutex<Retained>,
     pub(crate) documents: Mutex<Documents>,
+    /// Queues it may have; [`u64::MAX`] for as many as the node allows.
+    queues_max: AtomicU64,
 }
 
 /// The retained messages, and how far the journal's records of them are in.
@@ -33,6 +35,8 @@ pub(crate) struct Retained {
     pub(crate) store: RetainedStore,
     /// Records of retained messages below this one are in.
     pub(crate) position: Lsn,
+    /// The vhost is being deleted: nothing changes any more.
+    pub(crate) sealed: bool,
 }
 
 /// What is declared, and the cells of the declared queues.
@@ -43,6 +47,8 @@ pub(crate) struct Space {
     histories: HashMap<Box<str>, Arc<History>>,
     /// Records of the topology below this one are in.
     pub(crate) position: Lsn,
+    /// The vhost is being deleted: nothing is declared any more.
+    pub(crate) sealed: bool,
 }
 
 impl Vhost {
@@ -56,12 +62,15 @@ impl Vhost {
                 cells: HashMap::new(),
                 histories: HashMap::new(),
                 position: Lsn::NONE,
+                sealed: false,
             }),
             retained: Mutex::new(Retained {
                 store: retained,
                 position: Lsn::NONE,
+                sealed: false,
             }),
             documents: Mutex::default(),
+            queues_max: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -82,7 +91,72 @@ impl Vhost {
     }
 }
 
+impl Vhost {
+    /// Cached routes are asked for again.
+    pub(crate) fn forget_routes(&self) {
+        self.write(|space| space.topology.forget_routes());
+    }
+
+    /// Records that name this vhost lie from `position` on.
+    pub(crate) fn begin_at(&self, position: Lsn) {
+        self.space.write().position = position;
+        self.retained.lock().position = position;
+        self.documents.lock().position = position;
+    }
+
+    /// From now on nothing is declared, retained or noted, or it is again.
+    pub(crate) fn seal(&self, sealed: bool) {
+        self.space.write().sealed = sealed;
+        self.retained.lock().sealed = sealed;
+        self.documents.lock().sealed = sealed;
+    }
+
+    /// Whether it is being deleted.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.space.read().sealed
+    }
+
+    /// Forgets everything, as of the record before `position`. Returns the cells that were there.
+    pub(crate) fn empty(&self, position: Lsn) -> Vec<Arc<QueueCell>> {
+        let cells = self.write(|space| {
+            space.topology.clear();
+            space.histories.clear();
+            space.position = position;
+            space.cells.drain().map(|(_, cell)| cell).collect()
+        });
+        let mut retained = self.retained.lock();
+        retained.store.forget_all();
+        retained.position = position;
+        drop(retained);
+        self.documents.lock().empty(position);
+        cells
+    }
+
+    /// Sets how many queues there may be.
+    pub(crate) fn limit_queues(&self, max: Option<u64>) {
+        let max = max.unwrap_or(u64::MAX);
+        self.queues_max.store(max, Ordering::Relaxed);
+    }
+
+    /// Whether there may be one more queue than that.
+    pub(crate) fn check_queue_limit(&self, count: usize, queue: &str) -> Result<(), Refusal> {
+        let max = self.queues_max.load(Ordering::Relaxed);
+        if (count as u64) < max {
+            return Ok(());
+        }
+        let queue = queue.into();
+        Err(Refusal::QueueLimit { queue, max })
+    }
+}
+
 impl Space {
+    /// Whether it is a topic exchange: permissions may be about its keys.
+    pub(crate) fn is_topic(&self, exchange: &[u8]) -> bool {
+        let name = std::str::from_utf8(exchange);
+        let found = name.ok().and_then(|name| self.topology.exchange(name));
+        found.is_some_and(|exchange| exchange.kind == ExchangeKind::Topic)
+    }
+
     /// See [`Topology::declare_exchange`].
     pub(crate) fn declare_exchange(
         &mut self,

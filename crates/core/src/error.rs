@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use crate::access::Right;
 use crate::policy::QueueKind;
 use crate::value::Value;
 
@@ -165,13 +166,36 @@ pub enum Refusal {
         max: u64,
     },
     /// The user may not do this.
-    #[error("access to {kind:?} {name} refused")]
+    #[error("{} access to {kind:?} {name} refused", right.name())]
     AccessRefused {
+        /// What is missing.
+        right: Right,
         /// Of which kind.
         kind: Kind,
-        /// Its name.
+        /// Its name; the default exchange goes by `amq.default`.
         name: Box<str>,
     },
+    /// The user may not use this routing key on this topic exchange.
+    #[error("{} access to topic {key} in exchange {exchange} refused", right.name())]
+    TopicRefused {
+        /// What is missing.
+        right: Right,
+        /// The exchange.
+        exchange: Box<str>,
+        /// The key, dotted.
+        key: Box<str>,
+    },
+    /// The vhost has as many queues as it may.
+    #[error("cannot declare queue {queue}: queue limit ({max}) is reached")]
+    QueueLimit {
+        /// The queue that would have been one more.
+        queue: Box<str>,
+        /// The limit.
+        max: u64,
+    },
+    /// The vhost was deleted.
+    #[error("the vhost is deleted")]
+    VhostDeleted,
     /// The disk has no room for what would have to be kept.
     #[error("the disk is full")]
     DiskFull,

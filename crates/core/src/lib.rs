@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod access;
 pub mod confirms;
 pub mod dead_letter;
 pub mod error;

@@ -101,6 +101,11 @@ impl RetainedStore {
         }
     }
 
+    /// Forgets every message.
+    pub fn forget_all(&mut self) {
+        *self = Self::new(self.limits);
+    }
+
     /// Changes the limits; what is retained stays.
     pub fn set_limits(&mut self, limits: RetainedLimits) {
         self.limits = limits;

@@ -132,12 +132,20 @@ impl Exchange {
 }
 
 fn verifier(node: &Node, user: &str) -> Verifier {
-    scram::nobody(node.secret.as_bytes(), user)
+    match node.broker.scram(user) {
+        Some(known) => Verifier {
+            salt: known.salt,
+            iterations: known.iterations,
+            stored_key: known.stored_key,
+            server_key: known.server_key,
+        },
+        None => scram::nobody(node.secret.as_bytes(), user),
+    }
 }
 
 /// The user of an account whose password was proved.
 pub(crate) fn user(node: &Node, account: &Account, peer: &Peer) -> Result<Arc<User>, LoginRefusal> {
-    node.broker.login(&account.user, b"", peer.addr.ip())
+    node.broker.login_external(&account.user, peer.addr.ip())
 }
 
 /// What a connection that was authenticated so has for doing it again (§4.12.1).
@@ -154,13 +162,13 @@ impl Authenticator {
         }
     }
 
-    /// An AUTH on a connection that is let in. Writes the answer.
+    /// An AUTH on a connection that is let in. Writes the answer. Returns the user, once it is known again who it is.
     pub(crate) fn on_auth(
         &mut self,
         auth: &Auth<'_>,
         (node, peer): (&Node, &Peer),
         out: &mut Vec<u8>,
-    ) -> Result<(), AuthFault> {
+    ) -> Result<Option<Arc<User>>, AuthFault> {
         let data = data(auth)?;
         let mut exchange = match (auth.reason, self.exchange.take()) {
             (ReasonCode::ReAuthenticate, None) => Exchange::default(),
@@ -170,7 +178,7 @@ impl Authenticator {
         if let Reply::Continue(text) = exchange.hear(data, node, peer)? {
             say(ReasonCode::ContinueAuthentication, &text, out);
             self.exchange = Some(exchange);
-            return Ok(());
+            return Ok(None);
         }
         let Exchange::Verified { account, last } = exchange else {
             return Err(AuthFault::OutOfTurn);
@@ -178,9 +186,9 @@ impl Authenticator {
         if account != self.account {
             return Err(AuthFault::OtherUser);
         }
-        user(node, &account, peer)?;
+        let user = user(node, &account, peer)?;
         say(ReasonCode::Success, &last, out);
-        Ok(())
+        Ok(Some(user))
     }
 }
 

@@ -16,6 +16,9 @@ pub struct MqttConfig {
     pub certificate_vhosts: Vec<CertificateVhost>,
     /// Whether a colon in a user name is a part of it, rather than the end of a vhost's name.
     pub ignore_colons_in_username: bool,
+    /// Whether a client that publishes where it may not loses its connection. If not, an MQTT 5 client is told in the
+    /// acknowledgement, if there is one; MQTT 3 has no words for it, so such a connection ends in any case.
+    pub disconnect_on_unauthorized: bool,
     /// Exchange that clients publish to and subscribe from; at most 255 bytes. A topic exchange.
     pub exchange: String,
     /// Largest packet taken from a client, fixed header included, in bytes; at most 268,435,460.
@@ -35,8 +38,8 @@ pub struct MqttConfig {
     /// Bytes of payload in them; while there are so many, more are dropped.
     pub qos0_backlog_bytes_max: u64,
     /// Messages that may wait in the queue of a session, or of a group that shares a subscription; the oldest are
-    /// dropped beyond it, QoS 0 first. Default: as many as memory holds, and then all publishers pause.
-    pub session_backlog_max: Option<u32>,
+    /// dropped beyond it, QoS 0 first. 0 for no limit: then a client that never reads can fill the disk.
+    pub session_backlog_max: u32,
     /// The same in bytes of payload.
     pub session_backlog_bytes_max: Option<u64>,
     /// QoS 1 and 2 messages taken from an MQTT 5 client and not yet acknowledged to it; one more ends its connection.
@@ -88,6 +91,7 @@ impl Default for MqttConfig {
             port_vhosts: Vec::new(),
             certificate_vhosts: Vec::new(),
             ignore_colons_in_username: false,
+            disconnect_on_unauthorized: true,
             exchange: "amq.topic".into(),
             packet_bytes_max: 16 * 1024 * 1024,
             packet_bytes_max_before_login: 64 * 1024,
@@ -96,7 +100,7 @@ impl Default for MqttConfig {
             in_flight_max: 64,
             qos0_backlog_max: 50_000,
             qos0_backlog_bytes_max: 64 * 1024 * 1024,
-            session_backlog_max: None,
+            session_backlog_max: 1_000_000,
             session_backlog_bytes_max: None,
             receive_max: 4096,
             session_expiry_s_max: 86_400,

@@ -195,7 +195,9 @@ impl Connection {
         *has_work = active.has_work();
         *has_published = active.live.has_published;
         *owes_much = active.live.owes_much();
-        self.node.sys.count(&mut active.live.counted, used, out.len() - before);
+        self.node
+            .sys
+            .count(&mut active.live.counted, used, out.len() - before);
         drop(session);
         if used > 0 {
             *last_packet_at = now;
@@ -279,7 +281,9 @@ impl Connection {
             Ok(has_work) => online.has_work = has_work,
             Err(refused) => fault = Some(refused),
         }
-        self.node.sys.count(&mut active.live.counted, 0, out.len() - before);
+        self.node
+            .sys
+            .count(&mut active.live.counted, 0, out.len() - before);
         fault
     }
 

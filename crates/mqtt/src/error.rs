@@ -109,9 +109,12 @@ impl Fault {
 /// A refused request, in a DISCONNECT.
 fn disconnect_reason(refusal: &Refusal) -> ReasonCode {
     match refusal {
-        Refusal::AccessRefused { .. } => ReasonCode::NotAuthorized,
-        Refusal::LimitReached { .. } | Refusal::DiskFull => ReasonCode::QuotaExceeded,
+        Refusal::AccessRefused { .. } | Refusal::TopicRefused { .. } => ReasonCode::NotAuthorized,
+        Refusal::LimitReached { .. } | Refusal::QueueLimit { .. } | Refusal::DiskFull => {
+            ReasonCode::QuotaExceeded
+        }
         Refusal::ShuttingDown => ReasonCode::ServerShuttingDown,
+        Refusal::VhostDeleted => ReasonCode::AdministrativeAction,
         _ => ReasonCode::ImplementationSpecificError,
     }
 }
@@ -119,8 +122,10 @@ fn disconnect_reason(refusal: &Refusal) -> ReasonCode {
 /// A refused SUBSCRIBE, UNSUBSCRIBE or PUBLISH, in its acknowledgement. MQTT 3 sees 0x80 in a SUBACK.
 pub(crate) fn acknowledge_reason(refusal: &Refusal) -> ReasonCode {
     match refusal {
-        Refusal::AccessRefused { .. } => ReasonCode::NotAuthorized,
-        Refusal::LimitReached { .. } | Refusal::DiskFull => ReasonCode::QuotaExceeded,
+        Refusal::AccessRefused { .. } | Refusal::TopicRefused { .. } => ReasonCode::NotAuthorized,
+        Refusal::LimitReached { .. } | Refusal::QueueLimit { .. } | Refusal::DiskFull => {
+            ReasonCode::QuotaExceeded
+        }
         Refusal::ShuttingDown => ReasonCode::UnspecifiedError,
         _ => ReasonCode::ImplementationSpecificError,
     }
@@ -161,7 +166,11 @@ impl ConnectFault {
             Self::Login(LoginRefusal::LoopbackOnly) | Self::Connect(ConnectRefusal::NotAllowed) => {
                 ReasonCode::NotAuthorized
             }
-            Self::Connect(ConnectRefusal::LimitReached { .. }) => ReasonCode::QuotaExceeded,
+            Self::Connect(
+                ConnectRefusal::LimitReached { .. }
+                | ConnectRefusal::VhostLimit { .. }
+                | ConnectRefusal::UserLimit { .. },
+            ) => ReasonCode::QuotaExceeded,
         }
     }
 }

@@ -57,7 +57,9 @@ impl Registry {
     /// All vhosts that have or had sessions.
     pub(crate) fn vhosts(&self) -> Vec<(Box<str>, Arc<VhostSessions>)> {
         let vhosts = self.vhosts.iter();
-        vhosts.map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect()
+        vhosts
+            .map(|entry| (entry.key().clone(), Arc::clone(entry.value())))
+            .collect()
     }
 
     /// A registry of a node that starts at that moment. Identities of publishers outlive it, in bindings and in

@@ -176,7 +176,10 @@ impl Sys {
             (state.values, state.made_at) = (values, Some(now));
         }
         let state = self.state.lock();
-        let matching = state.values.iter().filter(|(topic, _)| filter.matches(topic));
+        let matching = state
+            .values
+            .iter()
+            .filter(|(topic, _)| filter.matches(topic));
         out.extend(matching.map(|(topic, text)| message(topic, text, now)));
     }
 
@@ -185,7 +188,10 @@ impl Sys {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let connected = of(&self.connected);
         let sessions = node.registry.vhosts();
-        let total = sessions.iter().map(|(_, vhost)| vhost.len() as u64).sum::<u64>();
+        let total = sessions
+            .iter()
+            .map(|(_, vhost)| vhost.len() as u64)
+            .sum::<u64>();
         let total = total.max(connected);
         let stored = node.broker.inspect().totals().holdings;
         let waiting = stored.ready + stored.assigned + stored.leased;
@@ -210,7 +216,10 @@ impl Sys {
             ("publish/messages/received", sum.publishes_received),
             ("publish/messages/sent", sum.publishes_sent),
             ("retained messages/count", retained),
-            ("store/messages/bytes", stored.ready_bytes + stored.in_flight_bytes),
+            (
+                "store/messages/bytes",
+                stored.ready_bytes + stored.in_flight_bytes,
+            ),
             ("store/messages/count", waiting),
             ("subscriptions/count", of(&self.subscriptions)),
         ];
@@ -218,7 +227,10 @@ impl Sys {
             .into_iter()
             .map(|(name, number)| (below_broker(name), number.to_string()))
             .collect();
-        self.state.lock().loads.describe(|name, text| values.push((below_broker(name), text)));
+        self.state
+            .lock()
+            .loads
+            .describe(|name, text| values.push((below_broker(name), text)));
         let uptime_s = now.since(self.started_at) / 1000;
         values.push((below_broker("uptime"), format!("{uptime_s} seconds")));
         let version = concat!("ternmq version ", env!("CARGO_PKG_VERSION"));
@@ -313,7 +325,7 @@ pub(crate) fn declare_exchange(broker: &Broker, vhost: &str) -> Result<(), Refus
 }
 
 fn own_client(broker: &Broker, vhost: &str) -> Result<ternmq_broker::Client, Refusal> {
-    let user = broker.default_user();
+    let user = broker.system_user();
     broker
         .connect(&user, vhost, Mailbox::new(1))
         .map_err(|error| {

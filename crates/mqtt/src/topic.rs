@@ -28,6 +28,9 @@ pub enum TopicNameError {
     /// MQTT-4.7.0-1, MQTT-4.7.3-2.
     #[error("wildcard or U+0000 in a topic name")]
     ForbiddenCharacter,
+    /// §1.5.4: what a receiver may take for malformed, and we do.
+    #[error("control character in a topic name")]
+    ControlCharacter,
     /// MQTT-4.7.3-3.
     #[error("topic name longer than {TOPIC_BYTES_MAX} bytes")]
     TooLong,
@@ -77,6 +80,9 @@ pub fn validate_name(name: &str) -> Result<(), TopicNameError> {
     {
         return Err(TopicNameError::ForbiddenCharacter);
     }
+    if has_control_character(name) {
+        return Err(TopicNameError::ControlCharacter);
+    }
     if name.len() > TOPIC_BYTES_MAX {
         return Err(TopicNameError::TooLong);
     }
@@ -84,6 +90,19 @@ pub fn validate_name(name: &str) -> Result<(), TopicNameError> {
         return Err(TopicNameError::TooManyLevels);
     }
     Ok(())
+}
+
+/// Whether a topic name or filter has one of U+0001 to U+001F or U+007F to U+009F (§1.5.4).
+pub fn has_control_character(text: &str) -> bool {
+    let bytes = text.bytes();
+    let (ascii, latin) = bytes.fold((false, false), |(ascii, latin), byte| {
+        // Of two bytes, U+0080 to U+00BF begin with 0xC2.
+        (
+            ascii | (byte < b' ') | (byte == 0x7F),
+            latin | (byte == 0xC2),
+        )
+    });
+    ascii || latin && text.chars().any(char::is_control)
 }
 
 fn too_many_levels(text: &str) -> bool {

@@ -143,7 +143,9 @@ mod tests {
     }
 
     /// Two connections on a thread of their own, so that no other test draws tickets.
-    fn on_a_thread(test: impl FnOnce(&mut Arrival, &mut Arrival, &Arc<Count>, &Context<'_>) + Send) {
+    fn on_a_thread(
+        test: impl FnOnce(&mut Arrival, &mut Arrival, &Arc<Count>, &Context<'_>) + Send,
+    ) {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (woken, waker) = task();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Serving ──flow() is Close, or end of stream──► Flushing ──all written──► Lingering ──► gone
-//!    │ handle_disconnect ▲ here                     │ 2 s                     │ 1 s, or end of stream
+//!    │ handle_disconnect ▲ here                     │ 2 s                     │ 5 s, or end of stream
 //!    └──────────── connection lost, cut, panic ─────┴─────────────────────────┴──► gone
 //! ```
 //!
@@ -29,7 +29,7 @@ use crate::arrival::Arrival;
 use crate::input::{Chunk, Input, Rest};
 use crate::limits::{
     CLOSE_FLUSH_MS, CLOSE_LINGER_BYTES, CLOSE_LINGER_MS, PAUSED_PROBE_MS, READS_PER_TURN_MAX,
-    TURNS_PER_POLL_MAX, UNSENT_HIGH_BYTES, UNSENT_LOW_BYTES, WRITE_PIECES_MAX,
+    STOP_LINGER_MS, TURNS_PER_POLL_MAX, UNSENT_HIGH_BYTES, UNSENT_LOW_BYTES, WRITE_PIECES_MAX,
 };
 use crate::machine::{Flow, Machine};
 use crate::output::Output;
@@ -426,7 +426,12 @@ impl Connection {
         if self.ended || matches!(shut, Poll::Ready(Err(_))) {
             return Step::Done;
         }
-        let until = now.plus_ms(CLOSE_LINGER_MS);
+        let linger_ms = if self.stopping {
+            STOP_LINGER_MS
+        } else {
+            CLOSE_LINGER_MS
+        };
+        let until = now.plus_ms(linger_ms);
         self.phase = Phase::Lingering {
             until,
             bytes_left: CLOSE_LINGER_BYTES,

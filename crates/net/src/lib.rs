@@ -14,6 +14,10 @@
 //! `Registry::mailboxes`: which connections there are; held for one change or to wake all of them. Buffers of a turn lie
 //! in thread-local storage, so nothing else is shared.
 //!
+//! # Order
+//! Connections whose sockets became readable one after the other are served in that order, as far as one thread can say
+//! (`arrival`).
+//!
 //! Where to start: [`machine`] is the contract, [`server`] what the binary uses, `driver` the loop.
 
 mod arrival;

@@ -136,7 +136,13 @@ pub(super) fn from_connect_refusal(refusal: &ConnectRefusal, vhost: &str, user: 
             "access to vhost '{vhost}' refused for user '{user}'"
         )),
         ConnectRefusal::LimitReached { max, .. } => not_allowed(format!(
+            "connection refused: node connection limit ({max}) is reached"
+        )),
+        ConnectRefusal::VhostLimit { max } => not_allowed(format!(
             "access to vhost '{vhost}' refused for user '{user}': connection limit ({max}) is reached"
+        )),
+        ConnectRefusal::UserLimit { max } => not_allowed(format!(
+            "connection refused for user '{user}': user connection limit ({max}) is reached"
         )),
     }
 }

@@ -83,7 +83,7 @@ impl Connection {
             Claim::Password { user, password } => (user, self.broker.login(user, password, ip)),
             Claim::Anonymous => (
                 unknown.name(),
-                self.broker.login_vouched(unknown.name(), ip),
+                self.broker.login_external(unknown.name(), ip),
             ),
         };
         match login {

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use ternmq_core::access::Right;
 
 use super::*;
 
@@ -69,11 +70,28 @@ fn method_is_named_once() {
 #[test]
 fn refusals_that_no_script_reaches_have_their_words_too() {
     let access = Refusal::AccessRefused {
+        right: Right::Configure,
         kind: Kind::Queue,
         name: "other".into(),
     };
-    let text = "ACCESS_REFUSED - access to queue 'other' in vhost 'probe' refused for user 'lim'";
+    let text = "ACCESS_REFUSED - configure access to queue 'other' in vhost 'probe' refused for user 'lim'";
     assert_eq!(said(&access), (403, text.to_owned()));
+    let topic = Refusal::TopicRefused {
+        right: Right::Write,
+        exchange: "amq.topic".into(),
+        key: "a.b".into(),
+    };
+    let text = "ACCESS_REFUSED - write access to topic 'a.b' in exchange 'amq.topic' in vhost 'probe' \
+                refused for user 'lim'";
+    assert_eq!(said(&topic), (403, text.to_owned()));
+    let queues = Refusal::QueueLimit {
+        queue: "q".into(),
+        max: 3,
+    };
+    let text = "PRECONDITION_FAILED - cannot declare queue 'q': queue limit in vhost 'probe' (3) is reached";
+    assert_eq!(said(&queues), (406, text.to_owned()));
+    let text = "CONNECTION_FORCED - vhost 'probe' is deleted";
+    assert_eq!(said(&Refusal::VhostDeleted), (320, text.to_owned()));
     let limit = Refusal::LimitReached {
         limit: "queues_max",
         max: 3,

@@ -117,10 +117,13 @@ impl Session {
             exclusive: consume.exclusive,
         };
         let token = self.consumers.next_token();
-        let broker = cx
-            .client
-            .consume(&queue, spec, token)
-            .map_err(|refusal| cx.refused(&refusal))?;
+        let consumed = if reply_to::is_hidden(&queue) {
+            cx.client
+                .on_own_account(|client| client.consume(&queue, spec, token))
+        } else {
+            cx.client.consume(&queue, spec, token)
+        };
+        let broker = consumed.map_err(|refusal| cx.refused(&refusal))?;
         *cx.consumers += 1;
         let number = self.queues.hold(broker.queue());
         let counters = Counters::of(broker.queue());

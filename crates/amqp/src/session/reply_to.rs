@@ -75,9 +75,8 @@ fn is_consumed(name: &str, cx: &mut Context<'_>) -> bool {
         publisher: None,
         from_client: true,
     };
-    cx.client
-        .route(&request)
-        .is_ok_and(|route| !route.is_unroutable())
+    let route = cx.client.on_own_account(|client| client.route(&request));
+    route.is_ok_and(|route| !route.is_unroutable())
 }
 
 fn not_found(name: &str) -> Refusal {
@@ -108,7 +107,10 @@ impl Session {
             auto_delete: true,
             arguments: Headers::new(),
         };
-        let declared = cx.client.declare_secret_queue(PREFIX, decl);
+        // Whoever may ask may be answered: permissions know nothing of such a queue.
+        let declared = cx
+            .client
+            .on_own_account(|client| client.declare_secret_queue(PREFIX, decl));
         let queue = declared.map_err(|refusal| cx.refused(&refusal))?.name;
         self.reply_consumer = Some(ReplyConsumer {
             queue: queue.clone(),

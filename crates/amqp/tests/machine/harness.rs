@@ -47,6 +47,7 @@ impl Node {
                     name: "lim".to_owned(),
                     password: "lim".to_owned(),
                     vhosts: Some(vec!["/".to_owned()]),
+                    tags: Vec::new(),
                     loopback_only: false,
                 },
             ],

@@ -26,6 +26,8 @@
 //! 13 route set          id targets
 //! 14 published by set   message, id of a route set that was recorded before
 //! 15 started            time: a node began to serve clients with what is recorded before
+//! 16 object put         object
+//! 17 object removed     key: the object goes, and what belongs to it
 //! 18 scheduled          id vhost due(time) option(exchange that holds it back) retained(flag) message
 //! 19 released           id option(time, message, targets): it is scheduled no more; it entered queues then
 //!
@@ -35,10 +37,23 @@
 //! history = list of deaths, first place, last place
 //! death   = reason(1 byte) queue exchange list of keys, syntax, count first_time last_time option(ttl)
 //! place   = reason(1 byte) queue exchange
+//! object  = key value
+//! key     = class(1 byte) and names        value behind it
+//!           1 vhost name                   description, list of tags, option(queue type), tracing, protected
+//!           2 user name                    option(algorithm(1 byte: 1 SHA-256, 2 SHA-512, 3 MD5) salt and hash),
+//!                                          option(SCRAM salt, iterations, stored key(32), server key(32)), list of tags
+//!           3 permission vhost user        configure write read
+//!           4 topic permission vhost user exchange     write read
+//!           5 policy vhost name operator   pattern, apply to, priority(8 bytes), table
+//!           6 parameter vhost component name           text
+//!           7 global parameter name        text
+//!           8 vhost limit vhost limit(1 byte)          number
+//!           9 user limit user limit(1 byte)            number
 //! table   = list of (name, value); value = type(1 byte) and its bytes, see `value.rs`
 //! ```
 
 mod message;
+mod object;
 mod read;
 pub mod state;
 mod value;
@@ -55,6 +70,7 @@ pub(crate) use message::{read as read_message, write as write_message};
 pub(crate) use read::Reader;
 pub use read::{Formats, RecordError, decode, message_of};
 
+use crate::access::{Object, ObjectKey};
 use crate::id::{Lsn, QueueId, RouteSetId, Timestamp};
 use crate::message::Message;
 use crate::queue::Returned;
@@ -84,6 +100,8 @@ pub(crate) mod kind {
     pub(crate) const ROUTE_SET: u8 = 13;
     pub(crate) const PUBLISHED_BY_SET: u8 = 14;
     pub(crate) const STARTED: u8 = 15;
+    pub(crate) const OBJECT_PUT: u8 = 16;
+    pub(crate) const OBJECT_REMOVED: u8 = 17;
     pub(crate) const SCHEDULED: u8 = 18;
     pub(crate) const RELEASED: u8 = 19;
 }
@@ -178,6 +196,10 @@ pub enum Record {
     PublishedBySet(Message, RouteSetId),
     /// A node began to serve clients: from here on messages may have been delivered without a record of it.
     Started(Timestamp),
+    /// An operator set something.
+    ObjectPut(Object),
+    /// It went, and with it what belongs to it.
+    ObjectRemoved(ObjectKey),
     /// A message is to be published later.
     Scheduled(ScheduledRecord, Message),
     /// A message is scheduled no more, by its identity there: it was published, or cancelled.
@@ -392,6 +414,18 @@ pub fn document(vhost: &str, key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>
 pub fn started(at: Timestamp, out: &mut Vec<u8>) {
     begin(kind::STARTED, out);
     number(at.0, out);
+}
+
+/// An operator set something.
+pub fn object_put(o: &Object, out: &mut Vec<u8>) {
+    begin(kind::OBJECT_PUT, out);
+    object::object(o, out);
+}
+
+/// Something that an operator set went, and what belongs to it.
+pub fn object_removed(key: &ObjectKey, out: &mut Vec<u8>) {
+    begin(kind::OBJECT_REMOVED, out);
+    object::key(key, out);
 }
 
 /// A message is to be published later.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     BindingRecord, Record, ReleasedRecord, ScheduledRecord, TargetRecord, VERSION, kind, message,
-    value,
+    object, value,
 };
 use crate::id::{Lsn, PublisherId, QueueId, RouteSetId, Timestamp};
 use crate::message::{FormatId, Message, PropertyFormat};
@@ -87,6 +87,8 @@ pub fn decode(bytes: &[u8], formats: &dyn Formats) -> Result<Record, RecordError
             Record::PublishedBySet(message::read(&mut r, formats)?, RouteSetId(r.number()?))
         }
         kind::STARTED => Record::Started(Timestamp(r.number()?)),
+        kind::OBJECT_PUT => Record::ObjectPut(object::read_object(&mut r)?),
+        kind::OBJECT_REMOVED => Record::ObjectRemoved(object::read_key(&mut r)?),
         kind::SCHEDULED => Record::Scheduled(r.scheduled()?, message::read(&mut r, formats)?),
         kind::RELEASED => {
             let released = |r: &mut Reader<'_>| {

@@ -7,6 +7,7 @@
 //! 34 queue      queue id, snapshot (bytes, see `queue::snapshot`)
 //! 35 retained   vhost topic, lsn of the record that retained it
 //! 36 held       queue id, lsn, tags(list), since(time): a dead letter that waits for room in that queue
+//! 38 objects    how far the journal's records of objects are in(lsn); behind it all objects as ordinary records
 //! 37 ended      records in all, this one included; kept files(list of number, kind, end)
 //! 39 scheduled  lsn of the record, then what that says but for the message: a message that waits for its time
 //! 40 schedule   next id of scheduled messages
@@ -28,6 +29,7 @@ const QUEUE: u8 = 34;
 const RETAINED: u8 = 35;
 const HELD: u8 = 36;
 const ENDED: u8 = 37;
+const OBJECTS: u8 = 38;
 const SCHEDULED: u8 = 39;
 const SCHEDULE: u8 = 40;
 
@@ -75,7 +77,9 @@ pub enum StateRecord {
     Begun(Begun),
     /// A vhost; what follows belongs to it.
     Vhost(VhostPositions),
-    /// A declaration or a document.
+    /// Objects follow: records of objects below this one are in.
+    Objects(Lsn),
+    /// A declaration, a document or an object.
     Plain(Record),
     /// A queue's messages.
     Queue(QueueId, Bytes),
@@ -133,6 +137,12 @@ pub fn vhost(positions: &VhostPositions, out: &mut Vec<u8>) {
     for lsn in [positions.topology, positions.retained, positions.documents] {
         number(lsn.0, out);
     }
+}
+
+/// How far the journal's records of objects are in.
+pub fn objects(position: Lsn, out: &mut Vec<u8>) {
+    begin(OBJECTS, out);
+    number(position.0, out);
 }
 
 /// A queue's messages.
@@ -207,6 +217,7 @@ pub fn decode_state(input: &[u8], formats: &dyn Formats) -> Result<StateRecord, 
             retained: Lsn(r.number()?),
             documents: Lsn(r.number()?),
         }),
+        OBJECTS => StateRecord::Objects(Lsn(r.number()?)),
         QUEUE => StateRecord::Queue(QueueId(r.number()?), r.owned()?),
         RETAINED => StateRecord::Retained {
             vhost: r.text()?,
@@ -282,6 +293,8 @@ mod tests {
             documents: Lsn(0),
         };
         assert!(matches!(written(|out| vhost(&v, out)), StateRecord::Vhost(back) if back == v));
+        let back = written(|out| objects(Lsn(12), out));
+        assert!(matches!(back, StateRecord::Objects(Lsn(12))));
         let back = written(|out| queue(QueueId(3), b"snapshot", out));
         assert!(matches!(back, StateRecord::Queue(QueueId(3), bytes) if bytes == b"snapshot"[..]));
         let back = written(|out| retained_at("/", b"a/b", Lsn(9), out));

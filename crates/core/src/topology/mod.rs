@@ -292,6 +292,20 @@ impl Topology {
         self.version
     }
 
+    /// Makes every route stale, as a change does: who asked for one has to ask again.
+    pub fn forget_routes(&mut self) {
+        self.changed();
+    }
+
+    /// Forgets everything but the predeclared exchanges.
+    pub fn clear(&mut self) {
+        let version = self.version + 1;
+        *self = Self {
+            version,
+            ..Self::new()
+        };
+    }
+
     /// Every exchange, the predeclared ones first.
     pub fn exchanges(&self) -> impl Iterator<Item = &ExchangeDecl> {
         self.exchanges.iter().map(|exchange| &exchange.decl)

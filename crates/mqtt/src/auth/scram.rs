@@ -282,23 +282,47 @@ pub(crate) mod tests {
             other.verify(CLIENT_FINAL.as_bytes()),
             Err(ScramError::Proof)
         );
-        assert_eq!(refused(&CLIENT_FINAL.replace("k0,", "k1,")), ScramError::Proof);
-        assert_eq!(refused(&CLIENT_FINAL.replace("p=dH", "p=eH")), ScramError::Proof);
+        assert_eq!(
+            refused(&CLIENT_FINAL.replace("k0,", "k1,")),
+            ScramError::Proof
+        );
+        assert_eq!(
+            refused(&CLIENT_FINAL.replace("p=dH", "p=eH")),
+            ScramError::Proof
+        );
         // `y,,` in place of `n,,`.
-        assert_eq!(refused(&CLIENT_FINAL.replace("biws", "eSws")), ScramError::Malformed);
+        assert_eq!(
+            refused(&CLIENT_FINAL.replace("biws", "eSws")),
+            ScramError::Malformed
+        );
     }
 
     #[test]
     fn messages_that_are_none_are_refused() {
         let first = |message: &str| Opening::parse(message.as_bytes()).map(|opening| opening.user);
         for message in [
-            "", "n", "n,", "n,,", "n,,n=user", "n,,r=abc,n=user", "n,,n=,r=abc", "n,,n=u,r=",
-            "n,,n=u=2c,r=abc", "n,,n=u=,r=abc", "n,,n=u,r=a\u{e9}", "x,,n=u,r=abc", "n,b=u,n=u,r=abc",
-            "n,,n=u,r=abc,", "n,,n=u,r=abc,1=x",
+            "",
+            "n",
+            "n,",
+            "n,,",
+            "n,,n=user",
+            "n,,r=abc,n=user",
+            "n,,n=,r=abc",
+            "n,,n=u,r=",
+            "n,,n=u=2c,r=abc",
+            "n,,n=u=,r=abc",
+            "n,,n=u,r=a\u{e9}",
+            "x,,n=u,r=abc",
+            "n,b=u,n=u,r=abc",
+            "n,,n=u,r=abc,",
+            "n,,n=u,r=abc,1=x",
         ] {
             assert_eq!(first(message), Err(ScramError::Malformed), "{message}");
         }
-        assert_eq!(Opening::parse(b"n,,n=\xFF,r=abc").map(|o| o.user), Err(ScramError::Malformed));
+        assert_eq!(
+            Opening::parse(b"n,,n=\xFF,r=abc").map(|o| o.user),
+            Err(ScramError::Malformed)
+        );
         let long = format!("n,,n={},r=abc", "u".repeat(MESSAGE_BYTES_MAX));
         assert_eq!(first(&long), Err(ScramError::Malformed));
         assert_eq!(
@@ -307,7 +331,13 @@ pub(crate) mod tests {
         );
         assert_eq!(first("n,,m=x,n=u,r=abc"), Err(ScramError::Extension));
         assert_eq!(first("n,a=v,n=u,r=abc"), Err(ScramError::Authorization));
-        for message in ["", "c=biws", "c=biws,r=abc", "c=biws,r=abc,p=!", "c=biws,r=abc,p=AAAA"] {
+        for message in [
+            "",
+            "c=biws",
+            "c=biws,r=abc",
+            "c=biws,r=abc,p=!",
+            "c=biws,r=abc,p=AAAA",
+        ] {
             let refused = challenge().verify(message.as_bytes());
             assert_eq!(refused, Err(ScramError::Malformed), "{message}");
         }

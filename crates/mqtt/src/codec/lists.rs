@@ -175,6 +175,8 @@ fn filter_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
     let text = reader.string()?;
     if text.is_empty() {
         Err(Violation::TopicFilterEmpty)
+    } else if topic::has_control_character(text) {
+        Err(Violation::ControlCharacter)
     } else {
         Ok(text)
     }

@@ -125,7 +125,12 @@ impl Connection {
                 self.phase = Phase::Closing;
                 input.len()
             }
-            Err(error) => {
+            // Whoever can be told has said which version it speaks by then.
+            Err(error) if is_untold(&error, input) => 0,
+            Err(mut error) => {
+                if let Violation::PacketTooLarge { .. } = error.violation {
+                    error.version = codec::version_at_start(input);
+                }
                 tracing::info!(peer = %self.peer.addr, %error, "MQTT CONNECT refused");
                 self.refuse_malformed(error, out);
                 input.len()
@@ -153,7 +158,12 @@ impl Connection {
     }
 
     /// One CONNACK with an error, and the end. MQTT 3 gets one only where it has a return code.
-    pub(super) fn refuse(&mut self, version: ProtocolVersion, reason: ReasonCode, out: &mut Output) {
+    pub(super) fn refuse(
+        &mut self,
+        version: ProtocolVersion,
+        reason: ReasonCode,
+        out: &mut Output,
+    ) {
         let connack = ConnAck {
             session_present: false,
             reason,
@@ -210,7 +220,7 @@ impl Connection {
         }
         pending.sessions.sweep(&mut pending.client, now);
         let Pending {
-            client,
+            mut client,
             sessions,
             is_blocked,
             insists: _,
@@ -220,6 +230,7 @@ impl Connection {
             .is_empty()
             .then(|| node.broker.random_name().into());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        client.identify(client_id);
         let expiry_s = wishes.expiry_s.min(config.session_expiry_s_max);
         let arrival = Arrival {
             client,
@@ -391,6 +402,12 @@ impl Connection {
             active.wait_for(lsn);
         }
     }
+}
+
+/// Whether a CONNECT is refused for its size before it came to the version, in which it is to be told.
+fn is_untold(error: &DecodeError, input: &[u8]) -> bool {
+    let is_too_large = matches!(error.violation, Violation::PacketTooLarge { .. });
+    is_too_large && input.len() < codec::CONNECT_START_BYTES_MAX
 }
 
 /// The keep alive that is enforced, in seconds.

@@ -100,7 +100,11 @@ fn handle_packet(
         Packet::Auth(auth) => {
             let authenticator = parts.authenticator.as_deref_mut();
             let authenticator = authenticator.ok_or(Fault::UnexpectedAuth)?;
-            authenticator.on_auth(auth, (&active.identity.node, parts.peer), out.buf())?;
+            let from = (&*active.identity.node, parts.peer);
+            active.live.counted.packets_sent += 1;
+            if let Some(user) = authenticator.on_auth(auth, from, out.buf())? {
+                active.live.client.renew_user(user);
+            }
         }
         Packet::Connect(_)
         | Packet::ConnAck(_)

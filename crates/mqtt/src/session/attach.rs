@@ -10,12 +10,12 @@ use ternmq_core::queue::Outcome;
 
 use super::awaited::settle_found;
 use super::declare::{consumer_spec, expires_ms, own_binding};
-use super::record::session_document;
+use super::record::{session_document, will_document};
 use super::source::Source;
 use super::will::Will;
 use super::window::{Outgoing, Step};
-use crate::sys::Counted;
 use super::{Active, Identity, Kept, Live, PeerLimits, Session};
+use crate::sys::Counted;
 
 /// A connection that wants a session.
 pub(crate) struct Arrival {
@@ -100,6 +100,7 @@ impl Session {
             let ended = self.end(&mut client, now);
             self.kept.last_record = ended;
         }
+        // Cancelled once the client has its session.
         let scheduled_will = self.kept.scheduled_will.take();
         self.epoch = epoch;
         self.live = Some(Box::new(Live::new(client, mailbox, limits, will)));
@@ -110,7 +111,7 @@ impl Session {
         self.kept.expiry_s = expiry_s;
         let mut live = self.live.take();
         let recorded = match live.as_deref_mut() {
-            Some(live) => self.record_attach(&mut live.client),
+            Some(live) => self.record_attach(&mut live.client, scheduled_will),
             None => Ok(Lsn::NONE),
         };
         self.live = live;
@@ -223,6 +224,11 @@ impl Session {
         self.kept.expires_at = Some(at);
         let mut changes = mem::take(&mut live.documents);
         changes.push(session_document(&self.identity, &self.kept, Some(at)));
+        changes.extend(
+            self.kept
+                .scheduled_will
+                .map(|will| will_document(&self.identity, will)),
+        );
         if let Err(error) = live.client.put_documents(changes) {
             // Then after a restart its time counts from there.
             tracing::warn!(%error, client_id = &*self.identity.client_id, "end of a connection not recorded");
@@ -238,7 +244,13 @@ impl Session {
 
     /// Ends the session: everything of it goes. A will that waits is published now, as the session is over. Returns
     /// what has to be committed before anybody is told.
+    ///
+    /// That is the adapter's to do: the client at hand may be anybody's, and its user may have lost the right.
     pub(crate) fn end(&mut self, client: &mut Client, now: Timestamp) -> Lsn {
+        client.on_own_account(|client| self.end_with(client, now))
+    }
+
+    fn end_with(&mut self, client: &mut Client, now: Timestamp) -> Lsn {
         let kept = mem::take(&mut self.kept);
         if let Some(will) = kept.scheduled_will {
             self.identity.node.broker.fire_scheduled(will);

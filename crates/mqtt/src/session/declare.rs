@@ -332,6 +332,13 @@ impl Active<'_> {
         self.flush(now, out);
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for text in unsubscribe.filters.iter() {
+            if TopicFilter::parse(text).is_err() {
+                if !self.live.limits.version.is_v5() {
+                    return Err(Fault::TopicFilter);
+                }
+                reasons.push(ReasonCode::TopicFilterInvalid);
+                continue;
+            }
             reasons.push(self.unsubscribe(text, now));
         }
         let lsn = self.record_unsubscribed(unsubscribe, &mut reasons);
@@ -405,9 +412,11 @@ impl Active<'_> {
         let Some(queue) = own.and_then(|source| source.name.clone()) else {
             return Ok(());
         };
+        let binding = own_binding(self.identity, &queue, filter.filter());
+        // Whoever lost the right to subscribe may still do without.
         self.live
             .client
-            .unbind(&own_binding(self.identity, &queue, filter.filter()))?;
+            .on_own_account(|client| client.unbind(&binding))?;
         Ok(())
     }
 }
@@ -447,8 +456,8 @@ pub(super) fn queue_arguments(config: &MqttConfig) -> Headers {
         AT_MOST_ONCE_BYTES_MAX,
         number(config.qos0_backlog_bytes_max),
     );
-    if let Some(max) = config.session_backlog_max {
-        arguments.push("x-max-length", number(max.into()));
+    if config.session_backlog_max > 0 {
+        arguments.push("x-max-length", number(config.session_backlog_max.into()));
     }
     if let Some(max) = config.session_backlog_bytes_max {
         arguments.push("x-max-length-bytes", number(max));

@@ -99,9 +99,8 @@ impl Active<'_> {
         let message = &outgoing.message;
         let rendered = if grant.is_of_queue {
             let topic = self.kept.subscriptions.filter_of(&outgoing.tags);
-            topic.map(|topic| {
-                mapping::from_queue((message, topic), limits.version, now, properties)
-            })
+            topic
+                .map(|topic| mapping::from_queue((message, topic), limits.version, now, properties))
         } else {
             mapping::from_core(message, limits.version, now, properties)
         };

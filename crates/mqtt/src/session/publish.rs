@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use ternmq_broker::Retain;
+use ternmq_core::error::Refusal;
 use ternmq_core::id::Timestamp;
 use ternmq_core::message::{Body, Message, Properties as CoreProperties};
 use ternmq_core::routing::RouteRequest;
@@ -111,6 +112,7 @@ impl Active<'_> {
             turn_acks,
             aliases_in,
             native,
+            limits,
             ..
         } = &mut *self.live;
         let topic = resolve_topic(publish, aliases_in, config.topic_levels_max)?;
@@ -131,10 +133,21 @@ impl Active<'_> {
             publisher: Some(identity.publisher),
             from_client: true,
         };
-        let mut route = client.route(&request)?;
+        let mut route = match client.route(&request) {
+            Err(Refusal::AccessRefused { .. } | Refusal::TopicRefused { .. })
+                if !config.disconnect_on_unauthorized && limits.version.is_v5() =>
+            {
+                return Ok(Taken::Refused(ReasonCode::NotAuthorized));
+            }
+            route => route?,
+        };
         if let Some(delay_ms) = delay_ms {
             // Where it goes is seen when its time has come, and that it may is seen now.
-            let retain = if publish.retain { Retain::Yes } else { Retain::No };
+            let retain = if publish.retain {
+                Retain::Yes
+            } else {
+                Retain::No
+            };
             route = client.route_later(now.plus_ms(delay_ms), retain);
         }
         let nobody = route.is_empty();
@@ -252,7 +265,10 @@ fn delayed(topic: &str) -> Result<(Option<u64>, &str), ReasonCode> {
     let is_number = seconds.bytes().all(|byte| byte.is_ascii_digit());
     match seconds.parse::<u64>() {
         Ok(seconds)
-            if is_number && seconds <= DELAY_S_MAX && !topic.is_empty() && !topic.starts_with(SYS_PREFIX) =>
+            if is_number
+                && seconds <= DELAY_S_MAX
+                && !topic.is_empty()
+                && !topic.starts_with(SYS_PREFIX) =>
         {
             Ok((Some(seconds * 1000), topic))
         }

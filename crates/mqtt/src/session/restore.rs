@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ternmq_broker::mailbox::{Mailbox, Token};
-use ternmq_broker::{Client, DocumentChange};
+use ternmq_broker::{Client, DocumentChange, ScheduleId};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
 
@@ -37,6 +37,7 @@ struct Documents {
     subscriptions: Vec<(Box<str>, SubscriptionDocument)>,
     received: Vec<u16>,
     outgoing: Vec<(PacketId, OutgoingDocument)>,
+    will: Option<ScheduleId>,
     keys: Vec<Key>,
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn restore(node: &Arc<Node>) {
 /// The adapter's own hold on a vhost, while nobody is connected. Without one, what is over ends when the first client
 /// connects.
 fn own_client(node: &Node, vhost: &str) -> Option<Client> {
-    let user = node.broker.default_user();
+    let user = node.broker.system_user();
     let client = node.broker.connect(&user, vhost, Mailbox::new(1));
     client
         .map_err(|error| tracing::warn!(%error, vhost, "expired MQTT sessions are not ended yet"))
@@ -134,6 +135,7 @@ impl Documents {
             // They come in the order of their keys, so ascending.
             Subject::Received(id) if documents::is_received(value) => self.received.push(id.get()),
             Subject::Received(_) => return None,
+            Subject::ScheduledWill => self.will = Some(documents::read_scheduled_will(value)?),
             Subject::Outgoing(id) => {
                 let document = OutgoingDocument::decode(value)?;
                 if packet_id(document.serial) != id {
@@ -174,6 +176,7 @@ fn restore_session(
     kept.expiry_s = document.expiry_s;
     kept.expires_at = Some(expires_at);
     kept.received = documents.received;
+    kept.scheduled_will = documents.will;
     kept.restore_sources(document.own_queue);
     kept.restore_subscriptions(documents.subscriptions, document.next_tag, sessions);
     for subscription in kept.subscriptions.iter() {

@@ -139,8 +139,14 @@ mod tests {
         let before: f64 = described(&loads)["load/connections/1min"].parse().unwrap();
         loads.advance(measured, Timestamp(70_000));
         let after: f64 = described(&loads)["load/connections/1min"].parse().unwrap();
-        assert!((after - before / std::f64::consts::E).abs() < 0.02, "{before} {after}");
+        assert!(
+            (after - before / std::f64::consts::E).abs() < 0.02,
+            "{before} {after}"
+        );
         loads.advance(measured, Timestamp(70_000));
-        assert_eq!(described(&loads)["load/connections/1min"], format!("{after:.2}"));
+        assert_eq!(
+            described(&loads)["load/connections/1min"],
+            format!("{after:.2}")
+        );
     }
 }

@@ -119,8 +119,14 @@ mod tests {
         let threads = 2 * SETS as u64;
         let sum = traffic.sum();
         assert_eq!(sum.bytes_received, 3 * threads);
-        assert_eq!((sum.publishes_received, sum.payload_received), (threads, 5 * threads));
-        assert_eq!((sum.publishes_sent, sum.payload_sent), (threads, 7 * threads));
+        assert_eq!(
+            (sum.publishes_received, sum.payload_received),
+            (threads, 5 * threads)
+        );
+        assert_eq!(
+            (sum.publishes_sent, sum.payload_sent),
+            (threads, 7 * threads)
+        );
         assert_eq!((sum.packets_received, sum.packets_sent), (0, threads));
     }
 }

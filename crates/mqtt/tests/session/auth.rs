@@ -42,8 +42,12 @@ fn data(received: &[String], words: &str) -> String {
     let [packet] = received else {
         panic!("one packet: {received:?}");
     };
-    let rest = packet.strip_prefix(words).unwrap_or_else(|| panic!("{packet}"));
-    rest.trim_start_matches(" [").trim_end_matches(']').to_owned()
+    let rest = packet
+        .strip_prefix(words)
+        .unwrap_or_else(|| panic!("{packet}"));
+    rest.trim_start_matches(" [")
+        .trim_end_matches(']')
+        .to_owned()
 }
 
 fn challenge(received: &[String]) -> String {
@@ -58,7 +62,9 @@ fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
 
 fn decode(text: &str) -> Vec<u8> {
     use base64::Engine;
-    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap()
 }
 
 fn encode(bytes: &[u8]) -> String {
@@ -69,7 +75,9 @@ fn encode(bytes: &[u8]) -> String {
 /// What a client says last, and what the server then has to say (RFC 5802 §3).
 fn last(user: &str, password: &str, server_first: &str) -> (String, String) {
     let part = |key: &str| {
-        let found = server_first.split(',').find_map(|part| part.strip_prefix(key));
+        let found = server_first
+            .split(',')
+            .find_map(|part| part.strip_prefix(key));
         found.unwrap_or_else(|| panic!("{key} in {server_first}"))
     };
     let mut salt = decode(part("s="));
@@ -85,7 +93,10 @@ fn last(user: &str, password: &str, server_first: &str) -> (String, String) {
     let said = format!("{bare},{server_first},{without_proof}");
     let mut proof = hmac(&salted, b"Client Key");
     let signature = hmac(&Sha256::digest(proof), said.as_bytes());
-    proof.iter_mut().zip(signature).for_each(|(key, one)| *key ^= one);
+    proof
+        .iter_mut()
+        .zip(signature)
+        .for_each(|(key, one)| *key ^= one);
     let server = hmac(&hmac(&salted, b"Server Key"), said.as_bytes());
     (
         format!("{without_proof},p={}", encode(&proof)),
@@ -100,7 +111,10 @@ fn logged_in(world: &World, id: &str, user: &str, password: &str) -> Device {
     let (proof, expected) = last(user, password, &asked);
     device.auth(ContinueAuthentication, METHOD, &proof);
     let answer = data(&device.recv(), "CONNACK 00 SCRAM-SHA-256");
-    assert_eq!(answer, expected, "the server proves that it knows the password, too");
+    assert_eq!(
+        answer, expected,
+        "the server proves that it knows the password, too"
+    );
     device
 }
 
@@ -110,7 +124,10 @@ fn again(device: &mut Device, user: &str, password: &str) -> Vec<String> {
     let (proof, expected) = last(user, password, &asked);
     device.auth(ContinueAuthentication, METHOD, &proof);
     let received = device.recv();
-    received.into_iter().map(|packet| packet.replace(&expected, "PROOF")).collect()
+    received
+        .into_iter()
+        .map(|packet| packet.replace(&expected, "PROOF"))
+        .collect()
 }
 
 #[test]
@@ -125,7 +142,11 @@ fn who_proves_to_know_the_password_is_let_in() {
 #[test]
 fn who_does_not_is_refused_and_so_is_who_does_not_exist() {
     let world = world();
-    for (user, password) in [("ann", "guest"), ("nobody", "secret"), ("missing:ann", "secret")] {
+    for (user, password) in [
+        ("ann", "guest"),
+        ("nobody", "secret"),
+        ("missing:ann", "secret"),
+    ] {
         let mut device = world.dial();
         let asked = challenge(&device.greet(&hello("a", &first(user))));
         let (proof, _) = last(user, password, &asked);
@@ -164,9 +185,13 @@ fn user_name_of_the_exchange_may_name_the_vhost() {
     let world = world();
     let mut there = logged_in(&world, "a", "other:ann", "secret");
     there.subscribe("t", 0);
-    world.connect(&Hello::new("b").login("ann", b"secret")).publish(&Post::new("t", "x"));
+    world
+        .connect(&Hello::new("b").login("ann", b"secret"))
+        .publish(&Post::new("t", "x"));
     assert!(there.recv().is_empty());
-    world.connect(&Hello::new("c").login("other:ann", b"secret")).publish(&Post::new("t", "x"));
+    world
+        .connect(&Hello::new("c").login("other:ann", b"secret"))
+        .publish(&Post::new("t", "x"));
     assert_eq!(there.recv(), ["PUBLISH t=x q0"]);
 }
 

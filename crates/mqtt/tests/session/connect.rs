@@ -310,8 +310,23 @@ fn large_connect_is_refused_before_login() {
     let world = World::new();
     let payload = "x".repeat(65_535);
     let mut device = world.dial();
-    device.send(&Hello::new("a").will("w", &payload).encode());
+    assert_eq!(
+        device.greet(&Hello::new("a").will("w", &payload)),
+        ["CONNACK 95"]
+    );
+    assert!(device.is_closed());
+    let hello = Hello::new("a").version(V311).will("w", &payload);
+    let mut device = world.dial();
+    device.send(&hello.encode());
     assert!(device.is_closed() && device.recv_bytes().is_empty());
+    // The version is waited for, and no more.
+    let bytes = Hello::new("a").will("w", &payload).encode();
+    let mut device = world.dial();
+    device.send(&bytes[..12]);
+    assert!(!device.is_closed());
+    device.send(&bytes[12..14]);
+    assert_eq!(device.recv(), ["CONNACK 95"]);
+    assert!(device.is_closed());
 }
 
 #[test]

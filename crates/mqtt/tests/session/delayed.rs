@@ -32,7 +32,9 @@ fn message_is_published_when_its_time_has_come() {
 #[test]
 fn who_subscribes_until_then_gets_it() {
     let world = World::new();
-    world.v5("p").publish(&Post::new("$delayed/5/t", "x").qos1(1));
+    world
+        .v5("p")
+        .publish(&Post::new("$delayed/5/t", "x").qos1(1));
     let mut subscriber = world.v5("s");
     subscriber.subscribe("t", 0);
     subscriber.subscribe("$delayed/#", 0);
@@ -43,10 +45,15 @@ fn who_subscribes_until_then_gets_it() {
 #[test]
 fn retained_message_is_retained_from_then_on() {
     let world = World::new();
-    world.v5("p").publish(&Post::new("$delayed/5/t", "x").qos1(1).retain());
+    world
+        .v5("p")
+        .publish(&Post::new("$delayed/5/t", "x").qos1(1).retain());
     assert_eq!(world.v5("s").subscribe("t", 0), ["SUBACK 1 [00]"]);
     world.pass(5_000);
-    assert_eq!(world.v5("s").subscribe("t", 0), ["SUBACK 1 [00]", "PUBLISH t=x q0 retain"]);
+    assert_eq!(
+        world.v5("s").subscribe("t", 0),
+        ["SUBACK 1 [00]", "PUBLISH t=x q0 retain"]
+    );
 }
 
 #[test]

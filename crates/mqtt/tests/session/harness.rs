@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ternmq_broker::clock::{Clock as _, ManualClock};
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_broker::{Broker, BrokerConfig, Client};
+use ternmq_broker::{Broker, BrokerConfig, Client, UserConfig};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::{FormatId, NewMessage, NoProperties, PropertyFormat};
 use ternmq_core::record::Formats;
@@ -65,14 +65,20 @@ impl World {
 
     /// As configured, but with anonymous login.
     pub(crate) fn with(config: MqttConfig) -> Self {
-        Self::on(
-            MqttConfig {
-                anonymous: true,
-                ..config
-            },
-            &BrokerConfig::default(),
-            TestLog::new(),
-        )
+        let config = MqttConfig {
+            anonymous: true,
+            ..config
+        };
+        // Hashing a password takes longer than most of these tests.
+        let nobody_logs_in = UserConfig {
+            password: String::new(),
+            ..UserConfig::default()
+        };
+        let broker = BrokerConfig {
+            users: vec![nobody_logs_in],
+            ..BrokerConfig::default()
+        };
+        Self::on(config, &broker, TestLog::new())
     }
 
     pub(crate) fn on(config: MqttConfig, broker: &BrokerConfig, log: TestLog) -> Self {

@@ -75,7 +75,11 @@ fn queue_is_consumed_and_puback_acknowledges() {
     assert_eq!(device.recv().len(), 1);
     device.puback(1);
     device.drop_line();
-    assert_eq!(drain(&mut amqp, "work"), ["2"], "what is not acknowledged is released");
+    assert_eq!(
+        drain(&mut amqp, "work"),
+        ["2"],
+        "what is not acknowledged is released"
+    );
 }
 
 #[test]
@@ -175,16 +179,22 @@ fn session_that_is_kept_goes_on_consuming_also_after_a_restart() {
     device.drop_line();
     send(&world, &mut amqp, "work", "1");
     let mut device = world.connect(&hello.clone().resume());
-    assert_eq!(device.recv(), ["PUBLISH $queue/work=1 q1 id1 x-routing-key:work"]);
+    assert_eq!(
+        device.recv(),
+        ["PUBLISH $queue/work=1 q1 id1 x-routing-key:work"]
+    );
     device.puback(1);
     let world = world.crash();
     let mut device = world.connect(&hello.resume());
     send(&world, &mut world.native(), "work", "2");
     let received = device.recv();
-    assert!(received[0].starts_with("PUBLISH $queue/work=2 q1"), "{received:?}");
+    assert!(
+        received[0].starts_with("PUBLISH $queue/work=2 q1"),
+        "{received:?}"
+    );
     assert_eq!(device.unsubscribe("$queue/work"), ["UNSUBACK 2 [00]"]);
-    drop(device);
-    assert_eq!(drain(&mut world.native(), "work").len(), 0);
+    device.drop_line();
+    assert_eq!(drain(&mut world.native(), "work"), ["2"]);
 }
 
 #[test]

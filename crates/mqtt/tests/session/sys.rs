@@ -89,7 +89,10 @@ fn subscription_options_hold_for_them_too() {
     let received = device.subscribe_with(&[("$SYS/broker/uptime", silent)], Some(9));
     assert_eq!(received, ["SUBACK 1 [02]"]);
     world.pass(10_000);
-    assert_eq!(device.recv(), ["PUBLISH $SYS/broker/uptime=10 seconds q0 retain sub9"]);
+    assert_eq!(
+        device.recv(),
+        ["PUBLISH $SYS/broker/uptime=10 seconds q0 retain sub9"]
+    );
 }
 
 #[test]
@@ -99,18 +102,45 @@ fn every_topic_is_found_by_a_wildcard_and_loads_are_among_them() {
     let received = device.subscribe("$SYS/#", 0);
     let has = |topic: &str| {
         let start = format!("PUBLISH $SYS/broker/{topic}=");
-        received.iter().filter(|packet| packet.starts_with(&start)).count() == 1
+        received
+            .iter()
+            .filter(|packet| packet.starts_with(&start))
+            .count()
+            == 1
     };
     for topic in [
-        "bytes/received", "bytes/sent", "clients/active", "clients/connected", "clients/disconnected",
-        "clients/expired", "clients/inactive", "clients/maximum", "clients/total",
-        "load/bytes/received/1min", "load/bytes/sent/5min", "load/connections/15min",
-        "load/messages/received/1min", "load/messages/sent/1min", "load/publish/dropped/1min",
-        "load/publish/received/1min", "load/publish/sent/1min", "load/sockets/1min",
-        "messages/received", "messages/sent", "messages/stored", "publish/bytes/received",
-        "publish/bytes/sent", "publish/messages/dropped", "publish/messages/received",
-        "publish/messages/sent", "retained messages/count", "store/messages/bytes",
-        "store/messages/count", "subscriptions/count", "uptime", "version",
+        "bytes/received",
+        "bytes/sent",
+        "clients/active",
+        "clients/connected",
+        "clients/disconnected",
+        "clients/expired",
+        "clients/inactive",
+        "clients/maximum",
+        "clients/total",
+        "load/bytes/received/1min",
+        "load/bytes/sent/5min",
+        "load/connections/15min",
+        "load/messages/received/1min",
+        "load/messages/sent/1min",
+        "load/publish/dropped/1min",
+        "load/publish/received/1min",
+        "load/publish/sent/1min",
+        "load/sockets/1min",
+        "messages/received",
+        "messages/sent",
+        "messages/stored",
+        "publish/bytes/received",
+        "publish/bytes/sent",
+        "publish/messages/dropped",
+        "publish/messages/received",
+        "publish/messages/sent",
+        "retained messages/count",
+        "store/messages/bytes",
+        "store/messages/count",
+        "subscriptions/count",
+        "uptime",
+        "version",
     ] {
         assert!(has(topic), "{topic}");
     }
