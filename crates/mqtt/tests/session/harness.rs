@@ -43,6 +43,18 @@ pub(crate) struct World {
     lines: Lines,
 }
 
+/// Users without passwords: hashing one takes longer than most of these tests.
+pub(crate) fn nobody_logs_in() -> BrokerConfig {
+    let user = UserConfig {
+        password: String::new(),
+        ..UserConfig::default()
+    };
+    BrokerConfig {
+        users: vec![user],
+        ..BrokerConfig::default()
+    }
+}
+
 struct Forms;
 
 impl Formats for Forms {
@@ -69,16 +81,7 @@ impl World {
             anonymous: true,
             ..config
         };
-        // Hashing a password takes longer than most of these tests.
-        let nobody_logs_in = UserConfig {
-            password: String::new(),
-            ..UserConfig::default()
-        };
-        let broker = BrokerConfig {
-            users: vec![nobody_logs_in],
-            ..BrokerConfig::default()
-        };
-        Self::on(config, &broker, TestLog::new())
+        Self::on(config, &nobody_logs_in(), TestLog::new())
     }
 
     pub(crate) fn on(config: MqttConfig, broker: &BrokerConfig, log: TestLog) -> Self {
