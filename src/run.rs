@@ -63,6 +63,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let server_config = ServerConfig {
         connections_max: config.limits.connections_max,
+        ..ServerConfig::default()
     };
     let mut server = Server::new(&server_config, Arc::clone(&clock));
     let broker = storage::open(&config, clock)?;

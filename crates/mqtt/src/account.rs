@@ -67,10 +67,10 @@ mod tests {
     use crate::config::{CertificateVhost, PortVhost};
 
     fn peer() -> Peer {
-        Peer {
-            addr: ([127, 0, 0, 1], 50_000).into(),
-            local_addr: ([127, 0, 0, 1], 1884).into(),
-        }
+        Peer::tcp(
+            ([127, 0, 0, 1], 50_000).into(),
+            ([127, 0, 0, 1], 1884).into(),
+        )
     }
 
     fn config() -> MqttConfig {

@@ -1,6 +1,7 @@
 //! What can be configured, with units, limits and defaults.
 
 use serde::Deserialize;
+use ternmq_net::tls::{AltNameKind, ClientCertificate, HolderName, NameFrom};
 
 /// Settings of the MQTT adapter, from the section `[mqtt]` of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -16,6 +17,18 @@ pub struct MqttConfig {
     pub certificate_vhosts: Vec<CertificateVhost>,
     /// Whether a colon in a user name is a part of it, rather than the end of a vhost's name.
     pub ignore_colons_in_username: bool,
+    /// Whether a client that gives neither user name nor password, and has shown a certificate, is the user that the
+    /// certificate names.
+    pub ssl_cert_login: bool,
+    /// Which part of the certificate names the user.
+    pub ssl_cert_login_from: NameFrom,
+    /// Which part of the certificate names the client, if it has to: a client identifier other than that is refused,
+    /// and an empty one stands for it.
+    pub ssl_cert_client_id_from: Option<NameFrom>,
+    /// Where one of the certificate's other names is meant: of this kind,
+    pub ssl_cert_san_type: AltNameKind,
+    /// and the one with so many of that kind before it.
+    pub ssl_cert_san_index: usize,
     /// Whether a client that publishes where it may not loses its connection. If not, an MQTT 5 client is told in the
     /// acknowledgement, if there is one; MQTT 3 has no words for it, so such a connection ends in any case.
     pub disconnect_on_unauthorized: bool,
@@ -91,6 +104,11 @@ impl Default for MqttConfig {
             port_vhosts: Vec::new(),
             certificate_vhosts: Vec::new(),
             ignore_colons_in_username: false,
+            ssl_cert_login: false,
+            ssl_cert_login_from: NameFrom::DistinguishedName,
+            ssl_cert_client_id_from: None,
+            ssl_cert_san_type: AltNameKind::Dns,
+            ssl_cert_san_index: 0,
             disconnect_on_unauthorized: true,
             exchange: "amq.topic".into(),
             packet_bytes_max: 16 * 1024 * 1024,
@@ -115,6 +133,16 @@ impl Default for MqttConfig {
 }
 
 impl MqttConfig {
+    /// What a part of a certificate says.
+    pub(crate) fn named(&self, from: NameFrom, certificate: &ClientCertificate) -> Option<String> {
+        let name = HolderName {
+            from,
+            san_type: self.ssl_cert_san_type,
+            san_index: self.ssl_cert_san_index,
+        };
+        name.of(certificate)
+    }
+
     /// The same with every number inside the range that the protocol and the adapter can work with.
     #[must_use]
     pub fn clamped(mut self) -> Self {

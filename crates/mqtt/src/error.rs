@@ -140,6 +140,12 @@ pub(crate) enum ConnectFault {
     /// Enhanced authentication failed (§4.12).
     #[error(transparent)]
     Authentication(#[from] AuthFault),
+    /// The certificate lacks the part that is to name user or client.
+    #[error("certificate without the name that is asked of it")]
+    NamelessCertificate,
+    /// The client identifier is not the one that the certificate gives.
+    #[error("client identifier other than the certificate's")]
+    OtherClientId,
     /// Wrong user or password, or not from there.
     #[error(transparent)]
     Login(#[from] LoginRefusal),
@@ -160,7 +166,9 @@ impl ConnectFault {
             Self::Journal(_) => ReasonCode::ServerUnavailable,
             Self::Authentication(fault) => fault.connack_reason(),
             // RabbitMQ does not tell a missing vhost from a wrong password.
+            Self::OtherClientId => ReasonCode::ClientIdentifierNotValid,
             Self::Anonymous
+            | Self::NamelessCertificate
             | Self::Login(LoginRefusal::BadCredentials)
             | Self::Connect(ConnectRefusal::NoSuchVhost) => ReasonCode::BadUserNameOrPassword,
             Self::Login(LoginRefusal::LoopbackOnly) | Self::Connect(ConnectRefusal::NotAllowed) => {

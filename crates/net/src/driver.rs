@@ -10,7 +10,7 @@
 //! holds no buffer but a partial frame and unsent output, if there are any.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -19,8 +19,6 @@ use std::task::{Context, Poll};
 
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::Timestamp;
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 use tracing::{debug, error};
@@ -29,17 +27,18 @@ use crate::arrival::Arrival;
 use crate::input::{Chunk, Input, Rest};
 use crate::limits::{
     CLOSE_FLUSH_MS, CLOSE_LINGER_BYTES, CLOSE_LINGER_MS, PAUSED_PROBE_MS, READS_PER_TURN_MAX,
-    STOP_LINGER_MS, TURNS_PER_POLL_MAX, UNSENT_HIGH_BYTES, UNSENT_LOW_BYTES, WRITE_PIECES_MAX,
+    STOP_LINGER_MS, TURNS_PER_POLL_MAX, UNSENT_HIGH_BYTES, UNSENT_LOW_BYTES,
 };
 use crate::machine::{Flow, Machine};
 use crate::output::Output;
 use crate::registry::{Registered, Stage};
 use crate::scratch;
+use crate::stream::Stream;
 use crate::timers::instant_at;
 
 /// What the listener hands over.
 pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) addr: SocketAddr,
     pub(crate) protocol: &'static str,
     pub(crate) pending_bytes_max: usize,
@@ -48,7 +47,7 @@ pub(crate) struct Accepted {
 
 /// The task of one connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// `None` once it was told that the transport is gone.
     machine: Option<Box<dyn Machine>>,
     arrival: Arrival,
@@ -345,7 +344,7 @@ impl Connection {
             self.probe_at = None;
         } else if is_due {
             self.probe_at = Some(now.plus_ms(PAUSED_PROBE_MS));
-            if let Some(lost) = self.stream.take_error()? {
+            if let Some(lost) = self.stream.socket().take_error()? {
                 return Err(Ended::Lost(lost));
             }
         }
@@ -356,16 +355,7 @@ impl Connection {
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut any = false;
         while !self.output.is_empty() {
-            let stream = Pin::new(&mut self.stream);
-            let polled = if self.output.is_contiguous() {
-                stream.poll_write(cx, self.output.front())
-            } else {
-                let mut pieces = [IoSlice::new(&[]); WRITE_PIECES_MAX];
-                let count = self.output.slices(&mut pieces);
-                stream.poll_write_vectored(cx, &pieces[..count])
-            };
-            match polled {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            match self.stream.poll_write(&self.output, cx) {
                 Poll::Ready(Ok(count)) => {
                     self.output.advance(count);
                     any = true;
@@ -373,6 +363,9 @@ impl Connection {
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
+        }
+        if let Poll::Ready(Err(error)) = self.stream.poll_flush(cx) {
+            return Err(error);
         }
         Ok(any)
     }
@@ -392,7 +385,7 @@ impl Connection {
 
     /// The peer sends no more, or must not: what it is owed still goes out.
     fn end(&mut self, now: Timestamp) -> Step {
-        if self.ended && !self.output.is_empty() {
+        if (self.ended && !self.output.is_empty()) || self.stream.has_last_words() {
             self.begin_close(now)
         } else {
             Step::Done
@@ -422,9 +415,10 @@ impl Connection {
         if !self.output.is_empty() {
             return self.wait(until, now, cx);
         }
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        if self.ended || matches!(shut, Poll::Ready(Err(_))) {
-            return Step::Done;
+        match self.stream.poll_shutdown(cx) {
+            Poll::Pending => return self.wait(until, now, cx),
+            Poll::Ready(Ok(())) if !self.ended => {}
+            Poll::Ready(_) => return Step::Done,
         }
         let linger_ms = if self.stopping {
             STOP_LINGER_MS
@@ -450,14 +444,15 @@ impl Connection {
             return Step::Done;
         }
         self.input = Input::default();
-        match self.input.poll_read(&mut self.stream, cx) {
-            Poll::Ready(Ok(chunk)) if chunk.read > 0 && chunk.read <= bytes_left => {
+        let mut bytes = scratch::take_input();
+        let polled = self.stream.poll_discard(&mut bytes, cx);
+        scratch::put_input(bytes);
+        match polled {
+            Poll::Ready(Ok(read)) if read > 0 && read <= bytes_left => {
                 self.phase = Phase::Lingering {
                     until,
-                    bytes_left: bytes_left - chunk.read,
+                    bytes_left: bytes_left - read,
                 };
-                let read = chunk.read;
-                self.input.keep_rest(chunk, read, Rest::Partial);
                 Step::Again
             }
             Poll::Ready(_) => Step::Done,

@@ -1,15 +1,10 @@
 //! The reading side of a connection: what was read and not yet consumed.
 
-use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BufMut;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-
 use crate::scratch::{self, CARRY_BYTES_MAX, READ_BYTES};
+use crate::stream::Stream;
 
 /// Unconsumed input of one connection. Holds memory only while there is some.
 #[derive(Debug, Default)]
@@ -54,7 +49,7 @@ impl Input {
     /// Reads once, behind the carry. At the end of the stream the chunk has `read` 0.
     pub(crate) fn poll_read(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Chunk>> {
         debug_assert!(!self.held, "what is held is handed in first");
@@ -70,8 +65,7 @@ impl Input {
             bytes
         };
         let before = bytes.len();
-        let mut room = (&mut bytes).limit(READ_BYTES);
-        let polled = pin!(stream.read_buf(&mut room)).poll(cx);
+        let polled = stream.poll_read(&mut bytes, cx);
         debug_assert!(bytes.len() - before <= READ_BYTES);
         match polled {
             Poll::Ready(Ok(read)) => Poll::Ready(Ok(Chunk {

@@ -46,6 +46,12 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// How long accepting pauses when the process is out of file descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection may take by default for the proxy's header, TLS and WebSocket, all together.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections of one listener by default that are on their way through these. Each takes some 30 KB meanwhile.
+pub const HANDSHAKES_MAX: usize = 1024;
+
 /// Default grace time of a shutdown.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 

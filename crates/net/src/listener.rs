@@ -1,20 +1,27 @@
 //! Listeners: binding, accepting, and the limit on connections.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use ternmq_broker::mailbox::Mailbox;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::driver::{Accepted, Connection};
+use crate::entrance::{Complaints, Entrance, EntranceError};
 use crate::limits::{ACCEPT_PAUSE, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG};
 use crate::machine::{Acceptor, Peer};
-use crate::registry::{NoPlace, Registry};
+use crate::registry::{NoPlace, Registered, Registry, Stage};
+use crate::stream::Stream;
 
 /// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -60,16 +67,30 @@ fn open(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// A listener: what is spoken there, and what comes before.
+pub(crate) struct Door {
+    pub(crate) acceptor: Arc<dyn Acceptor>,
+    pub(crate) entrance: Entrance,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) handshakes_max: usize,
+}
+
 /// Accepts for ever: what is wrong with one connection, or with the system for a while, ends nothing.
-pub(crate) async fn accept_loop(
-    listener: TcpListener,
-    acceptor: Arc<dyn Acceptor>,
-    registry: Arc<Registry>,
-) {
-    let protocol = acceptor.protocol();
+pub(crate) async fn accept_loop(listener: TcpListener, door: Door) {
+    let protocol = door.acceptor.protocol();
+    let handshakes = Arc::new(Semaphore::new(door.handshakes_max));
+    let complaints = Arc::new(Mutex::new(Complaints::default()));
+    let door = Arc::new(door);
     let mut exhausted = Episode::default();
     let mut crowded = Episode::default();
     loop {
+        // Whoever cannot begin a handshake yet waits in the kernel's queue, and nobody else does.
+        let turn = if door.entrance.is_open() {
+            None
+        } else {
+            Arc::clone(&handshakes).acquire_owned().await.ok()
+        };
         let (stream, addr) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_peer(&error) => {
@@ -87,16 +108,26 @@ pub(crate) async fn accept_loop(
         if exhausted.ends() {
             info!(protocol, "accepting connections again");
         }
-        match admit(stream, addr, acceptor.as_ref(), &registry) {
-            Ok(connection) => {
+        match Arrived::register(stream, addr, &door) {
+            Ok(arrived) => {
                 if crowded.ends() {
                     info!(protocol, "below the connection limit again");
                 }
-                spawn(connection);
+                match turn {
+                    None => admit_or_say(arrived, door.acceptor.as_ref()),
+                    Some(turn) => {
+                        let handshake = Handshake {
+                            door: Arc::clone(&door),
+                            complaints: Arc::clone(&complaints),
+                            _turn: turn,
+                        };
+                        spawn(handshake.run(arrived));
+                    }
+                }
             }
             Err(NotAdmitted::NoPlace(NoPlace::Crowded)) => {
                 if crowded.begins() {
-                    let limit = registry.connections_max();
+                    let limit = door.registry.connections_max();
                     warn!(
                         protocol,
                         limit, "connection limit reached, refusing connections"
@@ -155,19 +186,45 @@ enum NotAdmitted {
     Panicked,
 }
 
-fn admit(
+/// A connection with a place among all connections, and nothing else yet.
+struct Arrived {
     stream: TcpStream,
-    addr: SocketAddr,
+    peer: Peer,
+    registered: Registered,
+}
+
+impl Arrived {
+    fn register(stream: TcpStream, addr: SocketAddr, door: &Door) -> Result<Self, NotAdmitted> {
+        let mailbox = Mailbox::new(door.acceptor.token_max());
+        let registered = door.registry.register(mailbox)?;
+        stream.set_nodelay(true)?;
+        let peer = Peer::tcp(addr, stream.local_addr()?);
+        Ok(Self {
+            stream,
+            peer,
+            registered,
+        })
+    }
+}
+
+/// Lets the protocol begin on a connection without handshakes.
+fn admit_or_say(arrived: Arrived, acceptor: &dyn Acceptor) {
+    let (addr, protocol) = (arrived.peer.addr, acceptor.protocol());
+    let stream = Stream::Plain(arrived.stream);
+    match admit(stream, arrived.peer, acceptor, arrived.registered) {
+        Ok(connection) => spawn(connection),
+        Err(not_admitted) => debug!(peer = %addr, protocol, error = %not_admitted, "refused"),
+    }
+}
+
+fn admit(
+    stream: Stream,
+    peer: Peer,
     acceptor: &dyn Acceptor,
-    registry: &Arc<Registry>,
+    registered: Registered,
 ) -> Result<Connection, NotAdmitted> {
-    let mailbox = Mailbox::new(acceptor.token_max());
-    let registered = registry.register(Arc::clone(&mailbox))?;
-    stream.set_nodelay(true)?;
-    let peer = Peer {
-        addr,
-        local_addr: stream.local_addr()?,
-    };
+    let addr = peer.addr;
+    let mailbox = Arc::clone(registered.mailbox());
     let now = registered.now();
     let machine = catch_unwind(AssertUnwindSafe(|| acceptor.accept(peer, mailbox, now)))
         .map_err(|_| NotAdmitted::Panicked)??;
@@ -181,9 +238,66 @@ fn admit(
     Ok(Connection::new(accepted, registered))
 }
 
+/// The task of one connection until its protocol begins; what comes then is a task of its own, and a smaller one.
+struct Handshake {
+    door: Arc<Door>,
+    complaints: Arc<Mutex<Complaints>>,
+    /// One of the handshakes that may be under way at the listener.
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Handshake {
+    async fn run(self, arrived: Arrived) {
+        let Arrived {
+            stream,
+            peer,
+            registered,
+        } = arrived;
+        let (addr, protocol) = (peer.addr, self.door.acceptor.protocol());
+        let passing = timeout(
+            self.door.handshake_timeout,
+            self.door.entrance.pass(stream, peer),
+        );
+        let passed = tokio::select! {
+            passed = passing => passed.unwrap_or(Err(EntranceError::TooSlow)),
+            () = stops(&registered) => return,
+        };
+        match passed {
+            Ok((stream, peer)) => {
+                match admit(stream, peer, self.door.acceptor.as_ref(), registered) {
+                    Ok(connection) => spawn(connection),
+                    Err(error) => debug!(peer = %addr, protocol, %error, "refused"),
+                }
+            }
+            Err(error) => {
+                let is_first = error.is_worth_a_line()
+                    && self.complaints.lock().is_first(addr.ip(), registered.now());
+                if is_first {
+                    warn!(peer = %addr, protocol, %error, "no connection");
+                } else {
+                    debug!(peer = %addr, protocol, %error, "no connection");
+                }
+            }
+        }
+    }
+}
+
+/// Returns when the node stops: who has not begun needs no goodbye.
+async fn stops(registered: &Registered) {
+    poll_fn(|cx| {
+        let _ = registered.mailbox().poll_notified(cx);
+        if registered.stage() == Stage::Serving {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    })
+    .await;
+}
+
 /// Detached: the registry knows the connection as long as it lives, and a panic ends in the connection itself.
 #[allow(clippy::disallowed_methods, reason = "connections are tasks of net")]
-fn spawn(connection: Connection) {
+fn spawn(connection: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(connection));
 }
 

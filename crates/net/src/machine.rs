@@ -20,6 +20,7 @@ use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::Timestamp;
 
 pub use crate::output::{OUTPUT_BUDGET_BYTES, Output};
+use crate::tls::TlsPeer;
 
 /// One connection of one protocol.
 ///
@@ -72,12 +73,37 @@ pub enum Flow {
 }
 
 /// Who connected, to where.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
-    /// The peer's address.
+    /// The peer's address; behind a proxy that says so, the address the proxy saw.
     pub addr: SocketAddr,
     /// The address it connected to.
     pub local_addr: SocketAddr,
+    /// What carries the protocol's bytes, with or without TLS below.
+    pub carrier: Carrier,
+    /// What the handshake said, if the connection speaks TLS.
+    pub tls: Option<Arc<TlsPeer>>,
+}
+
+impl Peer {
+    /// A peer over TCP alone.
+    pub fn tcp(addr: SocketAddr, local_addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            local_addr,
+            carrier: Carrier::Tcp,
+            tls: None,
+        }
+    }
+}
+
+/// What carries a protocol's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// The stream itself.
+    Tcp,
+    /// Binary messages of a WebSocket (RFC 6455).
+    WebSocket,
 }
 
 /// A protocol adapter: makes a machine for every connection its listeners accept.

@@ -79,30 +79,27 @@ impl Output {
         &self.encoded[self.sent..end]
     }
 
-    /// Fills `slices` with the unsent bytes in order, as many pieces as fit; returns how many.
-    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    /// Fills `slices` with the first `limit` unsent bytes in order, as many pieces as fit; returns how many.
+    pub fn slices<'a>(&'a self, limit: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut from = self.sent;
         let bodies = self.shared.iter().flat_map(|(at, body)| {
             let frames = &self.encoded[from..*at];
             from = *at;
             [frames, &body[..]]
         });
-        let mut count = 0;
-        let mut last = 0;
-        for piece in bodies {
-            if count + 1 >= slices.len() {
-                return count;
-            }
-            if !piece.is_empty() {
-                slices[count] = IoSlice::new(piece);
-                count += 1;
-            }
-            last += 1;
-        }
-        debug_assert_eq!(last, self.shared.len() * 2);
         let tail = &self.encoded[self.shared.back().map_or(self.sent, |(at, _)| *at)..];
-        if !tail.is_empty() {
-            slices[count] = IoSlice::new(tail);
+        let mut left = limit;
+        let mut count = 0;
+        for piece in bodies.chain([tail]) {
+            let piece = &piece[..piece.len().min(left)];
+            if piece.is_empty() {
+                continue;
+            }
+            let Some(slice) = slices.get_mut(count) else {
+                break;
+            };
+            *slice = IoSlice::new(piece);
+            left -= piece.len();
             count += 1;
         }
         count
@@ -178,7 +175,7 @@ mod tests {
 
     fn gathered(out: &Output, pieces: usize) -> Vec<u8> {
         let mut slices = vec![IoSlice::new(&[]); pieces];
-        let count = out.slices(&mut slices);
+        let count = out.slices(usize::MAX, &mut slices);
         slices[..count]
             .iter()
             .flat_map(|slice| slice.iter().copied())

@@ -7,8 +7,9 @@ use std::time::Duration;
 use ternmq_broker::clock::Clock;
 use tokio::task::AbortHandle;
 
-use crate::limits::connections_max_default;
-use crate::listener::{self, ListenError};
+use crate::entrance::Entrance;
+use crate::limits::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, connections_max_default};
+use crate::listener::{self, Door, ListenError};
 use crate::machine::Acceptor;
 use crate::registry::Registry;
 use crate::shutdown::{self, Farewell};
@@ -19,12 +20,18 @@ use crate::timers::{Ticker, run_timers};
 pub struct ServerConfig {
     /// Most connections at once, over all listeners. One more is accepted and closed at once.
     pub connections_max: usize,
+    /// How long a connection may take to get through its listener's entrance: the proxy's header, TLS, WebSocket.
+    pub handshake_timeout: Duration,
+    /// Most connections of one listener that are on their way through its entrance. Others wait to be accepted.
+    pub handshakes_max: usize,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             connections_max: connections_max_default(),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            handshakes_max: HANDSHAKES_MAX,
         }
     }
 }
@@ -33,6 +40,7 @@ impl Default for ServerConfig {
 /// listeners; connections then live until their runtime goes.
 pub struct Server {
     registry: Arc<Registry>,
+    config: ServerConfig,
     tasks: Vec<AbortHandle>,
 }
 
@@ -42,15 +50,26 @@ impl Server {
         let registry = Arc::new(Registry::new(clock, config.connections_max));
         Self {
             registry,
+            config: config.clone(),
             tasks: Vec::new(),
         }
     }
 
     /// Listens for one protocol at one address and accepts from now on. Returns the address bound: with port 0 the system
     /// chose one.
-    #[allow(clippy::disallowed_methods, reason = "listeners are tasks of net")]
     pub fn listen(
         &mut self,
+        acceptor: Arc<dyn Acceptor>,
+        addr: SocketAddr,
+    ) -> Result<SocketAddr, ListenError> {
+        self.listen_through(Entrance::default(), acceptor, addr)
+    }
+
+    /// The same behind TLS, WebSocket, a proxy.
+    #[allow(clippy::disallowed_methods, reason = "listeners are tasks of net")]
+    pub fn listen_through(
+        &mut self,
+        entrance: Entrance,
         acceptor: Arc<dyn Acceptor>,
         addr: SocketAddr,
     ) -> Result<SocketAddr, ListenError> {
@@ -61,7 +80,14 @@ impl Server {
             addr,
             cause,
         })?;
-        let accepting = listener::accept_loop(listener, acceptor, Arc::clone(&self.registry));
+        let door = Door {
+            acceptor,
+            entrance,
+            registry: Arc::clone(&self.registry),
+            handshake_timeout: self.config.handshake_timeout,
+            handshakes_max: self.config.handshakes_max.max(1),
+        };
+        let accepting = listener::accept_loop(listener, door);
         self.tasks.push(tokio::spawn(accepting).abort_handle());
         Ok(bound)
     }

@@ -72,10 +72,8 @@ impl Node {
 
     pub(crate) fn dial_from(&self, ip: IpAddr) -> Peer {
         let mailbox = Mailbox::new(self.acceptor.token_max());
-        let peer = ternmq_net::machine::Peer {
-            addr: SocketAddr::new(ip, 40_000),
-            local_addr: SocketAddr::new(ip, 5672),
-        };
+        let addr = |port| SocketAddr::new(ip, port);
+        let peer = ternmq_net::machine::Peer::tcp(addr(40_000), addr(5672));
         let machine = self
             .acceptor
             .accept(peer, Arc::clone(&mailbox), self.clock.now())

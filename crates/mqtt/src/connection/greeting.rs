@@ -210,8 +210,10 @@ impl Connection {
             account,
             proof,
         } = identified;
+        let certified = self.certified_client_id(connect.client_id)?;
+        let wanted = certified.as_deref().unwrap_or(connect.client_id);
         let mut pending = self.admit(&user, &account)?;
-        if !pending.insists && pending.sessions.is_taken(connect.client_id, &self.mailbox) {
+        if !pending.insists && pending.sessions.is_taken(wanted, &self.mailbox) {
             self.pending = Some(Box::new(pending));
             self.phase = Phase::Waiting {
                 until: now.plus_ms(FORMER_CONNECTION_MS),
@@ -228,7 +230,7 @@ impl Connection {
         let assigned: Option<Box<str>> = connect
             .client_id
             .is_empty()
-            .then(|| node.broker.random_name().into());
+            .then(|| certified.unwrap_or_else(|| node.broker.random_name().into()));
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         client.identify(client_id);
         let expiry_s = wishes.expiry_s.min(config.session_expiry_s_max);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ternmq_broker::User;
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
+use ternmq_net::tls::ClientCertificate;
 
 use super::greeting::{Answer, Identified};
 use super::{Connection, Phase};
@@ -38,6 +39,13 @@ impl Connection {
         let name = connect.user_name.unwrap_or_default();
         let password = connect.password.unwrap_or_default();
         if name.is_empty() && password.is_empty() {
+            if let Some(certificate) = self.certificate().filter(|_| config.ssl_cert_login) {
+                let name = config.named(config.ssl_cert_login_from, certificate);
+                let name = name.ok_or(ConnectFault::NamelessCertificate)?;
+                let account = Account::of_certificate(&name, &self.peer, config);
+                let user = broker.login_external(&account.user, self.peer.addr.ip())?;
+                return Ok((user, account));
+            }
             if !config.anonymous {
                 return Err(ConnectFault::Anonymous);
             }
@@ -48,6 +56,30 @@ impl Connection {
         let account = Account::of(name, &self.peer, config);
         let user = broker.login(&account.user, password, self.peer.addr.ip())?;
         Ok((user, account))
+    }
+
+    fn certificate(&self) -> Option<&ClientCertificate> {
+        self.peer.tls.as_deref()?.certificate.as_ref()
+    }
+
+    /// The client identifier that the certificate gives, where one has to be given.
+    pub(super) fn certified_client_id(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<Box<str>>, ConnectFault> {
+        let config = &self.node.config;
+        let Some((from, certificate)) = config.ssl_cert_client_id_from.zip(self.certificate())
+        else {
+            return Ok(None);
+        };
+        let certified = config.named(from, certificate);
+        let certified = certified.ok_or(ConnectFault::NamelessCertificate)?;
+        let is_fit = !certified.is_empty() && !certified.chars().any(char::is_control);
+        if is_fit && (client_id.is_empty() || *client_id == *certified) {
+            Ok(Some(certified.into()))
+        } else {
+            Err(ConnectFault::OtherClientId)
+        }
     }
 
     /// A CONNECT with an authentication method.

@@ -1,7 +1,6 @@
 //! A broker in memory, a clock that stands still, and clients made of packets: no sockets, no tasks, no waiting.
 
 use std::cell::{Ref, RefCell, RefMut};
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use ternmq_mqtt::reason_code::ReasonCode;
 use ternmq_mqtt::{MqttAcceptor, MqttConfig};
 use ternmq_net::machine::{Acceptor, Flow, Machine, Output, Peer};
 use ternmq_net::timers::Ticker;
+use ternmq_net::tls::{ClientCertificate, TlsPeer};
 
 use crate::log::TestLog;
 
@@ -145,11 +145,29 @@ impl World {
 
     /// From where to where.
     pub(crate) fn dial_between(&self, addr: &str, local_addr: &str) -> Device {
-        let addr: SocketAddr = addr.parse().unwrap();
-        let peer = Peer {
-            addr,
-            local_addr: local_addr.parse().unwrap(),
-        };
+        self.dial_as(Peer::tcp(
+            addr.parse().unwrap(),
+            local_addr.parse().unwrap(),
+        ))
+    }
+
+    /// Over TLS, with a certificate.
+    pub(crate) fn dial_with(&self, certificate: ClientCertificate) -> Device {
+        let mut peer = Peer::tcp(
+            "127.0.0.1:50000".parse().unwrap(),
+            "127.0.0.1:8883".parse().unwrap(),
+        );
+        peer.tls = Some(Arc::new(TlsPeer {
+            version: "tlsv1.3",
+            key_exchange: "any",
+            cipher: "aes_256_gcm",
+            hash: "aead",
+            certificate: Some(certificate),
+        }));
+        self.dial_as(peer)
+    }
+
+    fn dial_as(&self, peer: Peer) -> Device {
         let mailbox = Mailbox::new(self.acceptor.token_max());
         let machine = self
             .acceptor

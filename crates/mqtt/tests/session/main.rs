@@ -7,6 +7,7 @@
 
 mod access;
 mod auth;
+mod certificate;
 mod connect;
 mod delayed;
 mod deliver;

@@ -278,7 +278,10 @@ async fn shutdown_cuts_whoever_does_not_go_in_time() {
 async fn connection_above_the_limit_is_closed_and_a_place_can_be_taken_again() {
     let lab = Lab::start_with(
         EchoAcceptor::default(),
-        &ServerConfig { connections_max: 2 },
+        &ServerConfig {
+            connections_max: 2,
+            ..ServerConfig::default()
+        },
         Arc::new(SystemClock::new()),
     );
     let mut first = lab.connect().await;

@@ -7,6 +7,10 @@
     reason = "tests measure time, start tasks and fail by panicking"
 )]
 
+mod certificates;
 mod driver;
+mod proxied;
 mod support;
 mod time;
+mod tls;
+mod websocket;

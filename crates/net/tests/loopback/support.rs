@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ternmq_broker::clock::{Clock, SystemClock};
 use ternmq_broker::mailbox::{Mailbox, Notice};
 use ternmq_core::id::Timestamp;
+use ternmq_net::entrance::Entrance;
 use ternmq_net::machine::{Acceptor, Flow, Machine, Output, Peer, Refused};
 use ternmq_net::server::{Server, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,6 +29,7 @@ pub struct Seen {
     pub full: AtomicUsize,
     pub paused: AtomicUsize,
     pub mailboxes: parking_lot::Mutex<Vec<Arc<Mailbox>>>,
+    pub peers: parking_lot::Mutex<Vec<Peer>>,
 }
 
 impl Seen {
@@ -61,12 +63,13 @@ impl Acceptor for EchoAcceptor {
 
     fn accept(
         &self,
-        _peer: Peer,
+        peer: Peer,
         mailbox: Arc<Mailbox>,
         now: Timestamp,
     ) -> Result<Box<dyn Machine>, Refused> {
         self.seen.accepted.fetch_add(1, Ordering::SeqCst);
         self.seen.mailboxes.lock().push(Arc::clone(&mailbox));
+        self.seen.peers.lock().push(peer);
         Ok(Box::new(Echo {
             seen: Arc::clone(&self.seen),
             mailbox,
@@ -236,6 +239,18 @@ impl Lab {
         let mut server = Server::new(config, clock);
         let addr = server
             .listen(Arc::new(acceptor), SocketAddr::from(([127, 0, 0, 1], 0)))
+            .unwrap();
+        Self { server, addr, seen }
+    }
+
+    /// Starts with something before the protocol.
+    pub fn start_through(entrance: Entrance, config: &ServerConfig) -> Self {
+        let acceptor = EchoAcceptor::default();
+        let seen = Arc::clone(&acceptor.seen);
+        let mut server = Server::new(config, Arc::new(SystemClock::new()));
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let addr = server
+            .listen_through(entrance, Arc::new(acceptor), addr)
             .unwrap();
         Self { server, addr, seen }
     }
