@@ -38,7 +38,7 @@ use crate::registry::{Hold, VhostSessions};
 use crate::session::attach::WillFate;
 use assembly::Assembly;
 use login::Login;
-use packets::{Parts, Step};
+use packets::Parts;
 
 /// See the module's documentation.
 pub(crate) struct Connection {
@@ -170,26 +170,8 @@ impl Connection {
             authenticator,
             peer: &self.peer,
         };
-        let mut used = 0;
-        let ended = loop {
-            let step = packets::step(
-                &mut active,
-                &mut parts,
-                &input[used..],
-                (*version, limits),
-                now,
-                out,
-            );
-            match step {
-                Ok(Step::Used(len)) => used += len,
-                Ok(Step::Incomplete) => break None,
-                Ok(Step::Close(will)) => break Some(Ok(will)),
-                Err(fault) => break Some(Err(fault)),
-            }
-            if used == input.len() || active.live.is_heavy() {
-                break None;
-            }
-        };
+        let (used, ended) =
+            packets::steps(&mut active, &mut parts, input, (*version, limits), now, out);
         *is_resting = active.live.is_heavy();
         active.flush(now, out.buf());
         *has_work = active.has_work();

@@ -214,11 +214,7 @@ impl Connection {
         let wanted = certified.as_deref().unwrap_or(connect.client_id);
         let mut pending = self.admit(&user, &account)?;
         if !pending.insists && pending.sessions.is_taken(wanted, &self.mailbox) {
-            self.pending = Some(Box::new(pending));
-            self.phase = Phase::Waiting {
-                until: now.plus_ms(FORMER_CONNECTION_MS),
-            };
-            return Ok(Answer::Waits);
+            return Ok(self.wait_with(pending, now));
         }
         pending.sessions.sweep(&mut pending.client, now);
         let Pending {
@@ -246,13 +242,12 @@ impl Connection {
         let Attached { is_present, record } = attached;
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
         tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
+        let authenticator = || Box::new(Authenticator::new(account));
         self.online = Some(Box::new(Online {
             client_id: client_id.into(),
             silence_ms_max: u64::from(keep_alive_s) * 1500,
             is_blocked,
-            authenticator: proof
-                .is_some()
-                .then(|| Box::new(Authenticator::new(account))),
+            authenticator: proof.is_some().then(authenticator),
             ..Online::new(hold, sessions, connect.version, now)
         }));
         self.phase = Phase::Online;
@@ -269,6 +264,15 @@ impl Connection {
         node.sys.welcomed(out.len() - start);
         self.hold_connack((record, start), out);
         Ok(Answer::Given)
+    }
+
+    /// The session is another connection's, which was told to go.
+    fn wait_with(&mut self, pending: Pending, now: Timestamp) -> Answer {
+        self.pending = Some(Box::new(pending));
+        self.phase = Phase::Waiting {
+            until: now.plus_ms(FORMER_CONNECTION_MS),
+        };
+        Answer::Waits
     }
 
     /// Lets the client in, or goes on with what it was let in with before it had to wait.

@@ -21,7 +21,7 @@ enum Next {
 }
 
 /// What the start of the input was.
-pub(super) enum Step {
+enum Step {
     /// Handled; so many bytes.
     Used(usize),
     /// Not a whole packet.
@@ -37,8 +37,32 @@ pub(super) struct Parts<'a> {
     pub(super) peer: &'a Peer,
 }
 
+/// Handles what is there, as long as it is not too much at a time. Returns how many bytes it took, and how the connection
+/// ends, if it does.
+pub(super) fn steps(
+    active: &mut Active<'_>,
+    parts: &mut Parts<'_>,
+    input: &[u8],
+    speaks: (ProtocolVersion, Limits),
+    now: Timestamp,
+    out: &mut Output,
+) -> (usize, Option<Result<WillFate, Fault>>) {
+    let mut used = 0;
+    loop {
+        match step(active, parts, &input[used..], speaks, now, out) {
+            Ok(Step::Used(len)) => used += len,
+            Ok(Step::Incomplete) => return (used, None),
+            Ok(Step::Close(will)) => return (used, Some(Ok(will))),
+            Err(fault) => return (used, Some(Err(fault))),
+        }
+        if used == input.len() || active.live.is_heavy() {
+            return (used, None);
+        }
+    }
+}
+
 /// Handles one packet, or a part of a large one.
-pub(super) fn step(
+fn step(
     active: &mut Active<'_>,
     parts: &mut Parts<'_>,
     input: &[u8],

@@ -7,6 +7,7 @@ use ternmq_core::queue::Outcome;
 
 use super::documents::{self, Subject};
 use super::publish::{TurnRetain, forget, remember};
+use super::window::Lease;
 use super::{Active, Live};
 use crate::codec;
 use crate::error::acknowledge_reason;
@@ -52,6 +53,7 @@ impl Active<'_> {
             return;
         }
         let handed = self.hand_over(now);
+        self.wait_for(self.live.read_on_at);
         let mut lsn = handed.unwrap_or(Lsn::NONE);
         lsn = lsn.max(self.retain());
         if handed.is_err() {
@@ -85,31 +87,12 @@ impl Active<'_> {
         rejected.clear();
         if documents.is_empty() {
             debug_assert!(releases.is_empty(), "a release changes a document");
-            let Published {
-                lsn,
-                rejected: refused,
-                slow_down,
-            } = client.publish(turn, now);
-            rejected.extend_from_slice(refused);
-            if slow_down {
-                *read_on_at = lsn;
-                client.notify_commit(lsn);
-            }
-            return Ok(lsn);
+            return Ok(noted(&client.publish(turn, now), rejected, read_on_at));
         }
         for change in documents.drain(..) {
             turn.push_document(change);
         }
-        let mut by_source: Vec<(u16, Vec<Position>)> = Vec::new();
-        for lease in releases.drain(..) {
-            match by_source
-                .iter_mut()
-                .find(|(source, _)| *source == lease.source)
-            {
-                Some((_, positions)) => positions.push(lease.position),
-                None => by_source.push((lease.source, vec![lease.position])),
-            }
-        }
+        let by_source = by_source(releases);
         let sources = &self.kept.sources;
         let mut settlements = Vec::with_capacity(by_source.len());
         for (source, positions) in &by_source {
@@ -123,18 +106,7 @@ impl Active<'_> {
             }
         }
         let handed = match client.commit(turn, &settlements, now) {
-            Ok(Published {
-                lsn,
-                rejected: refused,
-                slow_down,
-            }) => {
-                rejected.extend_from_slice(refused);
-                if slow_down {
-                    *read_on_at = lsn;
-                    client.notify_commit(lsn);
-                }
-                Ok(lsn)
-            }
+            Ok(published) => Ok(noted(&published, rejected, read_on_at)),
             Err(error) => {
                 tracing::warn!(%error, "journal refused publishes and documents");
                 rejected.extend(0..turn.len());
@@ -278,6 +250,30 @@ impl Active<'_> {
         });
         self.live.client.notify_commit(lsn);
     }
+}
+
+/// Takes down what a publish came to. Returns its record.
+fn noted(published: &Published<'_>, rejected: &mut Vec<usize>, read_on_at: &mut Lsn) -> Lsn {
+    rejected.extend_from_slice(published.rejected);
+    if published.slow_down {
+        *read_on_at = published.lsn;
+    }
+    published.lsn
+}
+
+/// Leases by the number of their source.
+fn by_source(leases: &mut Vec<Lease>) -> Vec<(u16, Vec<Position>)> {
+    let mut by_source: Vec<(u16, Vec<Position>)> = Vec::new();
+    for lease in leases.drain(..) {
+        let known = by_source
+            .iter_mut()
+            .find(|(source, _)| *source == lease.source);
+        match known {
+            Some((_, positions)) => positions.push(lease.position),
+            None => by_source.push((lease.source, vec![lease.position])),
+        }
+    }
+    by_source
 }
 
 fn is_rejected(rejected: &[usize], index: Option<usize>) -> bool {

@@ -41,6 +41,7 @@ use ternmq_core::queue::Delivery;
 
 use crate::frame::ProtocolVersion;
 use crate::listener::Node;
+use crate::mapping::Origin;
 use crate::properties::PropertyBuf;
 use crate::registry::VhostSessions;
 use crate::sys::Counted;
@@ -74,6 +75,17 @@ pub(crate) struct Identity {
     pub(crate) client_id: Box<str>,
     /// For subscriptions that do not want the session's own messages.
     pub(crate) publisher: PublisherId,
+}
+
+impl Identity {
+    /// Of what the session publishes.
+    fn origin(&self, now: Timestamp) -> Origin<'_> {
+        Origin {
+            exchange: self.node.config.exchange.as_bytes(),
+            received_at: now,
+            publisher: Some(self.publisher),
+        }
+    }
 }
 
 /// What is kept between connections.

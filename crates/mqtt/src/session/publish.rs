@@ -15,9 +15,10 @@ use ternmq_core::value::{Headers, Value};
 
 use super::topic_alias::{define_alias, resolve_topic};
 use super::{Active, Live};
+use crate::config::MqttConfig;
 use crate::error::Fault;
-use crate::frame::{PacketId, PacketType, Publish, QoS};
-use crate::mapping::{self, Origin};
+use crate::frame::{PacketId, PacketType, ProtocolVersion, Publish, QoS};
+use crate::mapping;
 use crate::properties::{Properties, Property};
 use crate::reason_code::ReasonCode;
 use crate::topic::{DELAYED_PREFIX, SYS_PREFIX};
@@ -116,10 +117,7 @@ impl Active<'_> {
             ..
         } = &mut *self.live;
         let topic = resolve_topic(publish, aliases_in, config.topic_levels_max)?;
-        if topic.starts_with(SYS_PREFIX) {
-            return Ok(Taken::Refused(ReasonCode::NotAuthorized));
-        }
-        let (delay_ms, topic) = match delayed(topic) {
+        let (delay_ms, topic) = match destination(topic) {
             Ok(split) => split,
             Err(reason) => return Ok(Taken::Refused(reason)),
         };
@@ -134,21 +132,14 @@ impl Active<'_> {
             from_client: true,
         };
         let mut route = match client.route(&request) {
-            Err(Refusal::AccessRefused { .. } | Refusal::TopicRefused { .. })
-                if !config.disconnect_on_unauthorized && limits.version.is_v5() =>
-            {
+            Err(refusal) if is_told(&refusal, limits.version, config) => {
                 return Ok(Taken::Refused(ReasonCode::NotAuthorized));
             }
             route => route?,
         };
         if let Some(delay_ms) = delay_ms {
             // Where it goes is seen when its time has come, and that it may is seen now.
-            let retain = if publish.retain {
-                Retain::Yes
-            } else {
-                Retain::No
-            };
-            route = client.route_later(now.plus_ms(delay_ms), retain);
+            route = client.route_later(now.plus_ms(delay_ms), retain(publish));
         }
         let nobody = route.is_empty();
         let reason = answer_reason(route.is_unroutable());
@@ -158,11 +149,7 @@ impl Active<'_> {
                 reason,
             });
         }
-        let origin = Origin {
-            exchange: config.exchange.as_bytes(),
-            received_at: now,
-            publisher: Some(identity.publisher),
-        };
+        let origin = identity.origin(now);
         let mut parts = mapping::to_core(publish, topic, origin, native);
         if let Payload::Assembled(bytes) = payload {
             parts.body = Body::Shared(bytes);
@@ -256,8 +243,28 @@ impl Active<'_> {
     }
 }
 
+/// Whether a client that may not publish is told so, and keeps its connection.
+fn is_told(refusal: &Refusal, version: ProtocolVersion, config: &MqttConfig) -> bool {
+    let is_unauthorized = matches!(
+        refusal,
+        Refusal::AccessRefused { .. } | Refusal::TopicRefused { .. }
+    );
+    is_unauthorized && version.is_v5() && !config.disconnect_on_unauthorized
+}
+
+fn retain(publish: &Publish<'_>) -> Retain {
+    if publish.retain {
+        Retain::Yes
+    } else {
+        Retain::No
+    }
+}
+
 /// The delay in front of a topic, in milliseconds, and the topic.
-fn delayed(topic: &str) -> Result<(Option<u64>, &str), ReasonCode> {
+fn destination(topic: &str) -> Result<(Option<u64>, &str), ReasonCode> {
+    if topic.starts_with(SYS_PREFIX) {
+        return Err(ReasonCode::NotAuthorized);
+    }
     let Some(rest) = topic.strip_prefix(DELAYED_PREFIX) else {
         return Ok((None, topic));
     };

@@ -209,8 +209,11 @@ impl Subscriptions {
         })
     }
 
-    /// The filter of the one subscription that a message of a queue has.
-    pub(crate) fn filter_of(&self, tags: &Tags) -> Option<&str> {
+    /// What stands for the queue that a message was consumed from by its subscription, if it was.
+    pub(crate) fn queue_of(&self, grant: Grant, tags: &Tags) -> Option<&str> {
+        if !grant.is_of_queue {
+            return None;
+        }
         let tag = tags.as_slice().first()?;
         self.by_tag(*tag).map(|subscription| &*subscription.filter)
     }
