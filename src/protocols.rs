@@ -18,10 +18,14 @@ pub(crate) fn listen(
     server: &mut Server,
 ) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
     let amqp = AmqpAcceptor::new(config.amqp.settings.clone(), broker.clone())?;
-    let mqtt = MqttAcceptor::new(config.mqtt.settings.clone(), broker.clone());
+    let mqtt = Arc::new(MqttAcceptor::new(
+        config.mqtt.settings.clone(),
+        broker.clone(),
+    ));
+    server.tick(mqtt.clone());
     let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 2] = [
         (Arc::new(amqp), &config.amqp.listen),
-        (Arc::new(mqtt), &config.mqtt.listen),
+        (mqtt, &config.mqtt.listen),
     ];
     let mut listening = Vec::new();
     for (acceptor, addrs) in spoken {

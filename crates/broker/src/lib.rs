@@ -118,6 +118,6 @@ pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use route_cache::ROUTES_MAX;
 pub use schedule::{Retain, ScheduleId, ScheduledInfo};
 pub use store::{Halt, RecoveryError, StoreParts};
-pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Watcher};
+pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Pressure, Watcher};
 pub use transaction::Settlement;
 pub use users::{LoginRefusal, User};

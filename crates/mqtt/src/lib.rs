@@ -28,7 +28,7 @@
 //! client has no state by which it could mistake it.
 //!
 //! # Left out
-//! - Methods of enhanced authentication (§4.12) other than SCRAM-SHA-256, channel binding, and SASLprep of names and
+//! - Methods of enhanced authentication (§4.12) other than SCRAM-SHA-256, channel binding, and `SASLprep` of names and
 //!   passwords.
 //! - Retain unavailable, a maximum QoS below 2, subscription identifiers, wildcard or shared subscriptions switched
 //!   off: all of them are always there.

@@ -4,7 +4,7 @@
 //! client-first ──► Opening ──challenge──► server-first, Challenge ◄── client-final ──► server-final
 //! ```
 //!
-//! Names and passwords are taken as the bytes they are: SASLprep, which would fold spellings of the same text, is left
+//! Names and passwords are taken as the bytes they are: `SASLprep`, which would fold spellings of the same text, is left
 //! out, as it is by most clients. There is no channel binding: a client that insists on it is refused, as RFC 5802 §6
 //! wants.
 

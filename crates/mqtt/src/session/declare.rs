@@ -165,19 +165,18 @@ impl Active<'_> {
             // Its messages are acknowledged, no more.
             options.qos = options.qos.min(QoS::AtLeastOnce);
         }
-        match self.kept.subscriptions.find_mut(requested.filter) {
+        if let Some(subscription) = self.kept.subscriptions.find_mut(requested.filter) {
             // MQTT-3.8.4-3: the options are replaced, an identifier that is absent now is gone.
-            Some(subscription) => (subscription.options, subscription.id) = (options, id),
-            None => {
-                self.kept.subscriptions.push(Subscription {
-                    tag,
-                    filter: requested.filter.into(),
-                    options,
-                    id,
-                    source,
-                });
-                self.identity.node.sys.subscribed(requested.filter);
-            }
+            (subscription.options, subscription.id) = (options, id);
+        } else {
+            self.kept.subscriptions.push(Subscription {
+                tag,
+                filter: requested.filter.into(),
+                options,
+                id,
+                source,
+            });
+            self.identity.node.sys.subscribed(requested.filter);
         }
         Ok(Granted {
             tag,
