@@ -18,12 +18,14 @@
 
 mod assembly;
 mod greeting;
+pub(crate) mod introduction;
 mod login;
 mod packets;
 
 use std::sync::Arc;
 
 use ternmq_broker::Client;
+use ternmq_broker::inspect::ConnectionStats;
 use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::{Flow, Machine, Output, Peer};
@@ -107,6 +109,8 @@ struct Online {
     /// Another connection wants the session: when to go, at the latest.
     leaves_at: Option<Timestamp>,
     will: WillFate,
+    /// As others see the connection.
+    stats: Arc<ConnectionStats>,
 }
 
 /// A CONNACK that waits.
@@ -151,6 +155,7 @@ impl Connection {
             has_published,
             owes_much,
             last_packet_at,
+            stats,
             ..
         } = online;
         let limits = Limits {
@@ -180,10 +185,12 @@ impl Connection {
         self.node
             .sys
             .count(&mut active.live.counted, used, out.len() - before);
+        stats.subscriptions.set(active.subscriptions());
         drop(session);
         if used > 0 {
             *last_packet_at = now;
         }
+        online.show_state();
         match ended {
             None => return used,
             Some(Ok(will)) => {
@@ -255,6 +262,7 @@ impl Connection {
             }
         }
         online.owes_much = active.live.owes_much();
+        online.stats.subscriptions.set(active.subscriptions());
         if fault.is_some() || online.connack.is_some() {
             online.has_work = false;
             return fault;

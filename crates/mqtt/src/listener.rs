@@ -6,11 +6,13 @@ use std::task::Waker;
 use ternmq_broker::Broker;
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::Timestamp;
+use ternmq_core::value::Headers;
 use ternmq_net::machine::{Acceptor, Machine, Peer, Refused};
 use ternmq_net::timers::Ticker;
 
 use crate::config::MqttConfig;
 use crate::connection::Connection;
+use crate::connection::introduction::client_properties;
 use crate::registry::Registry;
 use crate::session::restore;
 use crate::sys::{self, Sys};
@@ -23,6 +25,8 @@ pub(crate) struct Node {
     /// New at each start, and known to nobody.
     pub(crate) secret: String,
     pub(crate) sys: Sys,
+    /// Of every client, as others see it.
+    pub(crate) client_properties: Arc<Headers>,
 }
 
 /// Makes a machine for each MQTT connection. One for all listeners of a node, so that a client identifier is one
@@ -43,9 +47,14 @@ impl MqttAcceptor {
             sys: Sys::new(config.sys_interval_s, broker.now()),
             config,
             broker,
+            client_properties: client_properties(),
         });
         restore::restore(&node);
         Self { node }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.node.registry
     }
 }
 

@@ -24,6 +24,7 @@ impl Bed {
             registry: Registry::default(),
             secret: String::new(),
             sys: crate::sys::Sys::new(0, Timestamp(0)),
+            client_properties: Arc::default(),
         });
         let sessions = node.registry.vhost("/");
         Self { node, sessions }

@@ -5,7 +5,7 @@
 //! ```
 
 use bytes::Bytes;
-use ternmq_broker::Retain;
+use ternmq_broker::{Retain, Unroutable};
 use ternmq_core::error::Refusal;
 use ternmq_core::id::Timestamp;
 use ternmq_core::message::{Body, Message, Properties as CoreProperties};
@@ -30,6 +30,16 @@ pub(crate) enum Payload {
     InPacket,
     /// It came in pieces, and was put together here.
     Assembled(Bytes),
+}
+
+impl Payload {
+    /// Its length, as that of a packet's payload.
+    fn len(&self, publish: &Publish<'_>) -> usize {
+        match self {
+            Self::InPacket => publish.payload.len(),
+            Self::Assembled(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// What answers a publish of this turn.
@@ -63,11 +73,7 @@ impl Active<'_> {
         now: Timestamp,
     ) -> Result<(), Fault> {
         let config = &self.identity.node.config;
-        let payload_len = match &payload {
-            Payload::InPacket => publish.payload.len(),
-            Payload::Assembled(bytes) => bytes.len(),
-        };
-        self.live.counted.published_by(payload_len);
+        self.live.counted.published_by(payload.len(publish));
         define_alias(&mut self.live.aliases_in, publish, config.topic_alias_max)?;
         if let Some(packet_id) = publish.packet_id {
             if self.is_repeated(publish, packet_id) {
@@ -143,6 +149,9 @@ impl Active<'_> {
         }
         let nobody = route.is_empty();
         let reason = answer_reason(route.is_unroutable());
+        if nobody {
+            turn.push_unroutable(&route, payload.len(publish), Unroutable::Dropped);
+        }
         if nobody && !publish.retain {
             return Ok(Taken::Turn {
                 index: None,
@@ -157,6 +166,9 @@ impl Active<'_> {
         let message = parts.build(client.scratch());
         let retained = (publish.retain && delay_ms.is_none()).then(|| message.clone());
         let index = (!nobody).then(|| turn.push(message, route));
+        if publish.packet_id.is_some() {
+            turn.expect_confirm();
+        }
         if let Some(message) = retained {
             let ack = publish.packet_id.map(|_| turn_acks.len());
             turn_retains.push(TurnRetain {

@@ -18,7 +18,9 @@ use ternmq_core::value::Value;
 
 use super::Active;
 use super::attach::delete_share;
-use super::declare::{NO_ARGUMENTS, consumer_spec, exchange_of, expires_ms, queue_arguments};
+use super::declare::{
+    NO_ARGUMENTS, consumer_label, consumer_spec, exchange_of, expires_ms, queue_arguments,
+};
 use super::source::Source;
 use super::window::Outgoing;
 use crate::config::MqttConfig;
@@ -36,6 +38,7 @@ impl Active<'_> {
         let number = self.new_source_number()?;
         let identity = self.identity;
         let spec = consumer_spec(&self.live.limits);
+        let label = consumer_label(&self.live.limits);
         let client = &mut self.live.client;
         let (consumer, name) = identity
             .sessions
@@ -52,7 +55,7 @@ impl Active<'_> {
                     arguments: &NO_ARGUMENTS,
                     options: BindingOptions::default(),
                 })?;
-                client.consume(queue, spec, Token(number.into()))
+                client.consume_as(queue, spec, Token(number.into()), label)
             })?;
         self.put_source(number, consumer, name, tag);
         Ok(number)
@@ -62,7 +65,9 @@ impl Active<'_> {
     pub(super) fn consume_queue(&mut self, name: &str, tag: u32) -> Result<u16, Refusal> {
         let number = self.new_source_number()?;
         let spec = consumer_spec(&self.live.limits);
-        let consumer = self.live.client.consume(name, spec, Token(number.into()))?;
+        let label = consumer_label(&self.live.limits);
+        let client = &mut self.live.client;
+        let consumer = client.consume_as(name, spec, Token(number.into()), label)?;
         self.put_source(number, consumer, name.into(), tag);
         Ok(number)
     }

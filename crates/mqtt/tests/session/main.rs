@@ -15,6 +15,7 @@ mod disconnect;
 mod exactly_once;
 mod expiry;
 mod harness;
+mod inspect;
 mod interop;
 mod keep_alive;
 mod limits;
