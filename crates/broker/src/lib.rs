@@ -131,6 +131,6 @@ pub use reclaim::KeptRecords;
 pub use route_cache::ROUTES_MAX;
 pub use schedule::{Retain, ScheduleId, ScheduledInfo};
 pub use store::{Halt, RecoveryError, StoreParts};
-pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Syncs, Watcher};
+pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Pressure, Syncs, Watcher};
 pub use transaction::Settlement;
 pub use users::{LoginRefusal, User};
