@@ -79,9 +79,8 @@ impl Channels {
         )
     }
 
-    /// Opens a free channel.
-    pub(super) fn open(&mut self, channel: u16) -> Result<(), Fault> {
-        debug_assert!(self.is_free(channel));
+    /// Whether there may be one more, of that number.
+    pub(super) fn check_open(&self, channel: u16) -> Result<(), Fault> {
         let max = usize::from(self.channel_max);
         if self.in_use >= max {
             let in_use = self.in_use;
@@ -94,13 +93,18 @@ impl Channels {
                 "channel number {channel} is above the negotiated channel_max ({max})"
             )));
         }
+        Ok(())
+    }
+
+    /// Opens a free channel, after [`Channels::check_open`].
+    pub(super) fn open(&mut self, channel: u16) {
+        debug_assert!(self.is_free(channel));
         let index = usize::from(channel);
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, Slot::default);
         }
         self.slots[index] = Slot::Open(Box::new(Session::new(channel)));
         self.in_use += 1;
-        Ok(())
     }
 
     /// Takes an open channel out; its number waits for close-ok.

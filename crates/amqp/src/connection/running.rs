@@ -20,11 +20,11 @@ use super::handshake::Capabilities;
 use super::partial::Partial;
 use crate::codec::{self, Decoded};
 use crate::error::{
-    BASIC_PUBLISH, Fault, MethodId, Reply, Scope, from_frame_error, misplaced_frame,
+    BASIC_PUBLISH, Fault, MethodId, Reply, Scope, from_frame_error, misplaced_frame, not_allowed,
     not_implemented,
 };
 use crate::frame::{CLASS_BASIC, FRAME_OVERHEAD, Frame, Limits, Method, Publish};
-use crate::session::{Context, Publishes, Scratch, Wire, whole_content, write_method};
+use crate::session::{Context, Publishes, Scratch, Session, Wire, whole_content, write_method};
 use held::{Committing, Held};
 
 const BASIC_GET: MethodId = (CLASS_BASIC, 70);
@@ -342,7 +342,7 @@ impl Running {
     fn settling(
         &mut self,
         channel: u16,
-        settle: impl FnOnce(&mut crate::session::Session) -> Result<(), Fault>,
+        settle: impl FnOnce(&mut Session) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let Some(session) = self.channels.session(channel, Came::Method)? else {
             return Ok(());
@@ -368,7 +368,7 @@ impl Running {
         self.flush(now, out);
         let answer_at = out.buf().len();
         let handled = if channel == 0 {
-            on_connection_method(&method, out)
+            self.on_connection_method(&method, out)
         } else {
             self.on_channel_method(channel, method, raw, now, out)
                 .map_err(End::Fault)
@@ -384,6 +384,37 @@ impl Running {
         })
     }
 
+    /// Methods on channel 0 (§1.4).
+    fn on_connection_method(&mut self, method: &Method, out: &mut Output) -> Result<(), End> {
+        match &*method.class {
+            AMQPClass::Connection(connection::AMQPMethod::Close(_)) => Err(End::ClosedByPeer),
+            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
+                self.renew_user()?;
+                let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
+                write_method(0, &AMQPClass::Connection(ok), out);
+                Ok(())
+            }
+            _ => Err(End::Fault(unexpected_method("running"))),
+        }
+    }
+
+    /// The client has a new secret: it goes on as the user is now. A password that let it in does not expire, so
+    /// whatever the new secret is, it is as good as the old one, as in RabbitMQ.
+    fn renew_user(&mut self) -> Result<(), Fault> {
+        let name = self.shared.client.user().name().to_owned();
+        match self.shared.broker.login_external(&name, self.peer.ip()) {
+            Ok(user) => {
+                self.shared.client.renew_user(user);
+                Ok(())
+            }
+            Err(refusal) => {
+                let peer = self.peer;
+                tracing::warn!(%peer, user = name, error = %refusal, "new secret refused");
+                Err(not_allowed("New secret was refused by one of the backends"))
+            }
+        }
+    }
+
     fn on_channel_method(
         &mut self,
         channel: u16,
@@ -394,7 +425,12 @@ impl Running {
     ) -> Result<(), Fault> {
         match *method.class {
             AMQPClass::Channel(channel::AMQPMethod::Open(_)) if self.channels.is_free(channel) => {
-                self.channels.open(channel)?;
+                self.channels.check_open(channel)?;
+                let client = &mut self.shared.client;
+                client
+                    .open_channel()
+                    .map_err(|max| too_many_channels(client.user().name(), max))?;
+                self.channels.open(channel);
                 let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
                 write_method(channel, &AMQPClass::Channel(ok), out);
                 Ok(())
@@ -402,9 +438,8 @@ impl Running {
             AMQPClass::Channel(channel::AMQPMethod::Close(_))
                 if !self.channels.is_free(channel) =>
             {
-                if let Some(mut session) = self.channels.free(channel) {
-                    session.release(&mut self.shared.client, &mut self.shared.consumers, now);
-                    self.owing.retain(|owing| *owing != channel);
+                if let Some(session) = self.channels.free(channel) {
+                    self.release_channel(channel, session, now);
                 }
                 let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
                 write_method(channel, &AMQPClass::Channel(ok), out);
@@ -448,11 +483,10 @@ impl Running {
             return Err(End::Fault(fault));
         }
         self.flush(now, out);
-        let Some(mut session) = self.channels.begin_close(channel) else {
+        let Some(session) = self.channels.begin_close(channel) else {
             return Ok(());
         };
-        session.release(&mut self.shared.client, &mut self.shared.consumers, now);
-        self.owing.retain(|owing| *owing != channel);
+        self.release_channel(channel, session, now);
         let reply_text = fault.reply_text();
         let peer = self.peer;
         tracing::debug!(%peer, channel, error = reply_text, "channel closed");
@@ -471,6 +505,13 @@ impl Running {
         );
         self.hold_behind(close_at, out);
         Ok(())
+    }
+
+    /// Gives back what a channel held.
+    fn release_channel(&mut self, channel: u16, mut session: Box<Session>, now: Timestamp) {
+        session.release(&mut self.shared.client, &mut self.shared.consumers, now);
+        self.shared.client.close_channel();
+        self.owing.retain(|owing| *owing != channel);
     }
 
     /// Takes the first part of a body frame that has not arrived as a whole, so that little is left over.
@@ -522,20 +563,6 @@ impl Running {
     }
 }
 
-/// Methods on channel 0 (§1.4).
-fn on_connection_method(method: &Method, out: &mut Output) -> Result<(), End> {
-    match &*method.class {
-        AMQPClass::Connection(connection::AMQPMethod::Close(_)) => Err(End::ClosedByPeer),
-        AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
-            // A password login does not expire, so any new secret is as good as the old one.
-            let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
-            write_method(0, &AMQPClass::Connection(ok), out);
-            Ok(())
-        }
-        _ => Err(End::Fault(unexpected_method("running"))),
-    }
-}
-
 /// Hot frames, all of which belong to a channel.
 fn on_channel_zero(frame: &Frame<'_>, raw: &[u8]) -> Fault {
     match frame {
@@ -547,6 +574,13 @@ fn on_channel_zero(frame: &Frame<'_>, raw: &[u8]) -> Fault {
         }
         _ => unexpected_method("running"),
     }
+}
+
+/// The user has as many channels as it may have.
+fn too_many_channels(user: &str, max: u64) -> Fault {
+    not_allowed(format!(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({max})"
+    ))
 }
 
 /// A method that has no meaning now.

@@ -19,6 +19,7 @@ mod handshake;
 mod harness;
 mod lifetimes;
 mod liveness;
+mod permissions;
 mod publish;
 mod quorum;
 mod reply_to;
