@@ -7,6 +7,12 @@
 //! [mqtt]
 //! listen = ["0.0.0.0:1883"]      # and every field of MqttConfig
 //!
+//! [management]
+//! listen = ["0.0.0.0:15672"]     # and every field of ManageConfig
+//!
+//! [prometheus]
+//! listen = ["0.0.0.0:15692"]     # and every field of PrometheusConfig
+//!
 //! [broker]                       # every field of BrokerConfig
 //!
 //! [storage]
@@ -33,6 +39,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ternmq_amqp::config::AmqpConfig;
 use ternmq_broker::{BrokerConfig, MemoryConfig, StorageConfig};
+use ternmq_manage::{ManageConfig, PrometheusConfig};
 use ternmq_mqtt::config::MqttConfig;
 use ternmq_net::limits::{SHUTDOWN_GRACE, connections_max_default};
 
@@ -40,6 +47,8 @@ use crate::cli::Cli;
 
 const AMQP_LISTEN: &str = "0.0.0.0:5672";
 const MQTT_LISTEN: &str = "0.0.0.0:1883";
+const MANAGEMENT_LISTEN: &str = "0.0.0.0:15672";
+const PROMETHEUS_LISTEN: &str = "0.0.0.0:15692";
 const DATA_DIR: &str = "data";
 
 /// Most listeners of one protocol.
@@ -50,6 +59,8 @@ const LISTENERS_MAX: usize = 64;
 pub(crate) struct Config {
     pub(crate) amqp: Protocol<AmqpConfig>,
     pub(crate) mqtt: Protocol<MqttConfig>,
+    pub(crate) management: Protocol<ManageConfig>,
+    pub(crate) prometheus: Protocol<PrometheusConfig>,
     pub(crate) broker: BrokerConfig,
     pub(crate) storage: StorageConfig,
     pub(crate) memory: MemoryConfig,
@@ -57,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) data_dir: PathBuf,
     pub(crate) ready_file: Option<PathBuf>,
+    /// The file this was read from.
+    pub(crate) config_file: Option<PathBuf>,
 }
 
 /// A protocol's section: where it is spoken, and its adapter's settings.
@@ -122,11 +135,15 @@ pub(crate) enum LogFormat {
 struct File {
     amqp: toml::Table,
     mqtt: toml::Table,
+    management: toml::Table,
+    prometheus: toml::Table,
     broker: BrokerConfig,
     storage: toml::Table,
     memory: MemoryConfig,
     limits: Limits,
     log: Log,
+    /// The same as in `[management]`.
+    load_definitions: Option<PathBuf>,
 }
 
 impl Config {
@@ -144,6 +161,20 @@ impl Config {
         let amqp = protocol::<AmqpConfig>("amqp", file.amqp, cli.amqp, AMQP_LISTEN)?;
         let mut mqtt = protocol::<MqttConfig>("mqtt", file.mqtt, cli.mqtt, MQTT_LISTEN)?;
         mqtt.settings.anonymous |= cli.mqtt_anonymous;
+        let mut management = protocol::<ManageConfig>(
+            "management",
+            file.management,
+            cli.management,
+            MANAGEMENT_LISTEN,
+        )?;
+        let prometheus = protocol::<PrometheusConfig>(
+            "prometheus",
+            file.prometheus,
+            cli.prometheus,
+            PROMETHEUS_LISTEN,
+        )?;
+        let definitions = &mut management.settings.load_definitions;
+        *definitions = definitions.take().or(file.load_definitions);
         if amqp.listen.is_empty() && mqtt.listen.is_empty() {
             bail!("nothing to listen on: amqp.listen and mqtt.listen are both empty");
         }
@@ -152,6 +183,8 @@ impl Config {
         Ok(Self {
             amqp,
             mqtt,
+            management,
+            prometheus,
             broker: file.broker,
             storage,
             memory: file.memory,
@@ -159,6 +192,7 @@ impl Config {
             log: file.log,
             data_dir,
             ready_file: cli.ready_file,
+            config_file: cli.config,
         })
     }
 }

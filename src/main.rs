@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod logging;
+mod management;
 mod protocols;
 mod ready_file;
 mod run;

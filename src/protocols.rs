@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ternmq_amqp::listener::AmqpAcceptor;
 use ternmq_broker::Broker;
+use ternmq_manage::{Listening, Manage, ManageAcceptor};
 use ternmq_mqtt::listener::MqttAcceptor;
 use ternmq_net::machine::Acceptor;
 use ternmq_net::server::Server;
@@ -15,13 +16,22 @@ use crate::config::Config;
 pub(crate) fn listen(
     config: &Config,
     broker: &Broker,
+    manage: &Arc<Manage>,
     server: &mut Server,
 ) -> anyhow::Result<Vec<(&'static str, SocketAddr)>> {
     let amqp = AmqpAcceptor::new(config.amqp.settings.clone(), broker.clone())?;
-    let mqtt = MqttAcceptor::new(config.mqtt.settings.clone(), broker.clone());
-    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 2] = [
+    let mqtt = Arc::new(MqttAcceptor::new(
+        config.mqtt.settings.clone(),
+        broker.clone(),
+    ));
+    manage.set_mqtt(mqtt.clone());
+    let http = ManageAcceptor::new(manage);
+    let metrics = ManageAcceptor::metrics(manage, &config.prometheus.settings);
+    let spoken: [(Arc<dyn Acceptor>, &[SocketAddr]); 4] = [
         (Arc::new(amqp), &config.amqp.listen),
-        (Arc::new(mqtt), &config.mqtt.listen),
+        (mqtt, &config.mqtt.listen),
+        (Arc::new(http), &config.management.listen),
+        (Arc::new(metrics), &config.prometheus.listen),
     ];
     let mut listening = Vec::new();
     for (acceptor, addrs) in spoken {
@@ -32,5 +42,11 @@ pub(crate) fn listen(
             ));
         }
     }
+    let shown = listening.iter().map(|(protocol, addr)| Listening {
+        protocol,
+        addr: *addr,
+        tls: false,
+    });
+    manage.set_listening(shown.collect());
     Ok(listening)
 }

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::store_command::StoreCommand;
-use crate::{logging, protocols, ready_file, storage, store_command, system};
+use crate::{logging, management, protocols, ready_file, storage, store_command, system};
 
 /// Publishers pause when messages hold this share of the machine's memory, unless the configuration says otherwise.
 const MEMORY_HIGH_PERCENT: u64 = 40;
@@ -66,9 +66,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ..ServerConfig::default()
     };
     let mut server = Server::new(&server_config, Arc::clone(&clock));
+    let started_at = clock.now();
     let broker = storage::open(&config, clock)?;
     server.tick(Arc::new(broker.clone()));
-    let listening = protocols::listen(&config, &broker, &mut server)?;
+    let manage = management::open(&config, &broker, started_at, server.connections_max())?;
+    server.tick(manage.clone());
+    let listening = protocols::listen(&config, &broker, &manage, &mut server)?;
 
     info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -42,6 +42,10 @@ pub struct Ternmq {
     pub amqp: SocketAddr,
     /// Where it speaks MQTT.
     pub mqtt: SocketAddr,
+    /// Where it serves the management API.
+    pub management: SocketAddr,
+    /// Where it serves metrics.
+    pub prometheus: SocketAddr,
     child: Child,
     log: Receiver<String>,
     seen: Vec<String>,
@@ -81,6 +85,10 @@ impl Ternmq {
                 "127.0.0.1:0",
                 "--mqtt",
                 "127.0.0.1:0",
+                "--management",
+                "127.0.0.1:0",
+                "--prometheus",
+                "127.0.0.1:0",
                 "--ready-file",
             ])
             .arg(&ready_file)
@@ -94,6 +102,8 @@ impl Ternmq {
         let mut broker = Self {
             amqp: nowhere,
             mqtt: nowhere,
+            management: nowhere,
+            prometheus: nowhere,
             child,
             log,
             seen: Vec::new(),
@@ -103,6 +113,8 @@ impl Ternmq {
         let addresses = read_ready_file(&ready_file);
         broker.amqp = addresses["amqp"];
         broker.mqtt = addresses["mqtt"];
+        broker.management = addresses["http"];
+        broker.prometheus = addresses["http/prometheus"];
         broker
     }
 

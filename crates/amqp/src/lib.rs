@@ -39,6 +39,7 @@ pub mod frame;
 pub mod listener;
 pub mod mapping;
 pub mod properties;
+pub mod refusal;
 pub mod table;
 
 mod connection;

@@ -5,9 +5,11 @@ mod outgoing;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::ShortString;
+use ternmq_broker::inspect::ConnectionStats;
 use ternmq_broker::mailbox::{DiskRoom, Token};
 use ternmq_broker::{Broker, Client};
 use ternmq_core::confirms::Confirm;
@@ -39,6 +41,8 @@ struct Shared {
     publishes: Publishes,
     consumers: usize,
     wire: Wire,
+    /// As others see the connection.
+    stats: Arc<ConnectionStats>,
 }
 
 impl Shared {
@@ -136,16 +140,18 @@ pub(super) struct Read {
 impl Running {
     pub(super) fn new(
         (peer, broker, client): (SocketAddr, Broker, Client),
+        stats: Arc<ConnectionStats>,
         wire: Wire,
-        channel_max: u16,
         capabilities: Capabilities,
     ) -> Self {
+        let channel_max = stats.info().channel_max;
         let shared = Shared {
             broker,
             client,
             publishes: Publishes::default(),
             consumers: 0,
             wire,
+            stats,
         };
         Self {
             peer,
@@ -425,12 +431,14 @@ impl Running {
     ) -> Result<(), Fault> {
         match *method.class {
             AMQPClass::Channel(channel::AMQPMethod::Open(_)) if self.channels.is_free(channel) => {
-                self.channels.check_open(channel)?;
-                let client = &mut self.shared.client;
-                client
-                    .open_channel()
-                    .map_err(|max| too_many_channels(client.user().name(), max))?;
-                self.channels.open(channel);
+                let stats = &self.shared.stats;
+                self.channels
+                    .open(channel, || stats.open_channel(channel))?;
+                if let Err(max) = self.shared.client.open_channel() {
+                    self.channels.free(channel);
+                    self.shared.stats.close_channel(channel);
+                    return Err(too_many_channels(self.shared.client.user().name(), max));
+                }
                 let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
                 write_method(channel, &AMQPClass::Channel(ok), out);
                 Ok(())
@@ -438,8 +446,10 @@ impl Running {
             AMQPClass::Channel(channel::AMQPMethod::Close(_))
                 if !self.channels.is_free(channel) =>
             {
-                if let Some(session) = self.channels.free(channel) {
-                    self.release_channel(channel, session, now);
+                if let Some(mut session) = self.channels.free(channel) {
+                    session.release(&mut self.shared.client, &mut self.shared.consumers, now);
+                    self.shared.stats.close_channel(channel);
+                    self.owing.retain(|owing| *owing != channel);
                 }
                 let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
                 write_method(channel, &AMQPClass::Channel(ok), out);
@@ -483,10 +493,12 @@ impl Running {
             return Err(End::Fault(fault));
         }
         self.flush(now, out);
-        let Some(session) = self.channels.begin_close(channel) else {
+        let Some(mut session) = self.channels.begin_close(channel) else {
             return Ok(());
         };
-        self.release_channel(channel, session, now);
+        session.release(&mut self.shared.client, &mut self.shared.consumers, now);
+        self.shared.stats.close_channel(channel);
+        self.owing.retain(|owing| *owing != channel);
         let reply_text = fault.reply_text();
         let peer = self.peer;
         tracing::debug!(%peer, channel, error = reply_text, "channel closed");
@@ -505,13 +517,6 @@ impl Running {
         );
         self.hold_behind(close_at, out);
         Ok(())
-    }
-
-    /// Gives back what a channel held.
-    fn release_channel(&mut self, channel: u16, mut session: Box<Session>, now: Timestamp) {
-        session.release(&mut self.shared.client, &mut self.shared.consumers, now);
-        self.shared.client.close_channel();
-        self.owing.retain(|owing| *owing != channel);
     }
 
     /// Takes the first part of a body frame that has not arrived as a whole, so that little is left over.
@@ -576,7 +581,7 @@ fn on_channel_zero(frame: &Frame<'_>, raw: &[u8]) -> Fault {
     }
 }
 
-/// The user has as many channels as it may have.
+/// The user has as many channels as allowed, on all connections together.
 fn too_many_channels(user: &str, max: u64) -> Fault {
     not_allowed(format!(
         "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({max})"

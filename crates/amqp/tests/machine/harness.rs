@@ -327,24 +327,12 @@ impl Peer {
 
     #[track_caller]
     pub(crate) fn log_in(&mut self, properties: &FieldTable, vhost: &str) {
-        self.log_in_with(properties, b"\0guest\0guest", vhost);
-    }
-
-    /// Logs in as that user, who has that password.
-    #[track_caller]
-    pub(crate) fn log_in_as(&mut self, (user, password): (&str, &str), vhost: &str) {
-        let response = format!("\0{user}\0{password}");
-        self.log_in_with(&client_properties(), response.as_bytes(), vhost);
-    }
-
-    #[track_caller]
-    fn log_in_with(&mut self, properties: &FieldTable, response: &[u8], vhost: &str) {
         self.send_bytes(HEADER);
         let AMQPClass::Connection(connection::AMQPMethod::Start(_)) = self.expect(0) else {
             panic!("connection.start was expected");
         };
         let AMQPClass::Connection(connection::AMQPMethod::Tune(tune)) =
-            self.call(0, start_ok(properties, "PLAIN", response))
+            self.call(0, start_ok(properties, "PLAIN", b"\0guest\0guest"))
         else {
             panic!("connection.tune was expected");
         };

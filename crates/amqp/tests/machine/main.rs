@@ -7,6 +7,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod access;
 mod channels;
 mod consume;
 mod content;
@@ -17,9 +18,9 @@ mod frames;
 mod garbage;
 mod handshake;
 mod harness;
+mod inspect;
 mod lifetimes;
 mod liveness;
-mod permissions;
 mod publish;
 mod quorum;
 mod reply_to;
