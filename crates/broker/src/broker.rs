@@ -23,9 +23,9 @@ use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::history::Budget;
 use crate::hold::Hold;
-use crate::inspect::{Connections, Protocol};
+use crate::inspect::Connections;
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
-use crate::metrics::Metrics;
+use crate::metrics::{Counting, Metrics};
 use crate::pressure::Pressure;
 use crate::route_cache::RouteCache;
 use crate::route_sets::RouteSets;
@@ -268,9 +268,7 @@ impl Broker {
             rejected: Vec::new(),
             declared: Lsn::NONE,
             closed: false,
-            protocol: Protocol::default(),
-            stats: None,
-            storing: None,
+            counting: Counting::default(),
         })
     }
 

@@ -119,11 +119,7 @@ impl Client {
         let decl = self.of_default_kind(decl);
         loop {
             let (cell, created) = self.find_or_make_queue(&decl, now)?;
-            let churn = &self.broker.metrics.churn;
-            count(&churn.queues_declared);
-            if created {
-                count(&churn.queues_created);
-            }
+            self.broker.metrics.churn.declared(created);
             let is_closed = cell.update(&mut self.work, |queue, _| {
                 queue.touch(now);
                 queue.is_closed()

@@ -106,13 +106,7 @@ impl Session {
             lease_timeout: lease_timeout(&queue, consume, cx)?,
         };
         let token = self.consumers.next_token();
-        let arguments = arguments::headers(&consume.arguments);
-        let label = ConsumerLabel {
-            tag: tag.clone().into(),
-            channel: self.id,
-            prefetch: self.prefetch.into(),
-            arguments: (!arguments.is_empty()).then(|| Box::new(arguments)),
-        };
+        let label = self.label(&tag, consume);
         let consumed = if reply_to::is_hidden(&queue) {
             cx.client
                 .on_own_account(|client| client.consume_as(&queue, spec, token, label))
@@ -176,6 +170,17 @@ impl Session {
                     format!("queue '{queue}' in vhost '{vhost}' does not support global qos");
                 Err(not_implemented(text))
             }
+        }
+    }
+
+    /// What others see of a consumer.
+    fn label(&self, tag: &str, consume: &basic::Consume) -> ConsumerLabel {
+        let arguments = arguments::headers(&consume.arguments);
+        ConsumerLabel {
+            tag: tag.to_owned().into(),
+            channel: self.id,
+            prefetch: self.prefetch.into(),
+            arguments: (!arguments.is_empty()).then(|| Box::new(arguments)),
         }
     }
 
