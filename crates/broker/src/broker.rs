@@ -73,6 +73,7 @@ pub(crate) struct Limits {
     pub(crate) queues_max: usize,
     pub(crate) exchanges_max: usize,
     pub(crate) bindings_max: usize,
+    pub(crate) consumer_timeout_ms: u64,
     pub(crate) retained: RetainedLimits,
 }
 
@@ -161,6 +162,7 @@ impl Broker {
                 queues_max: config.queues_max,
                 exchanges_max: config.exchanges_max,
                 bindings_max: config.bindings_max,
+                consumer_timeout_ms: config.consumer_timeout_ms,
                 retained,
             },
             next_connection: AtomicU64::new(1),
