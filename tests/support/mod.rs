@@ -16,6 +16,7 @@ pub mod amqp;
 pub mod mqtt;
 pub mod node;
 pub mod raw;
+pub mod secure;
 
 use std::collections::HashMap;
 use std::fs;
@@ -42,6 +43,8 @@ pub struct Ternmq {
     pub amqp: SocketAddr,
     /// Where it speaks MQTT.
     pub mqtt: SocketAddr,
+    /// Where it speaks anything, by RabbitMQ's name for it.
+    pub addresses: HashMap<String, SocketAddr>,
     child: Child,
     log: Receiver<String>,
     seen: Vec<String>,
@@ -94,6 +97,7 @@ impl Ternmq {
         let mut broker = Self {
             amqp: nowhere,
             mqtt: nowhere,
+            addresses: HashMap::new(),
             child,
             log,
             seen: Vec::new(),
@@ -103,6 +107,7 @@ impl Ternmq {
         let addresses = read_ready_file(&ready_file);
         broker.amqp = addresses["amqp"];
         broker.mqtt = addresses["mqtt"];
+        broker.addresses = addresses;
         broker
     }
 

@@ -1,9 +1,9 @@
 //! What can be configured, with units, limits and defaults.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of the MQTT adapter, from the section `[mqtt]` of the configuration file.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MqttConfig {
     /// Whether clients without user name and password are let in, as the broker's default user.

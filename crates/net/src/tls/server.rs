@@ -34,13 +34,13 @@ pub enum Alpn {
 
 /// Accepts TLS handshakes, each with the certificates of its moment.
 pub struct TlsServer {
-    settings: TlsSettings,
     alpn: Alpn,
     current: ArcSwap<Loaded>,
     watched: Mutex<Watched>,
 }
 
 struct Loaded {
+    settings: TlsSettings,
     config: Arc<ServerConfig>,
     not_after_s: Vec<u64>,
 }
@@ -56,9 +56,8 @@ impl TlsServer {
     /// Reads the files that the settings name.
     pub fn load(settings: TlsSettings, alpn: Alpn) -> Result<Self, TlsError> {
         let loaded = Fingerprint::of(&settings);
-        let current = ArcSwap::from_pointee(load(&settings, alpn)?);
+        let current = ArcSwap::from_pointee(load(settings, alpn)?);
         Ok(Self {
-            settings,
             alpn,
             current,
             watched: Mutex::new(Watched {
@@ -68,21 +67,21 @@ impl TlsServer {
         })
     }
 
-    /// The settings it was made with.
-    pub fn settings(&self) -> &TlsSettings {
-        &self.settings
-    }
-
     /// Reads the files again. Handshakes from now on use what is in them; if they cannot be used, everything stays as
     /// it was.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let fingerprint = Fingerprint::of(&self.settings);
+        let settings = self.current.load().settings.clone();
+        self.reload_with(settings)
+    }
+
+    /// The same with other settings.
+    pub fn reload_with(&self, settings: TlsSettings) -> Result<(), TlsError> {
         *self.watched.lock() = Watched {
-            loaded: fingerprint,
+            loaded: Fingerprint::of(&settings),
             changing: None,
         };
-        self.current
-            .store(Arc::new(load(&self.settings, self.alpn)?));
+        let loaded = load(settings, self.alpn)?;
+        self.current.store(Arc::new(loaded));
         Ok(())
     }
 
@@ -90,7 +89,7 @@ impl TlsServer {
     /// the last call, so that a certificate and its key that are replaced one after the other are read together. `None`
     /// if there was nothing to do.
     pub fn reload_if_changed(&self) -> Option<Result<(), TlsError>> {
-        let now = Fingerprint::of(&self.settings);
+        let now = Fingerprint::of(&self.current.load().settings);
         let mut watched = self.watched.lock();
         if now == watched.loaded {
             watched.changing = None;
@@ -123,7 +122,20 @@ impl TlsServer {
     }
 }
 
-fn load(settings: &TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
+fn load(settings: TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
+    let (mut config, not_after_s) = configure(&settings)?;
+    if alpn == Alpn::Http {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
+    Ok(Loaded {
+        settings,
+        config: Arc::new(config),
+        not_after_s,
+    })
+}
+
+/// Also says when the certificates end.
+fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<u64>), TlsError> {
     if settings.depth > DEPTH_MAX {
         let (key, range) = ("depth", "0 to 6");
         return Err(TlsError::Invalid { key, range });
@@ -154,13 +166,7 @@ fn load(settings: &TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
     // nobody resumes what would not be accepted any more.
     config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::Setup(error.to_string()))?;
     config.send_tls13_tickets = 1;
-    if alpn == Alpn::Http {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    }
-    Ok(Loaded {
-        config: Arc::new(config),
-        not_after_s,
-    })
+    Ok((config, not_after_s))
 }
 
 fn ends(certificates: &[CertificateDer<'_>]) -> Vec<u64> {

@@ -1,0 +1,172 @@
+//! RabbitMQ's keys that have a counterpart with the same values, and those that mean nothing here.
+
+/// A key and its counterpart.
+pub(super) struct Same {
+    pub(super) rabbitmq: &'static str,
+    pub(super) section: &'static str,
+    pub(super) key: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// What values a key has.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Text,
+    Integer,
+    Boolean,
+}
+
+const fn same(
+    rabbitmq: &'static str,
+    section: &'static str,
+    key: &'static str,
+    kind: Kind,
+) -> Same {
+    Same {
+        rabbitmq,
+        section,
+        key,
+        kind,
+    }
+}
+
+/// In the order of RabbitMQ's documentation.
+pub(super) const SAME: &[Same] = &[
+    same("channel_max", "amqp", "channel_max", Kind::Integer),
+    same("frame_max", "amqp", "frame_max", Kind::Integer),
+    same("heartbeat", "amqp", "heartbeat_s", Kind::Integer),
+    same(
+        "max_message_size",
+        "amqp",
+        "message_bytes_max",
+        Kind::Integer,
+    ),
+    same(
+        "handshake_timeout",
+        "amqp",
+        "handshake_timeout_ms",
+        Kind::Integer,
+    ),
+    same("proxy_protocol", "amqp", "proxy_protocol", Kind::Boolean),
+    same(
+        "ssl_handshake_timeout",
+        "limits",
+        "handshake_timeout_ms",
+        Kind::Integer,
+    ),
+    same("connection_max", "limits", "connections_max", Kind::Integer),
+    same("cluster_name", "broker", "cluster_name", Kind::Text),
+    same("ssl_options.cacertfile", "tls", "cacertfile", Kind::Text),
+    same("ssl_options.certfile", "tls", "certfile", Kind::Text),
+    same("ssl_options.keyfile", "tls", "keyfile", Kind::Text),
+    same("ssl_options.verify", "tls", "verify", Kind::Text),
+    same("ssl_options.depth", "tls", "depth", Kind::Integer),
+    same(
+        "ssl_options.fail_if_no_peer_cert",
+        "tls",
+        "fail_if_no_peer_cert",
+        Kind::Boolean,
+    ),
+    same("mqtt.allow_anonymous", "mqtt", "anonymous", Kind::Boolean),
+    same("mqtt.vhost", "mqtt", "vhost", Kind::Text),
+    same("mqtt.exchange", "mqtt", "exchange", Kind::Text),
+    same("mqtt.prefetch", "mqtt", "in_flight_max", Kind::Integer),
+    same(
+        "mqtt.proxy_protocol",
+        "mqtt",
+        "proxy_protocol",
+        Kind::Boolean,
+    ),
+    same(
+        "mqtt.topic_alias_maximum",
+        "mqtt",
+        "topic_alias_max",
+        Kind::Integer,
+    ),
+    same(
+        "mqtt.max_session_expiry_interval_seconds",
+        "mqtt",
+        "session_expiry_s_max",
+        Kind::Integer,
+    ),
+    same(
+        "mqtt.max_packet_size_authenticated",
+        "mqtt",
+        "packet_bytes_max",
+        Kind::Integer,
+    ),
+    same(
+        "mqtt.max_packet_size_unauthenticated",
+        "mqtt",
+        "packet_bytes_max_before_login",
+        Kind::Integer,
+    ),
+];
+
+/// Keys, and what begins with them and a dot, that a node which is no cluster and no Erlang has no use for.
+pub(super) const WITHOUT_EFFECT: &[&str] = &[
+    "auth_ldap",
+    "background_gc_enabled",
+    "background_gc_target_interval",
+    "channel_max_per_node",
+    "channel_operation_timeout",
+    "classic_queue",
+    "cluster_formation",
+    "cluster_keepalive_interval",
+    "cluster_partition_handling",
+    "collect_statistics",
+    "collect_statistics_interval",
+    "default_queue_type",
+    "delegate_count",
+    "distribution",
+    "heartbeat_in_auth",
+    "hipe_compile",
+    "kernel",
+    "log.connection",
+    "log.console",
+    "log.dir",
+    "log.exchange",
+    "log.file",
+    "log.queue",
+    "log.syslog",
+    "log.upgrade",
+    "management_agent",
+    "memory_monitor_interval",
+    "mirroring_sync_batch_size",
+    "mnesia_table_loading_retry_limit",
+    "mnesia_table_loading_retry_timeout",
+    "motd_file",
+    "mqtt.durable_queue_type",
+    "mqtt.num_acceptors",
+    "mqtt.retained_message_store",
+    "mqtt.tcp_listen_options",
+    "msg_store_file_size_limit",
+    "net_ticktime",
+    "num_acceptors",
+    "product",
+    "proxy_protocol_timeout",
+    "queue_index_embed_msgs_below",
+    "queue_leader_locator",
+    "queue_master_locator",
+    "quorum_queue",
+    "raft",
+    "reverse_dns_lookups",
+    "socket_writer",
+    "ssl_allow_poodle_attack",
+    "ssl_options.ciphers",
+    "ssl_options.client_renegotiation",
+    "ssl_options.honor_cipher_order",
+    "ssl_options.honor_ecc_order",
+    "ssl_options.reuse_sessions",
+    "ssl_options.secure_renegotiate",
+    "statistics",
+    "stomp",
+    "stream",
+    "tcp_listen_options",
+    "total_memory_available_override_value",
+    "trace_vhosts",
+    "vm_memory_calculation_strategy",
+    "vm_memory_high_watermark_paging_ratio",
+    "web_mqtt.tcp",
+    "web_stomp",
+];
