@@ -9,6 +9,8 @@
 //!
 //! Where to start: [`frame`] has the wire's units, `connection.rs` the states, `session/mod.rs` what a channel does.
 //!
+//! `tests/checklist.md` has what clients may rely on, each with the tests that hold it.
+//!
 //! # Extensions
 //! `basic.nack`, `confirm.select`, `connection.blocked`, `connection.update-secret`, `basic.cancel` to clients,
 //! exchange-to-exchange bindings, CC and BCC, per-consumer `basic.qos`, consumer priorities, direct reply-to.

@@ -1,6 +1,7 @@
 //! The rules of the code base, one module each.
 
 mod adapters;
+mod checklists;
 mod graph;
 mod markers;
 mod purity;
@@ -51,6 +52,7 @@ pub(crate) fn check(workspace: &Workspace) -> Vec<Problem> {
     for source in &workspace.sources {
         markers::check(source, &mut problems);
     }
+    checklists::check(workspace, &mut problems);
     match graph::table(workspace) {
         Ok(rows) => {
             graph::check(&rows, &workspace.members, &mut problems);

@@ -96,8 +96,7 @@ impl Session {
             )));
         }
         self.check_shared_limit(&queue, cx)?;
-        let priority = priority(&queue, &arguments::headers(&consume.arguments))
-            .map_err(|refusal| cx.refused(&refusal))?;
+        let priority = priority(&queue, &arguments::headers(&consume.arguments), cx)?;
         if queue == reply_to::NAME {
             queue = self.open_reply_queue(consume.no_ack, &tag, cx)?;
         }
@@ -415,18 +414,20 @@ const fn own_limit(prefetch: u16) -> u32 {
     }
 }
 
-/// `x-priority`, if it is there.
-fn priority(queue: &str, arguments: &Headers) -> Result<i32, Refusal> {
+/// `x-priority`, if it is there. That the queue is not is said before what is wrong with it.
+fn priority(queue: &str, arguments: &Headers, cx: &Context<'_>) -> Result<i32, Fault> {
     let Some(value) = arguments.get("x-priority") else {
         return Ok(0);
     };
     let Some(priority) = value.as_i64() else {
-        return Err(Refusal::InvalidArgument {
+        let refusal = Refusal::InvalidArgument {
             kind: Kind::Queue,
             name: queue.into(),
             arg: "x-priority".into(),
             fault: Box::new(ArgumentFault::NotAnInteger(value.clone())),
-        });
+        };
+        let first = cx.client.queue(queue).err().unwrap_or(refusal);
+        return Err(cx.refused(&first));
     };
     let clamped = priority.clamp(i32::MIN.into(), i32::MAX.into());
     Ok(i32::try_from(clamped).unwrap_or_default())

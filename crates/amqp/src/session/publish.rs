@@ -23,6 +23,9 @@ use crate::table;
 /// Reply code of a mandatory message that reached no queue (§1.2).
 const NO_ROUTE: u16 = 312;
 
+/// The properties of a message that has none: no flag is set (§4.2.6.1).
+const NO_PROPERTIES: &[u8] = &[0, 0];
+
 /// Publishes of one channel in a row.
 #[derive(Clone, Copy, Debug)]
 struct Run {
@@ -243,16 +246,10 @@ impl Session {
         body: Body<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let mut incoming =
-            mapping::to_core(properties).map_err(|error| from_mapping_error(&error))?;
-        if let Some(user) = incoming.user_id {
-            check_user_id(user, cx)?;
-        }
-        if let Some(reply_to) = incoming.reply_to
-            && reply_to == reply_to::NAME.as_bytes()
-        {
-            self.address_replies(&mut incoming)?;
-        }
+        let incoming = match self.incoming(properties, cx) {
+            Ok(incoming) => incoming,
+            Err(fault) => return Err(refusing_exchange(publish, cx).unwrap_or(fault)),
+        };
         let route = route(publish, &incoming, cx)?;
         let number = match &mut self.mode {
             Mode::Plain => 0,
@@ -271,6 +268,22 @@ impl Session {
         cx.publishes.turn.push(message, route);
         cx.publishes.note(self.id, number, true);
         Ok(())
+    }
+
+    /// Reads the properties of a publish and holds them to what clients may say.
+    #[inline]
+    fn incoming<'a>(&self, properties: &'a [u8], cx: &Context<'_>) -> Result<Incoming<'a>, Fault> {
+        let mut incoming =
+            mapping::to_core(properties).map_err(|error| from_mapping_error(&error))?;
+        if let Some(user) = incoming.user_id {
+            check_user_id(user, cx)?;
+        }
+        if let Some(reply_to) = incoming.reply_to
+            && reply_to == reply_to::NAME.as_bytes()
+        {
+            self.address_replies(&mut incoming)?;
+        }
+        Ok(incoming)
     }
 
     /// Takes note of what is to be confirmed, and what of it is refused.
@@ -356,6 +369,13 @@ fn check_user_id(claimed: &[u8], cx: &Context<'_>) -> Result<(), Fault> {
     Err(precondition_failed(format!(
         "user_id property set to '{claimed}' but authenticated user was '{user}'"
     )))
+}
+
+/// Why the exchange takes no publish whatever its properties are, which is said before what is wrong with those.
+#[cold]
+fn refusing_exchange(publish: &Publish<'_>, cx: &mut Context<'_>) -> Option<Fault> {
+    let without_properties = mapping::to_core(NO_PROPERTIES).ok()?;
+    route(publish, &without_properties, cx).err()
 }
 
 #[inline]

@@ -190,6 +190,14 @@ fn priority_must_be_an_integer_and_the_higher_one_is_served_first() {
         said,
         (60, 20),
     );
+    let arguments = with(text("high"));
+    let said = "NOT_FOUND - no queue 'nope' in vhost 'probe'";
+    refused(
+        consume("nope", "c", |c| c.arguments = arguments),
+        404,
+        said,
+        (60, 20),
+    );
 
     let node = Node::new();
     let mut peer = node.channel();
@@ -282,6 +290,18 @@ fn cancelled_consumer_gets_no_more_and_its_deliveries_can_still_be_acknowledged(
     peer.send(1, ack(1, false));
     peer.expect_silence();
     peer.send(1, cancel("c", true));
+    peer.expect_silence();
+}
+
+#[test]
+fn cancel_of_a_tag_that_nobody_knows_is_answered() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    let ok = basic::AMQPMethod::CancelOk(basic::CancelOk {
+        consumer_tag: short("nobody"),
+    });
+    assert_eq!(peer.call(1, cancel("nobody", false)), basic(ok));
+    peer.send(1, cancel("nobody", true));
     peer.expect_silence();
 }
 

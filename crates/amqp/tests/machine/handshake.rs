@@ -355,6 +355,31 @@ fn handshake_in_single_bytes_is_the_same_handshake() {
 }
 
 #[test]
+fn client_that_waits_for_nothing_gets_all_its_answers() {
+    let mut bytes = HEADER.to_vec();
+    bytes.extend(method_bytes(
+        0,
+        start_ok(&client_properties(), "PLAIN", b"\0guest\0guest"),
+    ));
+    bytes.extend(method_bytes(0, tune_ok(2047, 4096, 0)));
+    bytes.extend(method_bytes(0, open(VHOST)));
+    bytes.extend(method_bytes(1, channel_open()));
+    bytes.extend(method_bytes(1, declare_queue("q")));
+    bytes.extend(publish_bytes(1, "", "q", b"m"));
+    bytes.extend(method_bytes(1, get("q", true)));
+    let node = Node::new();
+    let mut peer = node.dial();
+    peer.send_bytes(&bytes);
+    let ids: Vec<_> = [0, 0, 0, 1, 1]
+        .map(|channel| peer.expect(channel))
+        .iter()
+        .map(|class| (class.get_amqp_class_id(), class.get_amqp_method_id()))
+        .collect();
+    assert_eq!(ids, [(10, 10), (10, 30), (10, 41), (20, 11), (50, 11)]);
+    assert_eq!(peer.expect_content(1).body, b"m");
+}
+
+#[test]
 fn client_may_close_during_the_handshake() {
     let node = Node::new();
     let mut peer = tuned(&node);

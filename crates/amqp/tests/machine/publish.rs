@@ -141,6 +141,20 @@ fn cc_must_be_a_list() {
 }
 
 #[test]
+fn that_the_exchange_takes_nothing_is_said_before_what_is_wrong_with_the_properties() {
+    let text = "NOT_FOUND - no exchange 'nope' in vhost 'probe'";
+    let cc = table(&[("CC", self::text("other"))]);
+    for properties in [
+        properties().with_expiration(short("x")),
+        properties().with_user_id(short("other")),
+        properties().with_headers(cc),
+        properties().with_reply_to(short("amq.rabbitmq.reply-to")),
+    ] {
+        refused(&publish_with("nope", "q", properties, b"m"), 404, text);
+    }
+}
+
+#[test]
 fn immediate_is_not_implemented() {
     let node = Node::new();
     let mut peer = node.channel();
