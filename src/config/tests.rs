@@ -339,3 +339,19 @@ fn every_key_is_documented_and_no_other() {
     let gone: Vec<_> = documented.difference(&known).collect();
     assert!(gone.is_empty(), "only in docs/configuration.md: {gone:?}");
 }
+
+#[test]
+fn packaged_file_can_be_used_with_and_without_its_examples() {
+    let packaged = include_str!("../../packaging/ternmq.toml");
+    load(packaged, Cli::default()).unwrap();
+    let examples: Vec<_> = packaged
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|rest| !rest.starts_with(' '))
+                .unwrap_or(line)
+        })
+        .collect();
+    let config = load(&examples.join("\n"), Cli::default()).unwrap();
+    assert_eq!(config.amqp.tls_listen, addrs(&["0.0.0.0:5671"]));
+}
