@@ -36,6 +36,14 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "ADDR")]
     pub(crate) mqtt_websocket: Vec<String>,
 
+    /// Serve the management HTTP API here, port 0 for a free one; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) management: Vec<String>,
+
+    /// Serve metrics for Prometheus here, port 0 for a free one; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) prometheus: Vec<String>,
+
     /// Accept MQTT clients without credentials, as user guest
     #[arg(long)]
     pub(crate) mqtt_anonymous: bool,

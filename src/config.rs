@@ -7,6 +7,12 @@
 //! [mqtt]
 //! listen = ["0.0.0.0:1883"]      # and every field of MqttConfig
 //!
+//! [management]
+//! listen = ["0.0.0.0:15672"]     # and every field of ManageConfig
+//!
+//! [prometheus]
+//! listen = ["0.0.0.0:15692"]     # and every field of PrometheusConfig
+//!
 //! [tls]                          # every field of TlsSettings; so have [amqp.tls] and [mqtt.tls], which override it
 //!
 //! [broker]                       # every field of BrokerConfig
@@ -35,6 +41,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use ternmq_amqp::config::AmqpConfig;
 use ternmq_broker::{BrokerConfig, MemoryConfig, StorageConfig};
+use ternmq_manage::{ManageConfig, PrometheusConfig};
 use ternmq_mqtt::config::MqttConfig;
 use ternmq_net::limits::{
     HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SHUTDOWN_GRACE, connections_max_default,
@@ -65,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) amqp: Protocol<AmqpConfig>,
     pub(crate) mqtt: Protocol<MqttConfig>,
     pub(crate) websocket: WebSocket,
+    pub(crate) management: Protocol<ManageConfig>,
+    pub(crate) prometheus: Protocol<PrometheusConfig>,
     /// What the sections of protocols begin with.
     pub(crate) tls: TlsSettings,
     pub(crate) broker: BrokerConfig,
@@ -74,6 +83,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) data_dir: PathBuf,
     pub(crate) ready_file: Option<PathBuf>,
+    /// The file this was read from.
+    pub(crate) config_file: Option<PathBuf>,
     /// What of the file has no effect.
     pub(crate) remarks: Vec<Remark>,
 }
@@ -163,12 +174,16 @@ pub(crate) enum LogFormat {
 struct File {
     amqp: toml::Table,
     mqtt: toml::Table,
+    management: toml::Table,
+    prometheus: toml::Table,
     tls: toml::Table,
     broker: BrokerConfig,
     storage: toml::Table,
     memory: MemoryConfig,
     limits: Limits,
     log: Log,
+    /// The same as in `[management]`.
+    load_definitions: Option<PathBuf>,
 }
 
 impl Config {
@@ -206,6 +221,20 @@ impl Config {
             listeners::protocol::<MqttConfig>(listeners::MQTT, file.mqtt, cli.mqtt, &file.tls)?;
         let websocket = websocket.resolve(&mqtt.listen, &mqtt.tls)?;
         mqtt.settings.anonymous |= cli.mqtt_anonymous;
+        let mut management = listeners::protocol::<ManageConfig>(
+            listeners::MANAGEMENT,
+            file.management,
+            cli.management,
+            &file.tls,
+        )?;
+        let definitions = &mut management.settings.load_definitions;
+        *definitions = definitions.take().or(file.load_definitions);
+        let prometheus = listeners::protocol::<PrometheusConfig>(
+            listeners::PROMETHEUS,
+            file.prometheus,
+            cli.prometheus,
+            &file.tls,
+        )?;
         let tls = file.tls.try_into().context("section [tls]")?;
         check_limits(&file.limits)?;
         let (data_dir, storage) = storage(file.storage, cli.data_dir)?;
@@ -213,6 +242,8 @@ impl Config {
             amqp,
             mqtt,
             websocket,
+            management,
+            prometheus,
             tls,
             broker: file.broker,
             storage,
@@ -221,6 +252,7 @@ impl Config {
             log: file.log,
             data_dir,
             ready_file: cli.ready_file,
+            config_file: cli.config,
             remarks: Vec::new(),
         };
         if config.amqp.is_silent() && config.mqtt.is_silent() {
@@ -244,13 +276,15 @@ impl Config {
         match section {
             "amqp" => Some(&self.amqp.tls),
             "mqtt" => Some(&self.mqtt.tls),
+            "management" => Some(&self.management.tls),
+            "prometheus" => Some(&self.prometheus.tls),
             _ => None,
         }
     }
 
     /// Tries whether the certificates of all sections can be used.
     pub(crate) fn check_certificates(&self) -> anyhow::Result<()> {
-        for section in ["amqp", "mqtt"] {
+        for section in ["amqp", "mqtt", "management", "prometheus"] {
             let settings = self.tls_of(section).filter(|tls| tls.is_configured());
             if let Some(settings) = settings {
                 TlsServer::load(settings.clone(), Alpn::None)
@@ -268,6 +302,8 @@ impl Config {
         self.tls = new.tls;
         self.amqp.tls = new.amqp.tls;
         self.mqtt.tls = new.mqtt.tls;
+        self.management.tls = new.management.tls;
+        self.prometheus.tls = new.prometheus.tls;
     }
 
     /// Says what of the file has no effect.

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod config_command;
 mod logging;
+mod management;
 mod protocols;
 mod ready_file;
 mod reload;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ternmq_amqp::listener::AmqpAcceptor;
 use ternmq_broker::Broker;
+use ternmq_manage::{Listening as Shown, Manage, ManageAcceptor};
 use ternmq_mqtt::listener::MqttAcceptor;
 use ternmq_net::entrance::Entrance;
 use ternmq_net::machine::Acceptor;
@@ -22,14 +23,19 @@ pub(crate) type Listening = Vec<(&'static str, SocketAddr)>;
 pub(crate) fn listen(
     config: &Config,
     broker: &Broker,
+    manage: &Arc<Manage>,
     certificates: &mut Certificates,
     server: &mut Server,
 ) -> anyhow::Result<Listening> {
     let amqp = AmqpAcceptor::new(config.amqp.settings.clone(), broker.clone())?;
-    let mqtt: Arc<dyn Acceptor> = Arc::new(MqttAcceptor::new(
+    let mqtt = Arc::new(MqttAcceptor::new(
         config.mqtt.settings.clone(),
         broker.clone(),
     ));
+    manage.set_mqtt(mqtt.clone());
+    let mqtt: Arc<dyn Acceptor> = mqtt;
+    let http = ManageAcceptor::new(manage);
+    let metrics = ManageAcceptor::metrics(manage, &config.prometheus.settings);
     let mut doors = Doors {
         server,
         certificates,
@@ -40,7 +46,32 @@ pub(crate) fn listen(
     let names = ["mqtt", "mqtt/ssl"];
     let tls = doors.open("mqtt", names, &mqtt, &config.mqtt)?;
     doors.open_websocket(config, &mqtt, tls)?;
-    Ok(doors.listening)
+    let names = ["http", "https"];
+    doors.open(
+        "management",
+        names,
+        &(Arc::new(http) as _),
+        &config.management,
+    )?;
+    let names = ["http/prometheus", "https/prometheus"];
+    doors.open(
+        "prometheus",
+        names,
+        &(Arc::new(metrics) as _),
+        &config.prometheus,
+    )?;
+    let listening = doors.listening;
+    manage.set_listening(listening.iter().map(shown).collect());
+    Ok(listening)
+}
+
+/// A listener in the words of the management API.
+fn shown((protocol, addr): &(&'static str, SocketAddr)) -> Shown {
+    Shown {
+        protocol,
+        addr: *addr,
+        tls: protocol.ends_with("/ssl") || protocol.starts_with("https"),
+    }
 }
 
 /// Opens listeners.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ternmq_manage::Manage;
 use ternmq_net::server::Server;
 use tracing::{error, info, warn};
 
@@ -18,6 +19,7 @@ pub(crate) struct Running<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) server: &'a Server,
     pub(crate) certificates: &'a Certificates,
+    pub(crate) manage: &'a Manage,
     pub(crate) filter: &'a Filter,
 }
 
@@ -30,6 +32,13 @@ const AT_ONCE: [&str; 4] = [
 ];
 
 impl Running<'_> {
+    /// Reads certificates again that have changed.
+    pub(crate) fn look_at_certificates(&self) {
+        if self.certificates.reload_changed() {
+            self.manage.set_certificates(self.certificates.shown());
+        }
+    }
+
     /// Reads the configuration again, and changes what can be changed. One that cannot be used changes nothing.
     pub(crate) fn reload(&self, current: &mut Config) {
         let checked =
@@ -48,6 +57,7 @@ impl Running<'_> {
         new.log_remarks();
         self.server.set_connections_max(new.limits.connections_max);
         self.certificates.reload(&new);
+        self.manage.set_certificates(self.certificates.shown());
         let (at_once, later): (Vec<_>, Vec<_>) = current
             .changes(&new)
             .into_iter()

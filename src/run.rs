@@ -18,7 +18,7 @@ use crate::logging::Filter;
 use crate::reload::{Running, WATCH};
 use crate::store_command::StoreCommand;
 use crate::tls::Certificates;
-use crate::{logging, protocols, ready_file, service, storage, store_command, system};
+use crate::{logging, management, protocols, ready_file, service, storage, store_command, system};
 
 /// How long tasks that are still there at the end may hold up the exit.
 const RUNTIME_STOP: Duration = Duration::from_secs(1);
@@ -71,10 +71,14 @@ async fn serve(mut config: Config, cli: &Cli, filter: &Filter) -> anyhow::Result
         handshakes_max: config.limits.handshakes_max,
     };
     let mut server = Server::new(&server_config, Arc::clone(&clock));
+    let started_at = clock.now();
     let broker = storage::open(&config, clock)?;
     server.tick(Arc::new(broker.clone()));
+    let manage = management::open(&config, &broker, started_at, server.connections_max())?;
+    server.tick(manage.clone());
     let mut certificates = Certificates::default();
-    let listening = protocols::listen(&config, &broker, &mut certificates, &mut server)?;
+    let listening = protocols::listen(&config, &broker, &manage, &mut certificates, &mut server)?;
+    manage.set_certificates(certificates.shown());
 
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -100,6 +104,7 @@ async fn serve(mut config: Config, cli: &Cli, filter: &Filter) -> anyhow::Result
         cli,
         server: &server,
         certificates: &certificates,
+        manage: &manage,
         filter,
     };
     let signal = attend((&mut signals, &mut hangup), &running, &mut config).await;
@@ -133,7 +138,7 @@ async fn attend(
         tokio::select! {
             signal = signals.next() => return signal,
             _ = hangup.recv() => running.reload(config),
-            _ = watch.tick() => running.certificates.reload_changed(),
+            _ = watch.tick() => running.look_at_certificates(),
         }
     }
 }

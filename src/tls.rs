@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use ternmq_core::id::Timestamp;
+use ternmq_manage::Certificate;
 use ternmq_net::tls::{Alpn, TlsServer, TlsSettings};
 use tracing::{error, info};
 
@@ -38,13 +40,32 @@ impl Certificates {
         }
     }
 
-    /// Reads those again whose files have changed.
-    pub(crate) fn reload_changed(&self) {
+    /// Reads those again whose files have changed. Returns whether there were any.
+    pub(crate) fn reload_changed(&self) -> bool {
+        let mut any = false;
         for (section, server) in &self.servers {
             if let Some(outcome) = server.reload_if_changed() {
+                any = true;
                 tell(section, outcome);
             }
         }
+        any
+    }
+
+    /// All that are in use, and when they end.
+    pub(crate) fn shown(&self) -> Vec<Certificate> {
+        let servers = self.servers.iter().map(|(_, server)| server);
+        let mut shown: Vec<_> = servers
+            .flat_map(|server| server.ends())
+            .map(|end| Certificate {
+                file: end.file,
+                expires_at: Timestamp(end.not_after_s.saturating_mul(1000)),
+            })
+            .collect();
+        // Most listeners have the same ones.
+        shown.sort_by(|a, b| (&a.file, a.expires_at).cmp(&(&b.file, b.expires_at)));
+        shown.dedup_by(|a, b| (&a.file, a.expires_at) == (&b.file, b.expires_at));
+        shown
     }
 }
 

@@ -113,6 +113,8 @@ fn help_names_every_flag() {
         "--data-dir",
         "--amqp",
         "--mqtt",
+        "--management",
+        "--prometheus",
         "--mqtt-anonymous",
         "--ready-file",
     ] {

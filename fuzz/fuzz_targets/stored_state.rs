@@ -12,7 +12,7 @@ use ternmq_core::message::{FormatId, NoProperties, PropertyFormat};
 use ternmq_core::policy::QueueSettings;
 use ternmq_core::queue::{Queue, decode_part};
 use ternmq_core::record::state::decode_state;
-use ternmq_core::record::{Formats, decode, message_of};
+use ternmq_core::record::{Formats, Record, decode, message_of, object_put, object_removed};
 use ternmq_core::topology::QueueDecl;
 
 struct Forms;
@@ -34,13 +34,31 @@ fn settings() -> QueueSettings {
     QueueSettings::from_decl(&decl).expect("a queue without arguments can be declared")
 }
 
+/// Objects that operators set are written as they were read.
+fn write_again(record: &Record) {
+    let written = |record: &Record| {
+        let mut out = Vec::new();
+        match record {
+            Record::ObjectPut(object) => object_put(object, &mut out),
+            Record::ObjectRemoved(key) => object_removed(key, &mut out),
+            _ => return None,
+        }
+        Some(out)
+    };
+    let Some(once) = written(record) else { return };
+    let read = decode(&once, &Forms).expect("own bytes");
+    assert_eq!(written(&read), Some(once));
+}
+
 fuzz_target!(|input: &[u8]| {
     let Some((kind, bytes)) = input.split_first() else {
         return;
     };
     match kind % 4 {
         0 => {
-            let _ = decode(bytes, &Forms);
+            if let Ok(record) = decode(bytes, &Forms) {
+                write_again(&record);
+            }
             let _ = message_of(bytes, &Forms);
         }
         1 => {

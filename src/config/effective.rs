@@ -21,6 +21,8 @@ impl Config {
         let sections = [
             ("amqp", self.amqp.effective()),
             ("mqtt", mqtt),
+            ("management", self.management.effective()),
+            ("prometheus", self.prometheus.effective()),
             ("tls", object(&self.tls)),
             ("broker", object(&self.broker)),
             ("storage", storage),
@@ -28,10 +30,13 @@ impl Config {
             ("limits", object(&self.limits)),
             ("log", object(&self.log)),
         ];
-        sections
+        let mut all: Map<_, _> = sections
             .into_iter()
             .map(|(name, section)| (name.to_owned(), section.into()))
-            .collect()
+            .collect();
+        // Another place for the key of `[management]`.
+        all.insert("load_definitions".into(), Value::Null);
+        all
     }
 
     /// The same as a file that has this effect, but for secrets.

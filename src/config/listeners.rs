@@ -19,19 +19,32 @@ pub(super) const LISTENERS_MAX: usize = 64;
 pub(super) struct Spoken {
     pub(super) section: &'static str,
     pub(super) listen: &'static str,
-    pub(super) tls_port: u16,
+    /// Where it is spoken with TLS once there is a certificate, if nobody says.
+    pub(super) tls_port: Option<u16>,
 }
 
 pub(super) const AMQP: Spoken = Spoken {
     section: "amqp",
     listen: "0.0.0.0:5672",
-    tls_port: 5671,
+    tls_port: Some(5671),
 };
 
 pub(super) const MQTT: Spoken = Spoken {
     section: "mqtt",
     listen: "0.0.0.0:1883",
-    tls_port: 8883,
+    tls_port: Some(8883),
+};
+
+pub(super) const MANAGEMENT: Spoken = Spoken {
+    section: "management",
+    listen: "0.0.0.0:15672",
+    tls_port: Some(15_671),
+};
+
+pub(super) const PROMETHEUS: Spoken = Spoken {
+    section: "prometheus",
+    listen: "0.0.0.0:15692",
+    tls_port: None,
 };
 
 /// The port of MQTT over WebSocket.
@@ -125,10 +138,11 @@ pub(super) fn protocol<T: DeserializeOwned>(
     let tls: TlsSettings = all
         .try_into()
         .with_context(|| format!("section [{name}.tls]"))?;
-    let tls_listen = match keys.tls_listen {
-        Some(tls_listen) => addresses(name, "tls_listen", &tls_listen)?,
-        None if tls.is_configured() => at_port(&listen, spoken.tls_port),
-        None => Vec::new(),
+    let by_default = spoken.tls_port.filter(|_| tls.is_configured());
+    let tls_listen = match (keys.tls_listen, by_default) {
+        (Some(tls_listen), _) => addresses(name, "tls_listen", &tls_listen)?,
+        (None, Some(port)) => at_port(&listen, port),
+        (None, None) => Vec::new(),
     };
     if !tls_listen.is_empty() && !tls.is_configured() {
         bail!("{name}.tls_listen: there is no tls.certfile");

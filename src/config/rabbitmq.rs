@@ -106,6 +106,17 @@ impl Translation {
                 );
                 Ok(())
             }
+            ["management", "tcp" | "listener", "port"] => {
+                self.listen("management", "listen", line.value)
+            }
+            ["management", "ssl", "port"] => self.listen("management", "tls_listen", line.value),
+            ["prometheus", "tcp", "port"] => self.listen("prometheus", "listen", line.value),
+            ["prometheus", "ssl", "port"] => self.listen("prometheus", "tls_listen", line.value),
+            [
+                "management" | "prometheus",
+                "ssl",
+                key @ ("certfile" | "keyfile" | "cacertfile"),
+            ] => self.own_file(line, key),
             ["ssl_options", "versions", _] => self.tls_version(line.value),
             ["default_user_tags", tag] => {
                 if boolean(line.value)? {
@@ -238,6 +249,22 @@ impl Translation {
             ));
         };
         self.push(section, key, address.into());
+        Ok(())
+    }
+
+    /// A file of a section's own TLS.
+    fn own_file(&mut self, line: Line<'_>, key: &str) -> Outcome {
+        let section = line.key.split('.').next().unwrap_or_default();
+        let section = self
+            .table
+            .entry(section)
+            .or_insert_with(|| Table::new().into());
+        if let Value::Table(section) = section {
+            let tls = section.entry("tls").or_insert_with(|| Table::new().into());
+            if let Value::Table(tls) = tls {
+                tls.insert(key.to_owned(), line.value.into());
+            }
+        }
         Ok(())
     }
 

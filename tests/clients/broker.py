@@ -29,6 +29,8 @@ class Broker:
             os.environ["TERNMQ_BINARY"],
             "--amqp", "127.0.0.1:0",
             "--mqtt", "127.0.0.1:0",
+            "--management", "127.0.0.1:0",
+            "--prometheus", "127.0.0.1:0",
             "--data-dir", str(directory / "data"),
             "--ready-file", str(ready),
             *arguments,

@@ -10,6 +10,7 @@
     reason = "tests"
 )]
 
+mod access;
 mod cold;
 mod damage;
 mod delayed;

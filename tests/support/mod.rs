@@ -45,6 +45,10 @@ pub struct Ternmq {
     pub mqtt: SocketAddr,
     /// Where it speaks anything, by RabbitMQ's name for it.
     pub addresses: HashMap<String, SocketAddr>,
+    /// Where it serves the management API.
+    pub management: SocketAddr,
+    /// Where it serves metrics.
+    pub prometheus: SocketAddr,
     child: Child,
     log: Receiver<String>,
     seen: Vec<String>,
@@ -84,6 +88,10 @@ impl Ternmq {
                 "127.0.0.1:0",
                 "--mqtt",
                 "127.0.0.1:0",
+                "--management",
+                "127.0.0.1:0",
+                "--prometheus",
+                "127.0.0.1:0",
                 "--ready-file",
             ])
             .arg(&ready_file)
@@ -98,6 +106,8 @@ impl Ternmq {
             amqp: nowhere,
             mqtt: nowhere,
             addresses: HashMap::new(),
+            management: nowhere,
+            prometheus: nowhere,
             child,
             log,
             seen: Vec::new(),
@@ -107,6 +117,8 @@ impl Ternmq {
         let addresses = read_ready_file(&ready_file);
         broker.amqp = addresses["amqp"];
         broker.mqtt = addresses["mqtt"];
+        broker.management = addresses["http"];
+        broker.prometheus = addresses["http/prometheus"];
         broker.addresses = addresses;
         broker
     }

@@ -25,6 +25,7 @@ use amq_protocol::types::ShortString;
 use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice};
 use ternmq_broker::{Broker, User};
 use ternmq_core::id::Timestamp;
+use ternmq_core::value::Headers;
 use ternmq_net::machine::{Flow, Machine, Output, Peer};
 
 use crate::codec::{self, Decoded, ProtocolHeader};
@@ -67,6 +68,13 @@ impl Phase {
     }
 }
 
+/// What a client says about itself, and how it proved who it is.
+#[derive(Default)]
+struct Introduction {
+    client_properties: Headers,
+    mechanism: Box<str>,
+}
+
 /// See the module's documentation.
 pub(crate) struct Connection {
     broker: Broker,
@@ -76,8 +84,8 @@ pub(crate) struct Connection {
     phase: Phase,
     liveness: Liveness,
     capabilities: Capabilities,
-    /// As the client calls it.
-    name: Option<String>,
+    /// What the client said about itself, until others are told.
+    introduction: Option<Box<Introduction>>,
     notices: Vec<Notice>,
 }
 
@@ -97,7 +105,7 @@ impl Connection {
             phase: Phase::Header,
             liveness: Liveness::new(now, limit),
             capabilities: Capabilities::default(),
-            name: None,
+            introduction: None,
             notices: Vec::new(),
         }
     }

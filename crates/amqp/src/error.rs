@@ -66,7 +66,7 @@ impl Reply {
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::ConnectionForced => "CONNECTION_FORCED",
             Self::AccessRefused => "ACCESS_REFUSED",
@@ -112,6 +112,11 @@ impl Fault {
 
     pub(crate) const fn scope(&self) -> Scope {
         self.reply.scope()
+    }
+
+    /// What is said behind the code's name.
+    pub(crate) fn into_text(self) -> String {
+        self.text
     }
 
     /// The reply text as it goes out: name and text, cut to what a short string holds.

@@ -40,6 +40,7 @@ pub mod frame;
 pub mod listener;
 pub mod mapping;
 pub mod properties;
+pub mod refusal;
 pub mod table;
 
 mod connection;

@@ -100,11 +100,10 @@ impl Replaying {
         self.objects = position;
     }
 
-    /// Whether the checkpoint has it already.
+    /// Whether the checkpoint has it already. It has every vhost of the moment when it looked at objects: one that it does
+    /// not have was gone by then, with all that lies before.
     fn is_in(&self, vhost: &str, lsn: Lsn, position: impl FnOnce(&VhostPositions) -> Lsn) -> bool {
-        self.positions
-            .get(vhost)
-            .is_some_and(|positions| lsn < position(positions))
+        lsn < self.positions.get(vhost).map_or(self.objects, position)
     }
 }
 
@@ -137,6 +136,7 @@ impl Broker {
             });
             self.0.follow_up(&cell, &mut work, now);
         }
+        self.0.restore_services();
     }
 }
 

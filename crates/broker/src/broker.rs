@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use ternmq_core::access::Right;
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::queue::DeleteReason;
 use ternmq_core::record;
@@ -22,7 +23,7 @@ use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::history::Budget;
 use crate::hold::Hold;
-use crate::inspect::Connections;
+use crate::inspect::{Connections, Protocol};
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -265,6 +266,9 @@ impl Broker {
             rejected: Vec::new(),
             declared: Lsn::NONE,
             closed: false,
+            protocol: Protocol::default(),
+            stats: None,
+            storing: None,
         })
     }
 
@@ -278,6 +282,32 @@ impl Broker {
     /// Whether publishers are to pause: memory is short.
     pub fn is_blocked(&self) -> bool {
         self.0.pressure.is_blocked()
+    }
+
+    /// Whether a user may work in a vhost.
+    pub fn may_use(&self, user: &User, vhost: &str) -> bool {
+        let scene = Scene {
+            user: user.name(),
+            vhost,
+            client_id: None,
+        };
+        user.authority.rights(&scene).is_some()
+    }
+
+    /// Whether a user may do that with the queue or exchange of that name.
+    pub fn may(&self, user: &User, vhost: &str, right: Right, name: &str) -> bool {
+        let scene = Scene {
+            user: user.name(),
+            vhost,
+            client_id: None,
+        };
+        let rights = user.authority.rights(&scene);
+        rights.is_some_and(|rights| rights.may(right, name))
+    }
+
+    /// How much room the disk has for durable messages.
+    pub fn disk_room(&self) -> DiskRoom {
+        self.0.pressure.disk()
     }
 
     /// 22 characters that nobody can guess, safe in names and URLs.
@@ -445,6 +475,7 @@ impl Inner {
         }
         if effects.dropped > 0 {
             self.metrics.dropped(effects.dropped);
+            self.metrics.died(cell.kind, &effects.died);
         }
         if effects.unreadable > 0 {
             self.metrics.unreadable(effects.unreadable);

@@ -26,11 +26,11 @@ pub(crate) struct QueueCell {
     pub(crate) name: Box<str>,
     pub(crate) decl: Arc<QueueDecl>,
     pub(crate) durable: bool,
+    pub(crate) kind: QueueKind,
     /// Messages that are not durable are at-most-once here.
     pub(crate) transient_at_most_once: bool,
     /// Deliveries tell how often they were taken and failed before.
     exposes_counters: bool,
-    kind: QueueKind,
     pub(crate) vhost: Arc<Vhost>,
     /// It stands in the loader's inbox.
     pub(crate) is_awaited: AtomicBool,
@@ -82,9 +82,9 @@ impl<'a> Labels<'a> {
 
 impl QueueCell {
     pub(crate) fn new(id: QueueId, decl: &Arc<QueueDecl>, vhost: Arc<Vhost>, queue: Queue) -> Self {
+        let kind = queue.settings().kind;
         let transient_at_most_once = queue.settings().at_most_once.transient;
         let exposes_counters = queue.settings().expose_counters;
-        let kind = queue.settings().kind;
         let state = State {
             queue,
             subscribers: Vec::new(),
@@ -99,9 +99,9 @@ impl QueueCell {
             name: decl.name.clone(),
             decl: decl.clone(),
             durable,
+            kind,
             transient_at_most_once,
             exposes_counters,
-            kind,
             vhost,
             is_awaited: AtomicBool::new(false),
             loading: Mutex::new(()),

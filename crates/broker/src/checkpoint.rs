@@ -227,7 +227,7 @@ impl Inner {
         store.pages.retire(&page_files)?;
         store.spill.retire(&BTreeSet::new())?;
         Checkpoints::delete_older(store.storage.as_ref(), number)?;
-        space.seen(&live);
+        *store.kept.lock() = space.seen(&live);
         tracing::debug!(number, bytes, records, kept = kept.len(), "checkpoint");
         Ok(bytes)
     }

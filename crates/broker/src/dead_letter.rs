@@ -15,6 +15,7 @@ use ternmq_core::value::Headers;
 use crate::broker::Inner;
 use crate::cell::QueueCell;
 use crate::hold::HeldLetter;
+use crate::metrics::LetterFate;
 use crate::publish::{Route, further_keys};
 use crate::schedule::{ScheduleId, Scheduled};
 use crate::work::Work;
@@ -41,7 +42,7 @@ impl Inner {
         now: Timestamp,
     ) {
         let Some((target, strategy)) = source.dead_letter_target() else {
-            self.drop_dead(source, dead, work);
+            self.drop_dead(source, (dead, LetterFate::Disabled), work);
             return;
         };
         let message = dead_letter(
@@ -58,7 +59,7 @@ impl Inner {
                 if let Ok(route) = unroutable {
                     route.histories().iter().for_each(|h| h.record(&message));
                 }
-                self.drop_dead(source, dead, work);
+                self.drop_dead(source, (dead, strategy.into()), work);
                 return;
             }
         };
@@ -82,8 +83,9 @@ impl Inner {
         if let Some(target) = held.filter(|_| !taken) {
             self.hold.mark_last(target);
         }
+        let of = (source.kind, strategy.into());
         self.metrics
-            .dead_lettered(dead.reason, taken || held.is_some());
+            .dead_lettered(of, dead.reason, taken || held.is_some());
     }
 
     /// Puts a dead letter into a queue, or holds it until the queue has room.
@@ -173,8 +175,9 @@ impl Inner {
         self.append(&work.batch)
     }
 
-    fn drop_dead(&self, source: &QueueCell, dead: &Dead, work: &mut Work) {
-        self.metrics.dead_lettered(dead.reason, false);
+    fn drop_dead(&self, source: &QueueCell, (dead, fate): (&Dead, LetterFate), work: &mut Work) {
+        self.metrics
+            .dead_lettered((source.kind, fate), dead.reason, false);
         if dead.lsn.is_some() {
             work.batch.clear();
             work.batch

@@ -19,6 +19,7 @@ use ternmq_journal::{Batch, Pressure as JournalPressure};
 use crate::broker::Inner;
 use crate::cell::{QueueCell, QueueHandle};
 use crate::client::Client;
+use crate::metrics::count;
 use crate::publish::{Route, Target, Turn, further_keys};
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
@@ -124,6 +125,11 @@ impl Client {
         let now = self.now();
         loop {
             let (cell, created) = self.find_or_make_queue(decl, now)?;
+            let churn = &self.broker.metrics.churn;
+            count(&churn.queues_declared);
+            if created {
+                count(&churn.queues_created);
+            }
             let is_closed = cell.update(&mut self.work, |queue, _| {
                 queue.touch(now);
                 queue.is_closed()
@@ -573,7 +579,9 @@ impl Inner {
         let Some((cell, gone, before)) = removed else {
             return;
         };
+        count(&self.metrics.churn.queues_deleted);
         self.forget_delayed(&vhost.name, &gone, before);
+        self.forget_service(&cell);
         cell.update(work, Queue::close);
         self.collect(&cell, work);
     }

@@ -9,6 +9,7 @@ use crate::cell::{NewSubscriber, QueueHandle};
 use crate::client::Client;
 use crate::inspect::ConsumerLabel;
 use crate::mailbox::Token;
+use crate::metrics::{Outgoing, drained, growth};
 
 /// A consumer of this connection. Give it back to [`Client::cancel`].
 #[derive(Debug)]
@@ -109,9 +110,12 @@ impl Client {
     ) -> bool {
         let _inside = self.broker.gate.enter();
         let cell = &consumer.queue.0;
-        let more = cell.update(&mut self.work, |queue, effects| {
-            queue.drain(now, consumer.key, budget, out, effects)
+        let (more, counts) = cell.update(&mut self.work, |queue, effects| {
+            let before = drained(queue.counters());
+            let more = queue.drain(now, consumer.key, budget, out, effects);
+            (more, growth(before, drained(queue.counters())))
         });
+        self.count_drained(cell.kind, counts);
         self.broker.follow_up(cell, &mut self.work, now);
         more
     }
@@ -160,6 +164,12 @@ impl Client {
         if is_closed {
             return Err(cell.not_found());
         }
+        let (what, redelivered) = match &got {
+            None => (Outgoing::GotEmpty, false),
+            Some((delivery, _)) if auto_ack => (Outgoing::GotAuto, delivery.redelivered),
+            Some((delivery, _)) => (Outgoing::GotManual, delivery.redelivered),
+        };
+        self.count_got(cell.kind, what, redelivered);
         Ok(got.map(|(delivery, ready)| Got {
             delivery,
             queue: QueueHandle(cell),

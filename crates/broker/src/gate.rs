@@ -12,7 +12,7 @@ use parking_lot::lock_api::ArcRwLockReadGuard;
 use parking_lot::{RawRwLock, RwLock};
 
 /// Threads share a slot only if there are more of them.
-const SLOTS: usize = 64;
+pub(crate) const SLOTS: usize = 64;
 
 /// See the module's documentation.
 pub(crate) struct Gate {
@@ -27,7 +27,7 @@ thread_local! {
 }
 
 /// The calling thread's slot: each thread has its own, so that entering costs no cache line of somebody else's.
-fn slot() -> usize {
+pub(crate) fn slot() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     SLOT.get().unwrap_or_else(|| {
         let slot = THREADS.fetch_add(1, Ordering::Relaxed) % SLOTS;

@@ -20,10 +20,11 @@
 //! | `Schedule::state` | scheduled messages | one change or look, or writing them into a checkpoint |
 //! | `History::kept` | one exchange's last messages | one change or look |
 //! | `Hold::state` | dead letters whose target is full | one change, or writing them into a checkpoint |
-//! | `CommitWatch::waiting` | connections that wait for the journal | one change |
+//! | `CommitWatch::waiting`, `tasks` | connections and tasks that wait for the journal | one change |
 //! | `Inbox::state` | what a thread has to do | one push or pop |
 //! | `Store::space` | the journal's room; one checkpoint at a time | a whole checkpoint |
 //! | `Store::threads` | handles of threads | starting and ending |
+//! | `Store::kept` | what the last checkpoint found | one change or look |
 //! | `Inner::replaying` | replay without a store | one record |
 //! | shards of `Inner::vhosts`, `Inner::clients`, `Inner::connections` | registries | one look-up, or a look at all |
 //! | `ConnectionStats::channels` | a connection's channels | one change or look |
@@ -37,8 +38,11 @@
 //! Of the others at most one is held at a time, with these exceptions: declaring makes a queue's cell while the vhost is
 //! locked, when nobody else can know that cell yet; a declaration, a retained message and documents are appended to the
 //! journal before `Vhost::space`, `Vhost::retained` or `Vhost::documents` is released, so that the journal has changes
-//! in the order they took effect, and that may wait until it has written more, which needs none of these locks; a new binding looks at what the exchange's history keeps (a leaf) while the vhost is locked; and
-//! telling all connections something pushes into their mailboxes (leaves, too) while a shard is read.
+//! in the order they took effect, and that may wait until it has written more, which needs none of these locks; so is a
+//! change of an object before `Registry::state` is, and a vhost comes and goes meanwhile: its own three locks, one after
+//! the other, and the shard it stands in are taken under `Registry::state`, which nobody asks for who holds one of them; a
+//! new binding looks at what the exchange's history keeps (a leaf) while the vhost is locked; and telling all connections
+//! something pushes into their mailboxes (leaves, too) while a shard is read.
 //! What a step leaves to do (`work.rs`) is done after its lock is released.
 //!
 //! # Every task and thread
@@ -74,6 +78,7 @@ mod client;
 mod commit;
 mod dead_letter;
 mod declare;
+mod defaults;
 mod deliver;
 mod documents;
 mod gate;
@@ -82,6 +87,7 @@ mod hold;
 mod inbox;
 mod loader;
 mod metrics;
+mod pause;
 mod pressure;
 mod publish;
 mod reclaim;
@@ -113,11 +119,15 @@ pub use declare::{DeleteIf, QueueInfo};
 pub use deliver::{Consumer, Got};
 pub use documents::{Document, DocumentChange};
 pub use inspect::Inspect;
-pub use metrics::Totals;
+pub use metrics::{
+    Churn, KindTotals, LATENCY_BUCKETS, Latency, LetterFate, ProtocolTotals, SIZE_BOUNDS,
+    SizeHistogram, Totals, Unroutable,
+};
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
+pub use reclaim::KeptRecords;
 pub use route_cache::ROUTES_MAX;
 pub use schedule::{Retain, ScheduleId, ScheduledInfo};
 pub use store::{Halt, RecoveryError, StoreParts};
-pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Watcher};
+pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Syncs, Watcher};
 pub use transaction::Settlement;
 pub use users::{LoginRefusal, User};

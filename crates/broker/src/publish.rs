@@ -10,6 +10,7 @@ use ternmq_core::queue::{Admission, Incoming};
 use ternmq_core::record;
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::tags::Tags;
+use ternmq_core::topology::ExchangeTraffic;
 use ternmq_journal::{Batch, LogError};
 
 use crate::broker::{Inner, Weight};
@@ -17,6 +18,7 @@ use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::documents::DocumentChange;
 use crate::history::History;
+use crate::metrics::{TurnTally, Unroutable};
 use crate::route_sets::{INLINE_TARGETS_MAX, RouteSet};
 use crate::schedule::{Later, Schedule, ScheduleId, Scheduled};
 use crate::vhost::Vhost;
@@ -35,6 +37,8 @@ pub struct Route {
     durable: bool,
     /// How records name the durable ones, if there are many.
     set: Option<Box<RouteSet>>,
+    /// Counters of the exchange it starts from.
+    traffic: Option<Arc<ExchangeTraffic>>,
     /// What keeps the messages for destinations that are bound later.
     histories: Box<[Arc<History>]>,
     /// What holds the messages back.
@@ -56,6 +60,7 @@ impl Route {
             targets,
             durable: durable > 0,
             set: (durable > INLINE_TARGETS_MAX).then(Box::default),
+            traffic: None,
             histories: Box::default(),
             delays: Box::default(),
         }
@@ -67,6 +72,11 @@ impl Route {
             delays: Box::new([later]),
             ..Self::new(0, Box::default())
         }
+    }
+
+    pub(crate) fn with_traffic(mut self, traffic: Option<Arc<ExchangeTraffic>>) -> Self {
+        self.traffic = traffic;
+        self
     }
 
     pub(crate) fn with_histories(mut self, histories: Box<[Arc<History>]>) -> Self {
@@ -161,6 +171,7 @@ pub struct Turn {
     copies: usize,
     /// What changes together with the turn.
     documents: Vec<DocumentChange>,
+    tally: TurnTally,
     /// Indexes of messages that are held back, and by what.
     later: Vec<(usize, Arc<Later>)>,
     /// The first of those has this id, the others those behind it.
@@ -177,6 +188,7 @@ impl Turn {
     pub fn push(&mut self, message: Message, route: Arc<Route>) -> usize {
         self.durable |= route.has_records(&message);
         self.copies += route.targets.len();
+        self.tally.add(message.body().len());
         for later in &route.delays {
             self.later.push((self.messages.len(), later.clone()));
         }
@@ -194,14 +206,36 @@ impl Turn {
         self.documents.push(change);
     }
 
+    /// The publish that came last is to be confirmed: only for those who count.
+    #[inline]
+    pub fn expect_confirm(&mut self) {
+        self.tally.add_to_confirm();
+    }
+
+    /// A publish came that reached no queue, by that route: only for those who count.
+    #[cold]
+    pub fn push_unroutable(&mut self, route: &Route, body_bytes: usize, fate: Unroutable) {
+        self.tally
+            .add_unroutable(route.traffic.as_ref(), body_bytes, fate);
+    }
+
+    pub(crate) fn tally(&self) -> &TurnTally {
+        &self.tally
+    }
+
+    /// Queues that its messages go to, each counted per message.
+    pub(crate) fn copies(&self) -> u64 {
+        self.copies as u64
+    }
+
     /// How many publishes.
     pub fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether there is nothing to do: neither publishes nor documents.
+    /// Whether there is nothing to do: neither publishes nor documents, and nothing to count.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.documents.is_empty()
+        self.messages.is_empty() && self.documents.is_empty() && self.tally.is_empty()
     }
 
     /// Whether publishing it takes so long that whoever collects it does that first, and lets other connections have
@@ -272,6 +306,7 @@ impl Turn {
     /// Takes out the messages that would need a record, and the documents. Fills `refused` with the indexes of those, and
     /// returns the indexes of those that are left.
     fn take_transient(&mut self, refused: &mut Vec<usize>) -> Vec<usize> {
+        let tally = std::mem::take(&mut self.tally);
         let mut rest = Self::new();
         let mut indexes = Vec::new();
         let mut start = 0;
@@ -289,10 +324,44 @@ impl Turn {
         }
         drop(messages);
         *self = rest;
+        // All of them came.
+        self.tally = tally;
         indexes
     }
 
+    /// Counts, at the exchanges, what was published to them. Messages to one exchange in a row are counted at once.
+    fn count_exchanges(&self) {
+        for (traffic, count) in self.tally.unrouted() {
+            traffic.count(*count, 0);
+        }
+        let mut current: Option<(&Arc<ExchangeTraffic>, u64, u64)> = None;
+        let mut start = 0;
+        for (route, end) in &self.runs {
+            let published = (end - start) as u64;
+            let routed = published * route.targets.len() as u64;
+            start = *end;
+            let Some(traffic) = &route.traffic else {
+                continue;
+            };
+            match &mut current {
+                Some((last, ins, outs)) if Arc::ptr_eq(last, traffic) => {
+                    *ins += published;
+                    *outs += routed;
+                }
+                _ => {
+                    if let Some((last, ins, outs)) = current.replace((traffic, published, routed)) {
+                        last.count(ins, outs);
+                    }
+                }
+            }
+        }
+        if let Some((last, ins, outs)) = current {
+            last.count(ins, outs);
+        }
+    }
+
     fn clear(&mut self) {
+        self.tally.clear();
         self.messages.clear();
         self.runs.clear();
         self.documents.clear();
@@ -352,9 +421,11 @@ impl Client {
     /// that go the same way.
     pub fn publish(&mut self, turn: &mut Turn, now: Timestamp) -> Published<'_> {
         let _inside = self.broker.gate.enter();
+        self.count_turn(turn);
         let vhost = Some(&*self.vhost);
         let to = (&mut self.work, &mut self.rejected);
         let lsn = self.broker.publish(turn, vhost, to, now);
+        self.watch_storing(lsn, now);
         Published {
             lsn,
             rejected: &self.rejected,
@@ -442,6 +513,7 @@ impl Inner {
         rejected: &mut Vec<usize>,
         now: Timestamp,
     ) {
+        turn.count_exchanges();
         let mut next_lsn = first.0;
         let mut start = 0;
         let later = self.take_later(turn);

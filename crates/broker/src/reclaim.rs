@@ -45,6 +45,15 @@ pub(crate) struct DiskSpace {
     kept_bytes: u64,
 }
 
+/// Records in the segments that are kept for messages only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KeptRecords {
+    /// Those that are known to be needed.
+    pub alive: u64,
+    /// All of them.
+    pub all: u64,
+}
+
 /// The segments older than a checkpoint, and what of them is alive.
 pub(crate) struct Liveness {
     rows: Vec<Row>,
@@ -219,9 +228,13 @@ impl DiskSpace {
     }
 
     /// What a checkpoint found.
-    pub(crate) fn seen(&mut self, live: &Liveness) {
-        let kept = live.rows.iter().filter(|row| live.is_kept(row));
-        self.kept_bytes = kept.map(|row| row.info.bytes).sum();
+    pub(crate) fn seen(&mut self, live: &Liveness) -> KeptRecords {
+        let kept = || live.rows.iter().filter(|row| live.is_kept(row));
+        self.kept_bytes = kept().map(|row| row.info.bytes).sum();
+        KeptRecords {
+            alive: kept().map(|row| row.certain).sum(),
+            all: kept().map(|row| row.info.records).sum(),
+        }
     }
 
     /// Whether it is time to look closely. `live` is how many messages wait altogether.

@@ -188,6 +188,7 @@ impl Recovery<'_> {
         }
         self.settle_objects(end);
         self.inner.append_one(|out| record::started(now, out));
+        self.inner.restore_services();
         if is_new {
             return Ok(());
         }

@@ -17,7 +17,7 @@ use crate::cell::QueueCell;
 use crate::checkpoint::Checkpointing;
 use crate::config::{Durability, MemoryConfig, StorageConfig};
 use crate::inbox::Inbox;
-use crate::reclaim::DiskSpace;
+use crate::reclaim::{DiskSpace, KeptRecords};
 use crate::residency::Residency;
 use crate::work::Work;
 
@@ -130,6 +130,8 @@ pub(crate) struct Store {
     pub(crate) checkpointing: Checkpointing,
     /// Held by whoever makes a checkpoint.
     pub(crate) space: Mutex<DiskSpace>,
+    /// What the last checkpoint found.
+    pub(crate) kept: Mutex<KeptRecords>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -160,6 +162,7 @@ impl Store {
             halt: parts.halt,
             loads: Arc::default(),
             space: Mutex::new(DiskSpace::behind(checkpoint)),
+            kept: Mutex::default(),
             threads: Mutex::default(),
         })
     }

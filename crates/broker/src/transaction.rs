@@ -1,6 +1,6 @@
 //! Publishing and settling together: a transaction.
 
-use ternmq_core::id::{Position, Timestamp};
+use ternmq_core::id::{Lsn, Position, Timestamp};
 use ternmq_core::queue::Outcome;
 use ternmq_core::record;
 use ternmq_journal::LogError;
@@ -36,11 +36,28 @@ impl Client {
         settlements: &[Settlement<'_>],
         now: Timestamp,
     ) -> Result<Published<'_>, LogError> {
+        self.count_turn(turn);
+        let lsn = self.commit_counted(turn, settlements, now)?;
+        self.watch_storing(lsn, now);
+        Ok(Published {
+            lsn,
+            rejected: &self.rejected,
+            slow_down: lsn.is_some() && self.broker.is_behind(),
+        })
+    }
+
+    fn commit_counted(
+        &mut self,
+        turn: &mut Turn,
+        settlements: &[Settlement<'_>],
+        now: Timestamp,
+    ) -> Result<Lsn, LogError> {
         let Self {
             broker,
             vhost,
             work,
             rejected,
+            protocol,
             ..
         } = self;
         let _inside = broker.gate.enter();
@@ -66,9 +83,11 @@ impl Client {
         broker.enqueue_turn(turn, first_message, work, rejected, now);
         for (settlement, lsns) in settlements.iter().zip(ending) {
             let cell = &settlement.queue.0;
-            cell.update(work, |queue, effects| {
+            let settled = cell.update(work, |queue, effects| {
                 queue.settle(now, settlement.positions, settlement.outcome, effects)
             });
+            let of = (*protocol, cell.kind, settlement.outcome);
+            broker.metrics.settled(of, settled, &mut work.effects);
             let settled = &mut work.effects.settled;
             if settled.starts_with(&lsns) {
                 settled.drain(..lsns.len());
@@ -78,11 +97,6 @@ impl Client {
                 lsn = broker.last_appended();
             }
         }
-        let slow_down = lsn.is_some() && broker.is_behind();
-        Ok(Published {
-            lsn,
-            rejected,
-            slow_down,
-        })
+        Ok(lsn)
     }
 }

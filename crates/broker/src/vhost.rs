@@ -199,7 +199,8 @@ impl Space {
         let route = Route::new(
             self.topology.version(),
             routes.targets.iter().filter_map(target).collect(),
-        );
+        )
+        .with_traffic(routes.traffic.clone());
         if self.histories.is_empty() {
             return route;
         }

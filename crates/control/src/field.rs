@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::table::Align;
+
 /// How a value is written for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -26,8 +28,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn is_number(self) -> bool {
-        !matches!(self, Self::Text | Self::Flag | Self::Moment)
+    /// Where it stands in a column.
+    pub(crate) fn align(self) -> Align {
+        match self {
+            Self::Text | Self::Flag | Self::Moment => Align::Left,
+            _ => Align::Right,
+        }
     }
 
     /// Writes a value; what is missing is empty.

@@ -16,6 +16,7 @@ mod output;
 mod pages;
 mod path;
 mod progress;
+mod screen;
 mod secret;
 mod table;
 
@@ -30,7 +31,7 @@ pub use crate::progress::Bar;
 use crate::client::Api;
 use crate::commands::{
     bindings, channels, connections, consumers, definitions, exchanges, health, permissions,
-    policies, queues, status, users, vhosts,
+    policies, queues, status, top, users, vhosts,
 };
 use crate::options::Server;
 use crate::output::{Form, Output};
@@ -40,6 +41,8 @@ use crate::output::{Form, Output};
 pub enum Command {
     /// Show what runs, and how it is
     Status(Of<status::Status>),
+    /// Watch rates, the busiest queues and the busiest connections
+    Top(Of<top::Top>),
     /// Ask every health check; exit code 1 if one fails
     Health(Of<health::Health>),
     /// List, declare, look into, pause and delete queues
@@ -104,6 +107,7 @@ impl Command {
     fn parts(&self) -> (&dyn Action, &Server) {
         match self {
             Self::Status(of) => (&of.action, &of.server),
+            Self::Top(of) => (&of.action, &of.server),
             Self::Health(of) => (&of.action, &of.server),
             Self::Queues(with) => (&with.action, &with.server),
             Self::Exchanges(with) => (&with.action, &with.server),

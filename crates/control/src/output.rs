@@ -6,7 +6,7 @@ use rustix::termios::tcgetwinsize;
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
-use crate::field::{Field, Kind, find, text};
+use crate::field::{Field, find, text};
 use crate::options::Selection;
 use crate::table::{Align, Style, Table, printable};
 
@@ -116,7 +116,7 @@ impl<'a> Output<'a> {
         let fields: Vec<_> = fields.iter().filter(used).collect();
         let mut table = Table::default();
         for field in &fields {
-            table.column(field.title, alignment(field.kind));
+            table.column(field.title, field.kind.align());
         }
         for item in items {
             table.row(fields.iter().map(|field| field.of(item)));
@@ -171,14 +171,6 @@ impl<'a> Output<'a> {
             Style::Bold => writeln!(self.out, "\n\x1b[1m{heading}\x1b[0m"),
         }
         .map_err(Failure::io(STDOUT))
-    }
-}
-
-fn alignment(kind: Kind) -> Align {
-    if kind.is_number() {
-        Align::Right
-    } else {
-        Align::Left
     }
 }
 

@@ -18,6 +18,17 @@ pub enum QueueKind {
 }
 
 impl QueueKind {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+
+    /// All of them, in the order of [`Self::index`].
+    pub const ALL: [Self; Self::COUNT] = [Self::Classic, Self::Quorum];
+
+    /// Its number, from 0 on.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The name in a declaration's `x-queue-type`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -284,6 +284,7 @@ mod recovery;
 mod segment;
 mod sparse;
 mod survey;
+mod syncs;
 mod table;
 mod writer;
 
@@ -302,6 +303,7 @@ pub use repair::{AcceptLoss, Lost, Repair, repair};
 pub use segment::{KeptSegment, SegmentKind, SegmentRef};
 pub use segmented::{Cut, Opened, SegmentedLog};
 pub use storage::{FileStorage, Storage, StorageFile, is_out_of_room};
+pub use syncs::Syncs;
 pub use table::SegmentInfo;
 
 #[cfg(test)]

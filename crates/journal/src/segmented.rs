@@ -17,6 +17,7 @@ use crate::reader::Recovered;
 use crate::recovery::recover;
 use crate::segment::{HEADER_BYTES, SegmentRef};
 use crate::storage::Storage;
+use crate::syncs::Syncs;
 use crate::table::{SegmentInfo, Table};
 use crate::writer::{Layout, Writer};
 
@@ -119,6 +120,11 @@ impl SegmentedLog {
         // In this order: a drop that follows from it must not overtake it.
         self.shared.release(index);
         self.table.note_release(index.0);
+    }
+
+    /// How often the disk was waited for, and how long.
+    pub fn syncs(&self) -> Syncs {
+        self.table.syncs.read()
     }
 
     /// All segments that were not dropped, as they are now: one that was released may look like one of the chain for a

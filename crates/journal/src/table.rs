@@ -14,6 +14,7 @@ use crate::segment::{KeptSegment, SegmentKind, SegmentRef};
 use crate::sparse::Sparse;
 use crate::storage::{Storage, StorageFile};
 use crate::survey::Segment;
+use crate::syncs::SyncCounters;
 
 /// Files that stay open for readers.
 const FILES_MAX: usize = 64;
@@ -170,6 +171,7 @@ pub(crate) struct Table {
     /// Segments whose places may be forgotten, those remembered longest first.
     placed: Mutex<VecDeque<Arc<Entry>>>,
     buffers: Mutex<Vec<Vec<u8>>>,
+    pub(crate) syncs: SyncCounters,
 }
 
 #[derive(Default)]
@@ -192,6 +194,7 @@ impl Table {
             files: Mutex::default(),
             placed: Mutex::default(),
             buffers: Mutex::default(),
+            syncs: SyncCounters::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::recovery::Recovery;
 use crate::segment::{HEADER_BYTES, SegmentHeader, SegmentRef, segment_name};
 use crate::storage::{Storage, StorageFile, write_all_at};
 use crate::survey::Segment;
+use crate::syncs::Stopwatch;
 use crate::table::{Entry, Table, Written};
 
 /// What of the options concerns files.
@@ -184,7 +185,9 @@ impl Writer {
             && let Some(current) = &self.current
         {
             let name = &current.entry.name;
+            let watch = Stopwatch::start();
             current.file.sync_data().at(Action::Sync, name)?;
+            self.table.syncs.count(&watch);
             self.synced = written;
             self.synced_index = self.link.index;
         }

@@ -18,11 +18,13 @@
 
 mod assembly;
 mod greeting;
+pub(crate) mod introduction;
 mod packets;
 
 use std::sync::Arc;
 
 use ternmq_broker::Client;
+use ternmq_broker::inspect::ConnectionStats;
 use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::{Flow, Machine, Output, Peer};
@@ -100,6 +102,8 @@ struct Online {
     /// Another connection wants the session: when to go, at the latest.
     leaves_at: Option<Timestamp>,
     will: WillFate,
+    /// As others see the connection.
+    stats: Arc<ConnectionStats>,
 }
 
 /// A CONNACK that waits.
@@ -142,6 +146,7 @@ impl Connection {
             has_published,
             owes_much,
             last_packet_at,
+            stats,
             ..
         } = online;
         let limits = Limits {
@@ -180,10 +185,12 @@ impl Connection {
         *has_work = active.has_work();
         *has_published = active.live.has_published;
         *owes_much = active.live.owes_much();
+        stats.subscriptions.set(active.subscriptions());
         drop(session);
         if used > 0 {
             *last_packet_at = now;
         }
+        online.show_state();
         match ended {
             None => return used,
             Some(Ok(will)) => {
@@ -254,6 +261,7 @@ impl Connection {
             }
         }
         online.owes_much = active.live.owes_much();
+        online.stats.subscriptions.set(active.subscriptions());
         if fault.is_some() || online.connack.is_some() {
             online.has_work = false;
             return fault;

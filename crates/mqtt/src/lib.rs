@@ -46,6 +46,7 @@ mod connection;
 mod error;
 pub mod frame;
 pub mod listener;
+pub mod look;
 pub mod mapping;
 pub mod properties;
 pub mod reason_code;

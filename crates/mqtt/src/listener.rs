@@ -5,10 +5,12 @@ use std::sync::Arc;
 use ternmq_broker::Broker;
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::Timestamp;
+use ternmq_core::value::Headers;
 use ternmq_net::machine::{Acceptor, Machine, Peer, Refused};
 
 use crate::config::MqttConfig;
 use crate::connection::Connection;
+use crate::connection::introduction::client_properties;
 use crate::registry::Registry;
 use crate::session::restore;
 
@@ -17,6 +19,8 @@ pub(crate) struct Node {
     pub(crate) config: MqttConfig,
     pub(crate) broker: Broker,
     pub(crate) registry: Registry,
+    /// Of every client, as others see it.
+    pub(crate) client_properties: Arc<Headers>,
 }
 
 /// Makes a machine for each MQTT connection. One for all listeners of a node, so that a client identifier is one
@@ -34,9 +38,14 @@ impl MqttAcceptor {
             config: config.clamped(),
             registry: Registry::beginning_at(broker.now()),
             broker,
+            client_properties: client_properties(),
         });
         restore::restore(&node);
         Self { node }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.node.registry
     }
 }
 

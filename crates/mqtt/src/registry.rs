@@ -28,6 +28,7 @@ use ternmq_broker::Client;
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::{PublisherId, Timestamp};
 
+use crate::look::ShareInfo;
 use crate::session::attach::Fate;
 use crate::session::{Active, Session};
 use reserved::Reserved;
@@ -162,6 +163,22 @@ impl VhostSessions {
     /// The cell of a client identifier, if there is one.
     pub(crate) fn find(&self, client_id: &str) -> Option<Arc<SessionCell>> {
         self.cells.get(client_id).map(|cell| Arc::clone(&cell))
+    }
+
+    /// Every cell there is.
+    pub(crate) fn all(&self) -> Vec<Arc<SessionCell>> {
+        self.cells.iter().map(|cell| Arc::clone(&cell)).collect()
+    }
+
+    /// The groups of shared subscriptions, in no order.
+    pub(crate) fn share_infos(&self) -> Vec<ShareInfo> {
+        let shares = self.shares.lock();
+        let info = |(filter, share): (&Box<str>, &Share)| ShareInfo {
+            filter: filter.clone(),
+            queue: Arc::clone(&share.queue),
+            members: share.members,
+        };
+        shares.by_text.iter().map(info).collect()
     }
 
     /// Whether another connection has the session of that client identifier. If so, it is told to go, and `newcomer` gets

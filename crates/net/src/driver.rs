@@ -273,6 +273,7 @@ impl Connection {
                 return Err(Ended::EndOfStream);
             }
             any = true;
+            self.mailbox().octets().received(chunk.read);
             let filled = chunk.is_filled();
             self.hand_in(chunk, now)?;
             if !filled {
@@ -350,6 +351,7 @@ impl Connection {
         while !self.output.is_empty() {
             match self.stream.poll_write(&self.output, cx) {
                 Poll::Ready(Ok(count)) => {
+                    self.registered.mailbox().octets().sent(count);
                     self.output.advance(count);
                     any = true;
                 }

@@ -56,6 +56,18 @@ fn every_key_with_a_counterpart_leads_to_it() {
             "mqtt.websocket_tls_listen = ['0.0.0.0:8084']",
         ),
         ("web_mqtt.ws_path = /x", "mqtt.websocket_paths = ['/x']"),
+        (
+            "management.tcp.port = 15673",
+            "management.listen = ['0.0.0.0:15673']",
+        ),
+        (
+            "management.ssl.certfile = /c.pem",
+            "management.tls.certfile = '/c.pem'",
+        ),
+        (
+            "load_definitions = /d.json",
+            "management.load_definitions = '/d.json'",
+        ),
         ("ssl_options.certfile = /c.pem", "tls.certfile = '/c.pem'"),
         (
             "ssl_options.verify = verify_peer",

@@ -8,6 +8,10 @@
 //! What arrives for a closing channel is ignored (§1.5.2.5), and so is a close-ok for a free one: both sides may close
 //! at once.
 
+use std::sync::Arc;
+
+use ternmq_broker::inspect::ChannelStats;
+
 use crate::error::{Fault, Reply, not_a_method, not_allowed};
 use crate::session::Session;
 
@@ -79,8 +83,12 @@ impl Channels {
         )
     }
 
-    /// Opens a free channel.
-    pub(super) fn open(&mut self, channel: u16) -> Result<(), Fault> {
+    /// Opens a free channel; `introduce` makes it known to others.
+    pub(super) fn open(
+        &mut self,
+        channel: u16,
+        introduce: impl FnOnce() -> Arc<ChannelStats>,
+    ) -> Result<(), Fault> {
         debug_assert!(self.is_free(channel));
         let max = usize::from(self.channel_max);
         if self.in_use >= max {
@@ -98,7 +106,7 @@ impl Channels {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, Slot::default);
         }
-        self.slots[index] = Slot::Open(Box::new(Session::new(channel)));
+        self.slots[index] = Slot::Open(Box::new(Session::new(introduce())));
         self.in_use += 1;
         Ok(())
     }

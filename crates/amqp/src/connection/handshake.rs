@@ -31,14 +31,6 @@ impl Capabilities {
     }
 }
 
-/// The name the client gave the connection, for the log.
-pub(super) fn connection_name(properties: &FieldTable) -> Option<String> {
-    match properties.inner().get("connection_name") {
-        Some(AMQPValue::LongString(name)) => Some(name.to_string()),
-        _ => None,
-    }
-}
-
 /// What the server says about itself.
 pub(super) fn start(announced: &Announced, offer: Offer) -> AMQPClass {
     AMQPClass::Connection(method::AMQPMethod::Start(method::Start {

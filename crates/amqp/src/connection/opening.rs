@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, connection as method};
 use ternmq_broker::User;
+use ternmq_broker::inspect::{ConnectionInfo, Protocol};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
 
 use super::auth::{Claim, Offer};
 use super::handshake::Capabilities;
 use super::running::{Running, unexpected_method};
-use super::{Connection, Phase, auth, handshake};
+use super::{Connection, Introduction, Phase, auth, handshake};
 use crate::error::{Fault, Reply, misplaced_frame};
 use crate::frame::{Frame, Method};
-use crate::session::{Wire, write_method};
+use crate::session::{Wire, to_headers, write_method};
 
 impl Connection {
     pub(super) fn on_handshake_frame(
@@ -57,7 +58,7 @@ impl Connection {
             }
             (Said::Open(open), Phase::Open(user, tune_ok)) => {
                 let (user, tune_ok) = (Arc::clone(user), tune_ok.clone());
-                self.on_open(open.virtual_host.as_str(), &user, &tune_ok, out)
+                self.on_open(open.virtual_host.as_str(), (&user, &tune_ok), now, out)
             }
             (Said::Close(_), _) => {
                 self.close_for_peer(now, out);
@@ -74,8 +75,11 @@ impl Connection {
         out: &mut Output,
     ) -> Result<(), Fault> {
         self.capabilities = Capabilities::from_client_properties(&start_ok.client_properties);
-        self.name = handshake::connection_name(&start_ok.client_properties);
         let mechanism = start_ok.mechanism.as_str();
+        self.introduction = Some(Box::new(Introduction {
+            client_properties: to_headers(&start_ok.client_properties),
+            mechanism: mechanism.into(),
+        }));
         let claim = auth::claim(mechanism, start_ok.response.as_bytes(), self.offer())?;
         let ip = self.peer.addr.ip();
         let unknown = self.broker.default_user();
@@ -123,15 +127,17 @@ impl Connection {
     fn on_open(
         &mut self,
         vhost: &str,
-        user: &Arc<User>,
-        tune_ok: &method::TuneOk,
+        (user, tune_ok): (&Arc<User>, &method::TuneOk),
+        now: Timestamp,
         out: &mut Output,
     ) -> Result<(), Fault> {
-        let client = self
+        let mut client = self
             .broker
             .connect(user, vhost, Arc::clone(&self.mailbox))
             .map_err(|refusal| handshake::from_connect_refusal(&refusal, vhost, user.name()))?;
-        handshake::log_open(self.peer.addr, &client, self.name.as_deref());
+        let stats = client.introduce(self.information(tune_ok, now));
+        let name = stats.info().user_provided_name();
+        handshake::log_open(self.peer.addr, &client, name);
         let wire = Wire {
             frame_max: tune_ok.frame_max,
             message_bytes_max: self.config.message_bytes_max,
@@ -140,11 +146,33 @@ impl Connection {
                 .unwrap_or(usize::MAX),
         };
         let ends = (self.peer.addr, self.broker.clone(), client);
-        let running = Running::new(ends, wire, tune_ok.channel_max, self.capabilities);
+        let running = Running::new(ends, stats, wire, self.capabilities);
         self.phase = Phase::Running(Box::new(running));
         self.liveness.set_limit(None);
         let ok = method::AMQPMethod::OpenOk(method::OpenOk {});
         write_method(0, &AMQPClass::Connection(ok), out);
         Ok(())
+    }
+
+    /// What others may know of the connection.
+    fn information(&mut self, tune_ok: &method::TuneOk, now: Timestamp) -> ConnectionInfo {
+        let introduction = self.introduction.take().unwrap_or_default();
+        let Introduction {
+            client_properties,
+            mechanism,
+        } = *introduction;
+        ConnectionInfo {
+            protocol: Protocol::Amqp091,
+            peer: self.peer.addr,
+            local: self.peer.local_addr,
+            tls: self.peer.tls.is_some(),
+            auth_mechanism: mechanism,
+            client_properties: Arc::new(client_properties),
+            frame_max: tune_ok.frame_max,
+            channel_max: tune_ok.channel_max,
+            timeout_s: tune_ok.heartbeat,
+            connected_at: now,
+            mqtt: None,
+        }
     }
 }

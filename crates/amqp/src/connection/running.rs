@@ -5,9 +5,11 @@ mod outgoing;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::ShortString;
+use ternmq_broker::inspect::ConnectionStats;
 use ternmq_broker::mailbox::{DiskRoom, Token};
 use ternmq_broker::{Broker, Client};
 use ternmq_core::confirms::Confirm;
@@ -20,7 +22,7 @@ use super::handshake::Capabilities;
 use super::partial::Partial;
 use crate::codec::{self, Decoded};
 use crate::error::{
-    BASIC_PUBLISH, Fault, MethodId, Reply, Scope, from_frame_error, misplaced_frame,
+    BASIC_PUBLISH, Fault, MethodId, Reply, Scope, from_frame_error, misplaced_frame, not_allowed,
     not_implemented,
 };
 use crate::frame::{CLASS_BASIC, FRAME_OVERHEAD, Frame, Limits, Method, Publish};
@@ -39,6 +41,8 @@ struct Shared {
     publishes: Publishes,
     consumers: usize,
     wire: Wire,
+    /// As others see the connection.
+    stats: Arc<ConnectionStats>,
 }
 
 impl Shared {
@@ -136,16 +140,18 @@ pub(super) struct Read {
 impl Running {
     pub(super) fn new(
         (peer, broker, client): (SocketAddr, Broker, Client),
+        stats: Arc<ConnectionStats>,
         wire: Wire,
-        channel_max: u16,
         capabilities: Capabilities,
     ) -> Self {
+        let channel_max = stats.info().channel_max;
         let shared = Shared {
             broker,
             client,
             publishes: Publishes::default(),
             consumers: 0,
             wire,
+            stats,
         };
         Self {
             peer,
@@ -394,7 +400,14 @@ impl Running {
     ) -> Result<(), Fault> {
         match *method.class {
             AMQPClass::Channel(channel::AMQPMethod::Open(_)) if self.channels.is_free(channel) => {
-                self.channels.open(channel)?;
+                let stats = &self.shared.stats;
+                self.channels
+                    .open(channel, || stats.open_channel(channel))?;
+                if let Err(max) = self.shared.client.open_channel() {
+                    self.channels.free(channel);
+                    self.shared.stats.close_channel(channel);
+                    return Err(too_many_channels(self.shared.client.user().name(), max));
+                }
                 let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
                 write_method(channel, &AMQPClass::Channel(ok), out);
                 Ok(())
@@ -404,6 +417,7 @@ impl Running {
             {
                 if let Some(mut session) = self.channels.free(channel) {
                     session.release(&mut self.shared.client, &mut self.shared.consumers, now);
+                    self.shared.stats.close_channel(channel);
                     self.owing.retain(|owing| *owing != channel);
                 }
                 let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
@@ -452,6 +466,7 @@ impl Running {
             return Ok(());
         };
         session.release(&mut self.shared.client, &mut self.shared.consumers, now);
+        self.shared.stats.close_channel(channel);
         self.owing.retain(|owing| *owing != channel);
         let reply_text = fault.reply_text();
         let peer = self.peer;
@@ -547,6 +562,13 @@ fn on_channel_zero(frame: &Frame<'_>, raw: &[u8]) -> Fault {
         }
         _ => unexpected_method("running"),
     }
+}
+
+/// The user has as many channels as allowed, on all connections together.
+fn too_many_channels(user: &str, max: u64) -> Fault {
+    not_allowed(format!(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({max})"
+    ))
 }
 
 /// A method that has no meaning now.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use ternmq_core::value::{Headers, Value};
 
 /// The table's entries, by name. The codec has checked its depth.
-pub(super) fn headers(table: &FieldTable) -> Headers {
+pub(crate) fn headers(table: &FieldTable) -> Headers {
     table
         .into_iter()
         .map(|(name, value)| (name.as_str().into(), to_value(value)))

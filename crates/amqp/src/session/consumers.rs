@@ -153,6 +153,11 @@ impl Consumers {
         Some(consumer)
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_tag.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Consumer> {
         self.entries
             .iter()

@@ -134,13 +134,14 @@ impl Session {
         } else if declare.passive {
             cx.client.check_queue(declare.queue.as_str())
         } else {
-            let decl = QueueDecl {
+            let mut decl = QueueDecl {
                 name: declare.queue.as_str().into(),
                 durable: declare.durable,
                 exclusive: declare.exclusive.then(|| cx.client.id()),
                 auto_delete: declare.auto_delete,
                 arguments: arguments::headers(&declare.arguments),
             };
+            cx.client.add_default_type(&mut decl);
             check_client_queue_name(&decl.name).and_then(|()| cx.client.declare_queue(decl))
         };
         let QueueInfo {

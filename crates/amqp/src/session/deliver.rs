@@ -5,13 +5,15 @@ use std::sync::Arc;
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
 use ternmq_broker::Got;
+use ternmq_broker::inspect::ConsumerLabel;
 use ternmq_core::error::{ArgumentFault, Kind, Refusal};
 use ternmq_core::policy::QueueKind;
 use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, Outcome, SharedCredit};
 use ternmq_core::value::{Headers, Value};
 
 use super::consumers::{Acks, Consumer, Counters};
-use super::unacked::Delivered;
+use super::counting::Delivered;
+use super::unacked;
 use super::{ConsumerSlot, Context, Session, arguments, reply_to};
 use crate::codec::{self, Deliver, EncodeError, GetOk, body_payload_max};
 use crate::error::{Fault, not_allowed, not_implemented};
@@ -116,11 +118,18 @@ impl Session {
             exclusive: consume.exclusive,
         };
         let token = self.consumers.next_token();
+        let arguments = arguments::headers(&consume.arguments);
+        let label = ConsumerLabel {
+            tag: tag.clone().into(),
+            channel: self.id,
+            prefetch: self.prefetch.into(),
+            arguments: (!arguments.is_empty()).then(|| Box::new(arguments)),
+        };
         let consumed = if reply_to::is_hidden(&queue) {
             cx.client
-                .on_own_account(|client| client.consume(&queue, spec, token))
+                .on_own_account(|client| client.consume_as(&queue, spec, token, label))
         } else {
-            cx.client.consume(&queue, spec, token)
+            cx.client.consume_as(&queue, spec, token, label)
         };
         let broker = consumed.map_err(|refusal| cx.refused(&refusal))?;
         *cx.consumers += 1;
@@ -229,6 +238,7 @@ impl Session {
         if let Some(got) = got {
             self.put_got(&got, cx);
         } else {
+            self.count_got(None);
             let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
             self.reply(&AMQPClass::Basic(empty), cx);
         }
@@ -269,6 +279,7 @@ impl Session {
             self.reply(&AMQPClass::Basic(empty), cx);
         } else {
             self.last_tag = delivery_tag;
+            self.count_got(Some(delivery));
             self.delivered(delivery, number);
         }
         if delivery.settled {
@@ -296,6 +307,7 @@ impl Session {
             .client
             .drain(&consumer.broker, budget, deliveries, cx.now);
         let (number, counters) = (consumer.queue, consumer.counters);
+        let mut delivered = Delivered::default();
         for delivery in deliveries.drain(..) {
             let Some(consumer) = self.consumers.get(slot) else {
                 break;
@@ -321,9 +333,12 @@ impl Session {
                 self.undeliverable(&delivery, number, error);
             } else {
                 self.last_tag += 1;
+                delivered.add(&delivery);
                 self.delivered(&delivery, number);
             }
         }
+        self.count_consumed(delivered);
+        self.show(cx.now);
         more
     }
 
@@ -332,7 +347,7 @@ impl Session {
         if !delivery.settled {
             self.unacked.push(
                 self.last_tag,
-                Delivered {
+                unacked::Delivered {
                     queue,
                     position: delivery.position,
                 },

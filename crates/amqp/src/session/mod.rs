@@ -15,6 +15,7 @@
 mod arguments;
 mod consumers;
 mod content;
+mod counting;
 mod declare;
 mod deliver;
 mod publish;
@@ -28,11 +29,13 @@ use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm};
 use amq_protocol::types::ShortString;
+use ternmq_broker::inspect::ChannelStats;
 use ternmq_broker::{Broker, Client};
 use ternmq_core::id::Timestamp;
 use ternmq_core::queue::{Credit, Outcome, SharedCredit};
 use ternmq_net::machine::Output;
 
+pub(crate) use arguments::headers as to_headers;
 pub(crate) use consumers::Slot as ConsumerSlot;
 pub(crate) use content::whole_content;
 pub(crate) use deliver::Scratch;
@@ -105,6 +108,8 @@ pub(crate) struct Session {
     shared_credit: Option<Arc<SharedCredit>>,
     /// Gets the replies to requests that this channel publishes.
     reply_consumer: Option<ReplyConsumer>,
+    /// As others see it.
+    stats: Arc<ChannelStats>,
 }
 
 /// What becomes of publishes, and of what the client says about deliveries.
@@ -131,7 +136,8 @@ impl Answer {
 }
 
 impl Session {
-    pub(crate) fn new(id: u16) -> Self {
+    pub(crate) fn new(stats: Arc<ChannelStats>) -> Self {
+        let id = stats.number();
         Self {
             id,
             content: Content::default(),
@@ -144,6 +150,7 @@ impl Session {
             prefetch: 0,
             shared_credit: None,
             reply_consumer: None,
+            stats,
         }
     }
 
@@ -156,7 +163,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         self.content.expect_method()?;
-        match *method.class {
+        let handled = match *method.class {
             AMQPClass::Channel(method) => self.on_channel(&method, cx),
             AMQPClass::Exchange(method) => self.on_exchange(method, cx),
             AMQPClass::Queue(method) => self.on_queue(method, cx),
@@ -171,7 +178,10 @@ impl Session {
                 Ok(())
             }
             _ => Err(unimplemented_method()),
-        }
+        };
+        self.show_settings();
+        self.show(cx.now);
+        handled
     }
 
     fn on_channel(
@@ -241,7 +251,7 @@ impl Session {
     }
 
     /// Gives back everything the channel holds: consumers end, what was not acknowledged returns to its place as
-    /// failed, an unfinished publish is forgotten, an open transaction rolled back.
+    /// failed, an unfinished publish is forgotten, an open transaction rolled back. The user has one channel less.
     pub(crate) fn release(&mut self, client: &mut Client, consumers: &mut usize, now: Timestamp) {
         self.roll_back();
         // What they hold is back in its place before the consumers make way, or who comes next would get later
@@ -256,6 +266,7 @@ impl Session {
             client.cancel(consumer.broker);
         }
         debug_assert_eq!(self.unacked.len(), 0, "everything is settled");
+        client.close_channel();
     }
 }
 

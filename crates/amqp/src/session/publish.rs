@@ -13,6 +13,7 @@ use ternmq_core::routing::key::KeySyntax;
 use ternmq_net::machine::Output;
 
 use super::content::Whole;
+use super::counting::{count_unroutable, fate_of};
 use super::{Answer, Context, Mode, Session, reply_to};
 use crate::codec::{self, Return};
 use crate::error::{BASIC_PUBLISH, Fault, from_mapping_error, precondition_failed};
@@ -69,6 +70,11 @@ pub(super) struct Confirming {
 }
 
 impl Confirming {
+    /// How many publishes wait to be confirmed.
+    pub(super) fn owed(&self) -> u64 {
+        self.owed.owed()
+    }
+
     fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
@@ -77,7 +83,7 @@ impl Confirming {
 
 impl Publishes {
     pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.runs.is_empty() && self.turn.is_empty()
     }
 
     /// See [`Turn::is_heavy`].
@@ -251,6 +257,7 @@ impl Session {
             Err(fault) => return Err(refusing_exchange(publish, cx).unwrap_or(fault)),
         };
         let route = route(publish, &incoming, cx)?;
+        self.stats.published.add(1);
         let number = match &mut self.mode {
             Mode::Plain => 0,
             Mode::Confirming(confirming) => confirming.next_number(),
@@ -261,11 +268,16 @@ impl Session {
             put_return(wire, publish, &incoming.native, &body, cx.out.buf());
         }
         if route.is_empty() {
+            let turn = &mut cx.publishes.turn;
+            count_unroutable(&self.stats, turn, (&route, &body), fate_of(publish));
             cx.publishes.note(self.id, number, false);
             return Ok(());
         }
         let message = message(publish, incoming, body, cx);
         cx.publishes.turn.push(message, route);
+        if number != 0 {
+            cx.publishes.turn.expect_confirm();
+        }
         cx.publishes.note(self.id, number, true);
         Ok(())
     }
@@ -321,18 +333,30 @@ impl Session {
         !matches!(self.mode, Mode::Plain)
     }
 
-    /// Confirms what the journal's watermark allows. `due` is a buffer.
-    pub(crate) fn confirm(&mut self, committed: Lsn, due: &mut Vec<Confirm>, out: &mut Output) {
+    /// Confirms what the journal's watermark allows, and returns how many publishes those were. `due` is a buffer.
+    pub(crate) fn confirm(
+        &mut self,
+        committed: Lsn,
+        due: &mut Vec<Confirm>,
+        out: &mut Output,
+    ) -> u64 {
         match &mut self.mode {
-            Mode::Plain => {}
+            Mode::Plain => 0,
             Mode::Confirming(confirming) => {
+                let owed = confirming.owed();
                 confirming.owed.poll(committed, due);
+                let mut confirmed = owed - confirming.owed();
                 for confirm in due.drain(..) {
+                    confirmed -= u64::from(matches!(confirm, Confirm::Nack { .. }));
                     put_confirm(self.id, confirm, out);
                 }
+                self.stats.confirmed.add(confirmed);
+                self.stats.unconfirmed.set(confirming.owed());
+                confirmed
             }
             Mode::Transacted(transactions) => {
                 transactions.answer(self.id, committed, due, out);
+                0
             }
         }
     }
@@ -361,11 +385,11 @@ fn put_confirm(channel: u16, confirm: Confirm, out: &mut Output) {
 }
 
 fn check_user_id(claimed: &[u8], cx: &Context<'_>) -> Result<(), Fault> {
-    let user = cx.client.user().name();
-    if claimed == user.as_bytes() {
+    let user = cx.client.user();
+    if claimed == user.name().as_bytes() || user.has_tag("impersonator") {
         return Ok(());
     }
-    let claimed = String::from_utf8_lossy(claimed);
+    let (user, claimed) = (user.name(), String::from_utf8_lossy(claimed));
     Err(precondition_failed(format!(
         "user_id property set to '{claimed}' but authenticated user was '{user}'"
     )))

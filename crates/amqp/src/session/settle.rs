@@ -44,6 +44,7 @@ impl Session {
             mode,
             ..
         } = self;
+        let before = unacked.len();
         let known = if let Mode::Transacted(transactions) = mode {
             transactions.settle((tag, multiple), outcome, unacked)?
         } else if multiple {
@@ -54,6 +55,8 @@ impl Session {
                 .map(|d| queues.settle(d.queue, d.position, outcome))
                 .is_some()
         };
+        let settled = (before - unacked.len()) as u64;
+        self.count_settled(outcome, settled);
         if known {
             Ok(())
         } else {
@@ -99,6 +102,7 @@ impl Session {
         }
         self.queues.flush(client, now);
         self.replenish(client);
+        self.show(now);
     }
 
     /// To be called when deliveries were settled.

@@ -17,6 +17,7 @@ use ternmq_net::machine::Output;
 
 use std::sync::Arc;
 
+use super::counting::{count_unroutable, fate_of};
 use super::publish::{message, put_return};
 use super::queues::Queues;
 use super::unacked::{Delivered, Unacked};
@@ -113,6 +114,11 @@ impl Transactions {
         Err(precondition_failed(format!(
             "transaction is larger than transaction_bytes_max ({max})"
         )))
+    }
+
+    /// How many publishes and acknowledgements wait for a commit.
+    pub(super) fn held(&self) -> (u64, u64) {
+        (self.held.turn.len() as u64, self.held.settled.len() as u64)
     }
 
     /// Drops publishes and makes deliveries outstanding again.
@@ -249,7 +255,10 @@ impl Session {
             let wire = (self.id, cx.wire.frame_max);
             put_return(wire, publish, &incoming.native, &body, &mut held.returns);
         }
-        if !route.is_empty() {
+        if route.is_empty() {
+            let fate = fate_of(publish);
+            count_unroutable(&self.stats, &mut held.turn, (&route, &body), fate);
+        } else {
             let message = message(publish, incoming, body, cx);
             held.turn_bytes += message.resident_bytes() + PUBLISH_BYTES;
             held.turn.push(message, route);

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod access;
 mod channels;
 mod consume;
 mod content;
@@ -17,6 +18,7 @@ mod frames;
 mod garbage;
 mod handshake;
 mod harness;
+mod inspect;
 mod lifetimes;
 mod liveness;
 mod publish;

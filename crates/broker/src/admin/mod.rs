@@ -15,6 +15,9 @@ mod rights;
 mod seed;
 mod vhosts;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -11,10 +11,11 @@ use ternmq_core::id::{ConnectionId, Timestamp};
 use ternmq_core::value::Headers;
 
 use super::channels::ChannelStats;
-use super::{Gauge, Inspect, Octets};
+use super::{Count, Gauge, Inspect, Octets};
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::mailbox::{CloseReason, Mailbox, Notice};
+use crate::metrics::{ChurnCounters, count};
 use crate::users::User;
 use crate::vhost::Vhost;
 
@@ -100,7 +101,7 @@ pub struct ConnectionInfo {
     /// Whether it is encrypted.
     pub tls: bool,
     /// How it proved who it is: `PLAIN` and the like.
-    pub auth_mechanism: &'static str,
+    pub auth_mechanism: Box<str>,
     /// What the client says about itself.
     pub client_properties: Arc<Headers>,
     /// Largest frame in bytes, 0 where there is no such limit.
@@ -182,8 +183,13 @@ pub struct ConnectionStats {
     vhost: Arc<Vhost>,
     mailbox: Arc<Mailbox>,
     state: AtomicU8,
+    /// Messages it published.
+    pub(crate) published: Count,
+    /// Messages it was delivered.
+    pub(crate) delivered: Count,
     /// Subscriptions of an MQTT session.
     pub subscriptions: Gauge,
+    churn: Arc<ChurnCounters>,
     /// By number.
     channels: Mutex<Vec<Arc<ChannelStats>>>,
 }
@@ -232,22 +238,35 @@ impl ConnectionStats {
     pub fn open_channel(&self, number: u16) -> Arc<ChannelStats> {
         let channel = Arc::new(ChannelStats::new(number, self.info.connected_at));
         let mut channels = self.channels.lock();
-        channels.retain(|channel| channel.number() != number);
         channels.push(Arc::clone(&channel));
+        count(&self.churn.channels_opened);
         channel
     }
 
     /// A channel is gone.
     pub fn close_channel(&self, number: u16) {
         let mut channels = self.channels.lock();
+        let before = channels.len();
         channels.retain(|channel| channel.number() != number);
+        let closed = (before - channels.len()) as u64;
+        self.churn
+            .channels_closed
+            .fetch_add(closed, Ordering::Relaxed);
         if channels.is_empty() {
             *channels = Vec::new();
         }
     }
 
-    pub(super) fn channel_count(&self) -> usize {
+    /// How many channels it has.
+    pub fn channel_count(&self) -> usize {
         self.channels.lock().len()
+    }
+
+    /// Looks at each of its channels, in no order.
+    pub fn each_channel(&self, mut each: impl FnMut(&ChannelStats)) {
+        for channel in &*self.channels.lock() {
+            each(channel);
+        }
     }
 
     /// Its channels, by number.
@@ -275,6 +294,10 @@ pub struct ConnectionSnapshot {
     pub state: ConnectionState,
     /// How many channels it has.
     pub channels: u64,
+    /// Messages published.
+    pub published: u64,
+    /// Messages delivered.
+    pub delivered: u64,
     /// Subscriptions of an MQTT session.
     pub subscriptions: u64,
     /// Bytes read.
@@ -298,6 +321,8 @@ impl ConnectionSnapshot {
             info: stats.info.clone(),
             state: stats.state(),
             channels: stats.channel_count() as u64,
+            published: stats.published.get(),
+            delivered: stats.delivered.get(),
             subscriptions: stats.subscriptions.get(),
             received_bytes: octets.received_bytes.get(),
             sent_bytes: octets.sent_bytes.get(),
@@ -315,7 +340,15 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn forget(&self, id: ConnectionId) {
-        self.by_id.remove(&id);
+        let Some((_, stats)) = self.by_id.remove(&id) else {
+            return;
+        };
+        let open = std::mem::take(&mut *stats.channels.lock()).len() as u64;
+        stats
+            .churn
+            .channels_closed
+            .fetch_add(open, Ordering::Relaxed);
+        count(&stats.churn.connections_closed);
     }
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<Arc<ConnectionStats>> {
@@ -347,11 +380,18 @@ impl Client {
             vhost: self.vhost.clone(),
             mailbox: self.mailbox.clone(),
             state: AtomicU8::new(ConnectionState::Running as u8),
+            published: Count::default(),
+            delivered: Count::default(),
             subscriptions: Gauge::default(),
+            churn: self.broker.metrics.churn.clone(),
             channels: Mutex::default(),
         });
+        self.protocol = stats.info.protocol;
+        self.stats = Some(stats.clone());
         let known = &self.broker.connections.by_id;
-        known.insert(self.id, Arc::clone(&stats));
+        if known.insert(self.id, stats.clone()).is_none() {
+            count(&stats.churn.connections_opened);
+        }
         stats
     }
 }
@@ -376,6 +416,11 @@ impl Inspect<'_> {
             .filter(|stats| vhost.is_none_or(|name| *name == *stats.vhost()))
             .map(|stats| ConnectionSnapshot::of(stats))
             .collect()
+    }
+
+    /// Looks at each connection, in no order, without a copy: for sums.
+    pub fn each_connection(self, mut each: impl FnMut(&ConnectionStats)) {
+        self.0.connections.for_each(|stats| each(stats));
     }
 
     /// One connection.
@@ -414,7 +459,7 @@ pub(super) mod tests {
             peer: SocketAddr::from(([127, 0, 0, 1], peer_port)),
             local: SocketAddr::from(([127, 0, 0, 1], 5672)),
             tls: false,
-            auth_mechanism: "PLAIN",
+            auth_mechanism: "PLAIN".into(),
             client_properties: Arc::default(),
             frame_max: 131_072,
             channel_max: 2047,

@@ -8,15 +8,18 @@
 //! What is counted is counted where it happens: in a queue's own state under the lock that is held anyway, and in
 //! [`Count`]s that one task alone writes. Counters only grow; rates are somebody else's business.
 //!
-//! `queues`, `topology`, `consumers`, `connections` and `channels` have a kind of thing each.
+//! `browse` has messages and ways; `queues`, `topology`, `consumers`, `connections` and `channels` have a kind of thing each.
 
+mod browse;
 mod channels;
 mod connections;
 mod consumers;
 mod count;
+mod journal;
 mod queues;
 mod topology;
 
+pub use browse::{BROWSE_MAX, HeldBy, MISSED_MAX, MessageSnapshot, VisitSnapshot};
 pub use channels::{ChannelMode, ChannelSnapshot, ChannelStats};
 pub(crate) use connections::Connections;
 pub use connections::{
@@ -24,6 +27,7 @@ pub use connections::{
 };
 pub use consumers::{ActivityStatus, ConsumerLabel, ConsumerSnapshot};
 pub use count::{Count, Gauge, Octets};
+pub use journal::JournalSnapshot;
 pub use queues::{QueueSnapshot, QueueState};
 pub use topology::{BindingEnd, BindingSnapshot, ExchangeSnapshot};
 
@@ -59,6 +63,10 @@ pub struct ObjectTotals {
     pub exchanges: u64,
     /// Bindings, the default exchange's left out.
     pub bindings: u64,
+    /// Retained messages.
+    pub retained: u64,
+    /// About how much memory they take, in bytes.
+    pub retained_bytes: u64,
     /// What all queues hold; its `consumers` are all consumers.
     pub holdings: Holdings,
     /// What happened in the queues that are there now.
@@ -105,6 +113,11 @@ fn add_topology(vhost: &Vhost, totals: &mut ObjectTotals) {
         totals.exchanges += space.topology.exchange_count() as u64;
         totals.bindings += space.topology.binding_count() as u64;
     });
+    {
+        let retained = vhost.retained.lock();
+        totals.retained += retained.store.len() as u64;
+        totals.retained_bytes += retained.store.bytes() as u64;
+    }
     for cell in queues::cells_of(vhost) {
         totals.queues += 1;
         let (holdings, counters) = cell.look(|queue| (queue.holdings(), *queue.counters()));

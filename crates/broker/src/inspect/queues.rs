@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
+use ternmq_core::message::Message;
 use ternmq_core::policy::QueueSettings;
-use ternmq_core::queue::{Holdings, QueueCounters};
+use ternmq_core::queue::{Holdings, QueueCounters, Service};
 use ternmq_core::topology::{Place, QueueDecl};
 
 use super::consumers::consumers_of;
@@ -39,6 +40,8 @@ pub struct QueueSnapshot {
     pub idle_since: Option<Timestamp>,
     /// The time that the next message's publisher gave, in seconds since the Unix epoch.
     pub head_timestamp: Option<u64>,
+    /// When the next message came to this node, if it is in memory.
+    pub head_received_at: Option<Timestamp>,
     /// Tag of the consumer that is served alone.
     pub single_active_consumer: Option<Box<str>>,
     /// Tag of the consumer that is alone by its wish.
@@ -81,22 +84,24 @@ impl QueueSnapshot {
             let tag = |key| labels.get(key).map(|label| (*label.tag).into());
             let snapshot = Self {
                 handle: QueueHandle(cell.clone()),
-                state: if queue.is_closed() {
-                    QueueState::Closed
-                } else {
-                    QueueState::Running
+                state: match queue.service() {
+                    _ if queue.is_closed() => QueueState::Closed,
+                    Service::Paused => QueueState::Paused,
+                    Service::Running => QueueState::Running,
                 },
                 settings: queue.settings().clone(),
                 holdings: queue.holdings(),
                 counters: *queue.counters(),
                 idle_since: Some(queue.last_active()).filter(|_| queue.counts().consumers == 0),
                 head_timestamp: None,
+                head_received_at: None,
                 single_active_consumer: queue.single_active().and_then(tag),
                 exclusive_consumer: queue.exclusive_consumer().and_then(tag),
             };
             (snapshot, queue.head())
         });
         // Read without the lock.
+        snapshot.head_received_at = head.as_ref().map(Message::received_at);
         snapshot.head_timestamp = head.and_then(|message| message.properties().timestamp);
         snapshot
     }
@@ -106,6 +111,16 @@ impl Inspect<'_> {
     /// All queues of one vhost, or of all, in no order.
     pub fn queues(self, vhost: Option<&str>) -> Vec<QueueSnapshot> {
         self.each_cell(vhost, QueueSnapshot::of)
+    }
+
+    /// The numbers of every queue, without anything that would have to be copied: for whoever only counts.
+    pub fn each_queue(self, mut each: impl FnMut(&str, QueueId, &QueueCounters, &Holdings)) {
+        for vhost in self.0.all_vhosts() {
+            for cell in cells_of(&vhost) {
+                let (counters, holdings) = cell.look(|queue| (*queue.counters(), queue.holdings()));
+                each(&vhost.name, cell.id, &counters, &holdings);
+            }
+        }
     }
 
     /// One queue.
@@ -119,7 +134,7 @@ impl Inspect<'_> {
             .map_or_else(Vec::new, |cell| consumers_of(&cell))
     }
 
-    pub(super) fn cell(self, vhost: &str, name: &str) -> Option<Arc<QueueCell>> {
+    pub(crate) fn cell(self, vhost: &str, name: &str) -> Option<Arc<QueueCell>> {
         self.0.vhost(vhost)?.read(|space| {
             let id = space.topology.queue_named(name)?.id;
             space.cells.get(&id).cloned()

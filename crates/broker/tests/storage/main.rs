@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod admin;
 mod life;
 mod lives;
+mod looks;
 mod model;
 mod node;
 mod noise;

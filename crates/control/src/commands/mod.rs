@@ -13,6 +13,7 @@ pub(crate) mod permissions;
 pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod users;
 pub(crate) mod vhosts;
 

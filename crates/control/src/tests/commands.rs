@@ -208,3 +208,21 @@ fn file_without_definitions_is_not_sent() {
     assert!(matches!(done.outcome, Err(Failure::Usage(_))));
     assert!(done.asked.is_empty());
 }
+
+#[test]
+fn top_shows_what_is_busy() {
+    let overview = r#"{"product_name":"TernMQ","product_version":"1","object_totals":{"queues":2},
+        "message_stats":{"publish_details":{"rate":12.0},"ack_details":{"rate":0.0}}}"#;
+    let nodes = r#"[{"name":"n","mem_used":2048,"mem_alarm":true}]"#;
+    let queues = r#"{"items":[{"name":"busy","vhost":"/","messages_ready":3}]}"#;
+    let answers = fine(&[overview, nodes, queues, r#"{"items":[]}"#]);
+    let done = run_line(&["top", "--once", "--sort", "messages"], answers);
+    done.outcome.unwrap();
+    let expected = "/api/queues?page=1&page_size=100&sort=messages&sort_reverse=true";
+    assert_eq!(done.asked[2].path, expected);
+    let mut lines = done.written.lines();
+    assert_eq!(lines.next(), Some("TernMQ 1"));
+    assert_eq!(lines.next(), Some("node n   memory 2.0 KiB   MEMORY ALARM"));
+    assert_eq!(lines.next(), Some("queues 2   in 12/s"));
+    assert!(done.written.contains("\nbusy "), "{}", done.written);
+}

@@ -73,6 +73,8 @@ pub enum Purpose {
     Expire,
     /// For [`super::Queue::purge_cold`].
     Purge,
+    /// To be looked at, see [`super::Queue::browse_ready`]: all messages are needed, and nothing changes.
+    Browse,
     /// For [`super::Queue::amend_cold`].
     Amend,
     /// To learn its records, for [`super::Queue::note_cold`].
@@ -108,7 +110,7 @@ impl ColdChunk {
         };
         entry.message.is_none()
             && match self.purpose {
-                Purpose::Thaw => true,
+                Purpose::Thaw | Purpose::Browse => true,
                 Purpose::Expire | Purpose::Purge => self.dead_letters && due(),
                 Purpose::Amend | Purpose::Note => false,
             }

@@ -177,6 +177,8 @@ pub(super) struct Consumers {
     exclusive: bool,
     /// Serve one only.
     single: bool,
+    /// Serve none.
+    paused: bool,
     active: u32,
 }
 
@@ -191,6 +193,7 @@ impl Consumers {
             registrations: 0,
             exclusive: false,
             single,
+            paused: false,
             active: NIL,
         }
     }
@@ -208,6 +211,15 @@ impl Consumers {
         self.single = single;
         self.active = NIL;
         self.elect();
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Serve none, or those who have room.
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     fn elect(&mut self) {
@@ -385,7 +397,7 @@ impl Consumers {
 
     /// Whether somebody may have room for an entry of that class.
     pub(super) fn has_open(&self, class: Class) -> bool {
-        self.open[slot_of(class)] > 0
+        self.open[slot_of(class)] > 0 && !self.paused
     }
 
     /// Whether [`Self::pick`] would find somebody now; closes those whose shared credit is used up elsewhere.
@@ -405,7 +417,7 @@ impl Consumers {
     /// Chooses who gets an entry of that class, and takes its credit for it: [`Self::hand`] must follow.
     pub(super) fn pick(&mut self, class: Class) -> Option<ConsumerKey> {
         let at = slot_of(class);
-        if self.open[at] == 0 {
+        if self.open[at] == 0 || self.paused {
             return None;
         }
         if self.single {
@@ -536,6 +548,9 @@ impl Consumers {
                 consumer.give_back_credit(used);
             }
         }
-        *self = Self::new(false);
+        *self = Self {
+            paused: self.paused,
+            ..Self::new(false)
+        };
     }
 }

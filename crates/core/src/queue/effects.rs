@@ -154,6 +154,12 @@ pub struct Effects {
     pub delete: Option<DeleteReason>,
     /// Messages that were dropped at the door, or died without a dead-letter target.
     pub dropped: u64,
+    /// Those of them that died, by [`DeathReason::index`].
+    pub died: [u64; DeathReason::COUNT],
+    /// How long a message that was drained had been here, in milliseconds: of the last one only.
+    pub waited_ms: Option<u64>,
+    /// How long a message that was settled had been leased, in milliseconds: of the last one only.
+    pub held_ms: Option<u64>,
     /// Messages that were lost: neither their records nor their pages could be read. They left, and are not in
     /// `settled`.
     pub unreadable: u64,
@@ -180,6 +186,8 @@ impl Effects {
         empty(&mut self.cancelled);
         self.delete = None;
         self.dropped = 0;
+        self.died = [0; DeathReason::COUNT];
+        (self.waited_ms, self.held_ms) = (None, None);
         self.unreadable = 0;
         self.wants_cold = false;
         empty(&mut self.freed);

@@ -70,7 +70,7 @@ impl Queue {
         let Some(consumer) = self.consumers.get_mut(key) else {
             return false;
         };
-        let first = out.len();
+        let (first, mut entered) = (out.len(), None);
         while messages < budget.messages && (bytes < budget.bytes || messages == 0) {
             let Some(position) = consumer.assigned.pop_front() else {
                 break;
@@ -88,6 +88,7 @@ impl Queue {
                 };
                 debug_assert_eq!(entry.state, State::Assigned(key));
                 body_bytes = entry.body_bytes;
+                entered = Some(entry.enqueued_at);
                 fx.settle(entry.lsn);
                 if entry.indexed {
                     self.expiry.forget_one(&self.lanes);
@@ -99,6 +100,7 @@ impl Queue {
                 };
                 debug_assert_eq!(entry.state, State::Assigned(key));
                 body_bytes = entry.body_bytes;
+                entered = Some(entry.enqueued_at);
                 entry.state = State::Leased(key);
                 entry.waited_ms = waited_ms(entry, now);
                 Consumers::lease(consumer);
@@ -111,6 +113,7 @@ impl Queue {
             self.assigned -= 1;
         }
         self.count_drained(now, &out[first..]);
+        fx.waited_ms = entered.map(|at| now.since(at));
         self.consumers.refresh_key(key);
         self.assign(now, fx);
         let Some(consumer) = self.consumers.get_mut(key) else {
@@ -185,7 +188,7 @@ impl Queue {
         let (mut holder, mut run) = (ConsumerKey::NOBODY, 0);
         for &position in positions {
             let key = match outcome {
-                Outcome::Ack => self.acknowledge(position, fx),
+                Outcome::Ack => self.acknowledge(now, position, fx),
                 Outcome::Return { failed } => self.give_back(now, position, Some(failed), fx),
                 Outcome::Untouched => self.give_back(now, position, None, fx),
                 Outcome::Reject { failed } => self.reject(position, failed, fx),
@@ -253,8 +256,15 @@ impl Queue {
     }
 
     /// Ends a lease for good. Returns who held it, as the others below.
-    fn acknowledge(&mut self, position: Position, fx: &mut Effects) -> Option<ConsumerKey> {
+    fn acknowledge(
+        &mut self,
+        now: Timestamp,
+        position: Position,
+        fx: &mut Effects,
+    ) -> Option<ConsumerKey> {
         let (entry, holder) = self.lanes.remove_leased(position)?;
+        let taken_at = entry.enqueued_at.plus_ms(entry.waited_ms.into());
+        fx.held_ms = Some(now.since(taken_at));
         fx.settle(entry.lsn);
         self.unindex(&entry);
         Some(holder)

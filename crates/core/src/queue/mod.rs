@@ -27,6 +27,7 @@
 //! fx.freed, Remains::pages   forget these pages
 //! ```
 
+mod browse;
 mod cold;
 mod consumers;
 mod counters;
@@ -39,6 +40,7 @@ mod lane;
 mod leases;
 mod limits;
 mod part;
+mod pause;
 mod ready;
 mod replay;
 mod rings;
@@ -47,6 +49,7 @@ mod snapshot;
 mod tests;
 mod thaw;
 
+pub use browse::{Browsed, Holder, Stretch};
 pub use cold::{
     COLD_CHUNK_BYTES, ChunkKey, ColdChunk, PART_BYTES, PagePlace, PartKey, PartSource, Purpose,
 };
@@ -63,6 +66,7 @@ pub use effects::{
 pub use expiry::EXPIRE_BATCH_MAX;
 pub use leases::Budget;
 pub use part::{ColdEntry, PART_VERSION, decode_part};
+pub use pause::Service;
 pub use snapshot::SNAPSHOT_VERSION;
 pub use thaw::READ_AHEAD_ENTRIES;
 

@@ -184,6 +184,11 @@ impl Lanes {
         core::iter::once((0, &self.plain)).chain(higher)
     }
 
+    /// The lane of at-most-once entries, if there is one.
+    pub(super) fn at_most_once(&self) -> Option<&Lane> {
+        self.at_most_once.as_deref()
+    }
+
     /// The highest priority that may have a lane.
     pub(super) fn kept_max(&self) -> u8 {
         u8::try_from(self.higher.len()).unwrap_or(u8::MAX)

@@ -1,3 +1,4 @@
+mod browse;
 mod cold;
 mod consumers;
 mod expiry;
@@ -6,6 +7,7 @@ mod limits;
 mod memory;
 mod model;
 mod part;
+mod pause;
 mod property;
 mod replay;
 mod shelf;

@@ -414,6 +414,7 @@ impl Queue {
             None if self.settings.dead_letter.is_some() => fx.unreadable += 1,
             None => {
                 self.counters.died(DeathReason::Expired, 1);
+                fx.died[DeathReason::Expired.index()] += 1;
                 fx.dropped += 1;
                 fx.settle(lsn);
             }
@@ -437,6 +438,7 @@ impl Queue {
                 attempts,
             });
         } else {
+            fx.died[reason.index()] += 1;
             fx.dropped += 1;
             fx.settle(lsn);
         }

@@ -40,21 +40,34 @@ impl MatchMode {
         }
     }
 
+    /// The names of arguments that count and find nothing that matches; the headers are sorted.
+    pub(crate) fn unmet<'a>(
+        self,
+        arguments: &'a Headers,
+        headers: &'a Headers,
+    ) -> impl Iterator<Item = &'a str> {
+        let counting = arguments.iter().filter(move |(name, _)| self.counts(name));
+        let unmet = counting.filter(|argument| !holds(*argument, headers));
+        unmet.map(|(name, _)| name)
+    }
+
     /// Whether a message with these headers matches a binding with these arguments. Without arguments that count,
     /// "all" matches everything and "any" nothing. The headers are sorted: a publisher may send very many, and there
     /// may be very many arguments.
     pub(crate) fn matches(self, arguments: &Headers, headers: &Headers) -> bool {
         let mut counting = arguments.iter().filter(|(name, _)| self.counts(name));
-        let holds = |(name, wanted): (&str, &Value)| {
-            headers
-                .get_sorted(name)
-                .is_some_and(|value| *wanted == Value::Void || same(wanted, value))
-        };
         match self {
-            Self::All | Self::AllWithX => counting.all(holds),
-            Self::Any | Self::AnyWithX => counting.any(holds),
+            Self::All | Self::AllWithX => counting.all(|argument| holds(argument, headers)),
+            Self::Any | Self::AnyWithX => counting.any(|argument| holds(argument, headers)),
         }
     }
+}
+
+/// Whether the headers, which are sorted, have what an argument wants.
+fn holds((name, wanted): (&str, &Value), headers: &Headers) -> bool {
+    headers
+        .get_sorted(name)
+        .is_some_and(|value| *wanted == Value::Void || same(wanted, value))
 }
 
 /// Equal values: integers and floating-point numbers by value, whatever their width.

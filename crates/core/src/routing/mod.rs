@@ -14,12 +14,14 @@ use crate::topology::{ExchangeDecl, ExchangeTraffic, Topology};
 use crate::value::Headers;
 
 pub(crate) mod choice;
+mod explain;
 pub(crate) mod hash;
 pub(crate) mod headers;
 pub mod key;
 mod pass;
 pub(crate) mod topic;
 
+pub use explain::{Miss, Visit};
 use key::KeySyntax;
 
 /// What routing looks at.
@@ -101,7 +103,7 @@ impl Topology {
     /// # Errors
     /// The exchange is not found, or is internal and a client publishes.
     pub fn route(&self, request: &RouteRequest<'_>, routes: &mut Routes) -> Result<(), Refusal> {
-        pass::run(self, request, Delays::Heeded, routes)
+        pass::run(self, request, Delays::Heeded, routes, None)
     }
 
     /// As [`Self::route`], for a message that no exchange holds back any more.
@@ -113,7 +115,7 @@ impl Topology {
         request: &RouteRequest<'_>,
         routes: &mut Routes,
     ) -> Result<(), Refusal> {
-        pass::run(self, request, Delays::Over, routes)
+        pass::run(self, request, Delays::Over, routes, None)
     }
 
     /// The exchanges on the way that keep the message in their history. To be asked of the topology that found the

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::explain::Trace;
 use super::hash::Stable;
 use super::key::{self, KeySyntax};
 use super::topic::{Frontier, TopicMatcher, topic_levels};
@@ -78,6 +79,8 @@ struct Pass<'a> {
     headers: Option<Headers>,
     properties: Option<Properties>,
     by_chance: bool,
+    /// Where the steps are written down, if anybody wants to know.
+    trace: Option<&'a mut Trace>,
 }
 
 pub(super) fn run(
@@ -85,6 +88,7 @@ pub(super) fn run(
     request: &RouteRequest<'_>,
     delays: Delays,
     routes: &mut Routes,
+    trace: Option<&mut Trace>,
 ) -> Result<(), Refusal> {
     routes.reset();
     let start = topology
@@ -106,6 +110,7 @@ pub(super) fn run(
         headers: None,
         properties: None,
         by_chance: false,
+        trace,
     };
     pass.scratch.enqueue(start);
     while let Some(exchange) = pass.scratch.work.pop() {
@@ -121,10 +126,12 @@ impl<'a> Pass<'a> {
     fn visit(&mut self, exchange: u32) {
         let topology = self.topology;
         let at = &topology.exchanges[exchange];
+        self.trace(|trace| trace.visit(exchange));
         if at.behaviour.delays
             && let Some(ms) = self.delay_ms()
         {
             self.delayed.push((exchange, ms));
+            self.trace(|trace| trace.delay(ms));
             return;
         }
         if at.behaviour.history.is_some() {
@@ -142,7 +149,15 @@ impl<'a> Pass<'a> {
             && let Some(name) = &at.alternate
             && let Some(alternate) = topology.exchange_slot(name.as_bytes())
         {
+            self.trace(|trace| trace.hand_over(alternate));
             self.scratch.enqueue(alternate);
+        }
+    }
+
+    #[inline]
+    fn trace(&mut self, write: impl FnOnce(&mut Trace)) {
+        if let Some(trace) = &mut self.trace {
+            write(trace);
         }
     }
 
@@ -175,6 +190,7 @@ impl<'a> Pass<'a> {
                 pass.topology.queue_slot(name)
             });
             if let Some(queue) = queue {
+                self.trace(|trace| trace.name(queue));
                 self.scratch.matched.push(pair(queue, NONE));
                 matched = true;
             }
@@ -334,6 +350,7 @@ impl<'a> Pass<'a> {
         {
             return false;
         }
+        self.trace(|trace| trace.follow(slot));
         match binding.end {
             End::Queue(queue) => self.scratch.matched.push(pair(queue, slot)),
             End::Exchange(exchange) => self.scratch.enqueue(exchange),

@@ -417,7 +417,7 @@ impl Topology {
         })
     }
 
-    pub(super) fn declaration<'a>(&'a self, binding: &'a Binding) -> BindingDecl<'a> {
+    pub(crate) fn declaration<'a>(&'a self, binding: &'a Binding) -> BindingDecl<'a> {
         let bucket = &self.buckets[binding.bucket];
         let (key, syntax) = match binding.slashed() {
             Some(key) => (key, KeySyntax::Slashed),

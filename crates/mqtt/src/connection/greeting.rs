@@ -4,9 +4,11 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use ternmq_broker::User;
+use ternmq_broker::inspect::ConnectionStats;
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::Output;
 
+use super::introduction::{Granted, introduction};
 use super::{Connection, HeldConnack, Online, Pending, Phase};
 use crate::codec::{self, DecodeError, Decoded, Limits, Sender, Violation};
 use crate::config::MqttConfig;
@@ -178,7 +180,7 @@ impl Connection {
         }
         pending.sessions.sweep(&mut pending.client, now);
         let Pending {
-            client,
+            mut client,
             sessions,
             is_blocked,
             insists: _,
@@ -189,6 +191,14 @@ impl Connection {
             .then(|| node.broker.random_name().into());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         let expiry_s = wishes.expiry_s.min(config.session_expiry_s_max);
+        let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
+        let granted = Granted {
+            client_id,
+            keep_alive_s,
+            session_expiry_s: expiry_s,
+        };
+        let properties = &node.client_properties;
+        let stats = client.introduce(introduction(&self.peer, connect, &granted, properties, now));
         let arrival = Arrival {
             client,
             mailbox: Arc::clone(&self.mailbox),
@@ -199,13 +209,12 @@ impl Connection {
         };
         let (hold, attached) = self.attach(&sessions, client_id, arrival, now)?;
         let Attached { is_present, record } = attached;
-        let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
         tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
         self.online = Some(Box::new(Online {
             client_id: client_id.into(),
             silence_ms_max: u64::from(keep_alive_s) * 1500,
             is_blocked,
-            ..Online::new(hold, sessions, connect.version, now)
+            ..Online::new((hold, sessions), stats, connect.version, now)
         }));
         self.phase = Phase::Online;
         let grants = Grants {
@@ -327,8 +336,8 @@ impl Connection {
 
 impl Online {
     fn new(
-        hold: Hold,
-        sessions: Arc<VhostSessions>,
+        (hold, sessions): (Hold, Arc<VhostSessions>),
+        stats: Arc<ConnectionStats>,
         version: ProtocolVersion,
         now: Timestamp,
     ) -> Self {
@@ -348,6 +357,7 @@ impl Online {
             owes_much: false,
             leaves_at: None,
             will: WillFate::Published,
+            stats,
         }
     }
 }

@@ -22,6 +22,7 @@ impl Bed {
             config: MqttConfig::default(),
             broker,
             registry: Registry::default(),
+            client_properties: Arc::default(),
         });
         let sessions = node.registry.vhost("/");
         Self { node, sessions }

@@ -9,7 +9,7 @@ use ternmq_core::id::{Lsn, Position, Timestamp};
 use ternmq_core::queue::Outcome;
 
 use super::awaited::settle_found;
-use super::declare::{consumer_spec, expires_ms, own_binding};
+use super::declare::{consumer_label, consumer_spec, expires_ms, own_binding};
 use super::record::session_document;
 use super::source::Source;
 use super::will::Will;
@@ -156,6 +156,7 @@ impl Session {
             return false;
         };
         let spec = consumer_spec(&live.limits);
+        let label = consumer_label(&live.limits);
         let mut is_whole = true;
         for (number, source) in self.kept.sources.iter_mut().enumerate() {
             let Some(name) = source.name.clone() else {
@@ -166,7 +167,7 @@ impl Session {
             }
             let consumer = live
                 .client
-                .consume(&name, spec.clone(), Token(number as u64))
+                .consume_as(&name, spec.clone(), Token(number as u64), label.clone())
                 .ok();
             // A queue that was deleted meanwhile may be there again, but is another one.
             let same = consumer.as_ref().is_some_and(|consumer| {

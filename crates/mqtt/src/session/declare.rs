@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use ternmq_broker::LogError;
+use ternmq_broker::inspect::ConsumerLabel;
 use ternmq_broker::mailbox::Token;
 use ternmq_core::error::Refusal;
 use ternmq_core::id::{Lsn, Timestamp};
@@ -209,10 +210,11 @@ impl Active<'_> {
         let name = own_queue_name(self.identity);
         let created = self.declare_own(&name)?;
         let spec = consumer_spec(&self.live.limits);
-        let consumer = self
-            .live
-            .client
-            .consume(&name, spec, Token(Source::OWN.into()))?;
+        let label = consumer_label(&self.live.limits);
+        let consumer =
+            self.live
+                .client
+                .consume_as(&name, spec, Token(Source::OWN.into()), label)?;
         let source = &mut self.kept.sources[own];
         source.queue = Some(consumer.queue().clone());
         source.consumer = Some(consumer);
@@ -435,6 +437,15 @@ pub(super) fn consumer_spec(limits: &PeerLimits) -> ConsumerSpec {
         credit,
         priority: 0,
         exclusive: false,
+    }
+}
+
+/// What others see of the consumer of a session: it has no tag of its own.
+pub(super) fn consumer_label(limits: &PeerLimits) -> ConsumerLabel {
+    ConsumerLabel {
+        tag: "mqtt".into(),
+        prefetch: u32::try_from(limits.quota).unwrap_or(u32::MAX),
+        ..ConsumerLabel::default()
     }
 }
 

@@ -235,14 +235,20 @@ impl Active<'_> {
             return;
         }
         let committed = client.committed();
+        let mut confirmed = 0;
         while let Some(Owed { answer, .. }) = owed.pop_front_if(|owed| owed.lsn <= committed) {
             match answer {
                 Answer::Ack(packet, packet_id, reason) => {
                     *pubacks_owed -= usize::from(packet == PacketType::PubAck);
+                    let is_publish = matches!(packet, PacketType::PubAck | PacketType::PubRec);
+                    confirmed += u64::from(is_publish && !reason.is_error());
                     codec::puback(out, limits.version, packet, packet_id, reason);
                 }
                 Answer::Packet(bytes) => out.extend_from_slice(&bytes),
             }
+        }
+        if confirmed > 0 {
+            client.count_confirmed(confirmed);
         }
     }
 

@@ -190,6 +190,21 @@ impl Session {
         self.removed = true;
     }
 
+    /// Whether there is a session: its client was here, and it has not ended.
+    pub(crate) fn exists(&self) -> bool {
+        self.kept.exists
+    }
+
+    /// Whether a connection has it.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// What of it outlives a connection.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// When it ends, if nobody is connected.
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         self.kept.expires_at.filter(|_| self.live.is_none())
@@ -229,6 +244,11 @@ impl Session {
 }
 
 impl Active<'_> {
+    /// How many subscriptions the session has.
+    pub(crate) fn subscriptions(&self) -> u64 {
+        self.kept.subscriptions.len() as u64
+    }
+
     /// Hands over everything this read collected: publishes, then settlements, then answers.
     pub(crate) fn flush(&mut self, now: Timestamp, out: &mut Vec<u8>) {
         self.flush_publishes(now, out);

@@ -5,6 +5,7 @@
 //! ```
 
 use bytes::Bytes;
+use ternmq_broker::Unroutable;
 use ternmq_core::id::Timestamp;
 use ternmq_core::message::{Body, Message, Properties as CoreProperties};
 use ternmq_core::routing::RouteRequest;
@@ -29,6 +30,16 @@ pub(crate) enum Payload {
     InPacket,
     /// It came in pieces, and was put together here.
     Assembled(Bytes),
+}
+
+impl Payload {
+    /// Its length, as that of a packet's payload.
+    fn len(&self, publish: &Publish<'_>) -> usize {
+        match self {
+            Self::InPacket => publish.payload.len(),
+            Self::Assembled(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// What answers a publish of this turn.
@@ -126,6 +137,9 @@ impl Active<'_> {
         let route = client.route(&request)?;
         let nobody = route.is_empty();
         let reason = answer_reason(route.is_unroutable());
+        if nobody {
+            turn.push_unroutable(&route, payload.len(publish), Unroutable::Dropped);
+        }
         if nobody && !publish.retain {
             return Ok(Taken::Turn {
                 index: None,
@@ -144,6 +158,9 @@ impl Active<'_> {
         let message = parts.build(client.scratch());
         let retained = publish.retain.then(|| message.clone());
         let index = (!nobody).then(|| turn.push(message, route));
+        if publish.packet_id.is_some() {
+            turn.expect_confirm();
+        }
         if let Some(message) = retained {
             let ack = publish.packet_id.map(|_| turn_acks.len());
             turn_retains.push(TurnRetain {

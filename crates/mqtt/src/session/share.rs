@@ -11,7 +11,7 @@ use ternmq_core::value::Value;
 
 use super::Active;
 use super::attach::delete_share;
-use super::declare::{NO_ARGUMENTS, consumer_spec, expires_ms, queue_arguments};
+use super::declare::{NO_ARGUMENTS, consumer_label, consumer_spec, expires_ms, queue_arguments};
 use super::source::Source;
 use super::window::Outgoing;
 use crate::config::MqttConfig;
@@ -37,6 +37,7 @@ impl Active<'_> {
         let number = u16::try_from(number).map_err(too_many)?;
         let identity = self.identity;
         let spec = consumer_spec(&self.live.limits);
+        let label = consumer_label(&self.live.limits);
         let client = &mut self.live.client;
         let (consumer, name) = identity
             .sessions
@@ -50,7 +51,7 @@ impl Active<'_> {
                     arguments: &NO_ARGUMENTS,
                     options: BindingOptions::default(),
                 })?;
-                client.consume(queue, spec, Token(number.into()))
+                client.consume_as(queue, spec, Token(number.into()), label)
             })?;
         let source = Source {
             queue: Some(consumer.queue().clone()),

@@ -11,6 +11,7 @@ mod disconnect;
 mod exactly_once;
 mod expiry;
 mod harness;
+mod inspect;
 mod interop;
 mod keep_alive;
 mod limits;

@@ -1,6 +1,7 @@
 //! The server's side of handshakes, with certificates that can be exchanged.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,7 +29,7 @@ pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 pub enum Alpn {
     /// Nothing: the port says what is spoken.
     None,
-    /// HTTP/2 or HTTP/1.1.
+    /// HTTP/1.1.
     Http,
 }
 
@@ -42,7 +43,16 @@ pub struct TlsServer {
 struct Loaded {
     settings: TlsSettings,
     config: Arc<ServerConfig>,
-    not_after_s: Vec<u64>,
+    ends: Vec<CertificateEnd>,
+}
+
+/// When a certificate ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateEnd {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// In seconds since 1970.
+    pub not_after_s: u64,
 }
 
 /// How the files looked, to tell when they change.
@@ -103,10 +113,10 @@ impl TlsServer {
         Some(self.reload())
     }
 
-    /// When the certificates in use end, in seconds since 1970: our own, then those that lead to a root, then the
-    /// authorities whose clients are trusted.
-    pub fn not_after_s(&self) -> Vec<u64> {
-        self.current.load().not_after_s.clone()
+    /// When the certificates in use end: our own, then those that lead to a root, then the authorities whose clients are
+    /// trusted.
+    pub fn ends(&self) -> Vec<CertificateEnd> {
+        self.current.load().ends.clone()
     }
 
     /// What rustls needs, as it is now. For servers that do their handshakes themselves.
@@ -123,19 +133,19 @@ impl TlsServer {
 }
 
 fn load(settings: TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
-    let (mut config, not_after_s) = configure(&settings)?;
+    let (mut config, ends) = configure(&settings)?;
     if alpn == Alpn::Http {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
     Ok(Loaded {
         settings,
         config: Arc::new(config),
-        not_after_s,
+        ends,
     })
 }
 
 /// Also says when the certificates end.
-fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<u64>), TlsError> {
+fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<CertificateEnd>), TlsError> {
     if settings.depth > DEPTH_MAX {
         let (key, range) = ("depth", "0 to 6");
         return Err(TlsError::Invalid { key, range });
@@ -144,9 +154,10 @@ fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<u64>), TlsErro
     if settings.fail_if_no_peer_cert && settings.verify == Verify::None {
         return Err(TlsError::Invalid { key, range });
     }
-    let chain = File::required("certfile", settings.certfile.as_ref())?.certificates()?;
+    let file = File::required("certfile", settings.certfile.as_ref())?;
+    let chain = file.certificates()?;
+    let mut ends = ends_of(file, &chain);
     let private_key = File::required("keyfile", settings.keyfile.as_ref())?.private_key()?;
-    let mut not_after_s = ends(&chain);
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(settings)?)
@@ -155,7 +166,7 @@ fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<u64>), TlsErro
         Verify::None => builder.with_no_client_auth(),
         Verify::Peer => {
             let file = File::required("cacertfile", settings.cacertfile.as_ref())?;
-            not_after_s.extend(ends(&file.certificates()?));
+            ends.extend(ends_of(file, &file.certificates()?));
             builder.with_client_cert_verifier(verifier(settings, file, &provider)?)
         }
     };
@@ -166,14 +177,18 @@ fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<u64>), TlsErro
     // nobody resumes what would not be accepted any more.
     config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::Setup(error.to_string()))?;
     config.send_tls13_tickets = 1;
-    Ok((config, not_after_s))
+    Ok((config, ends))
 }
 
-fn ends(certificates: &[CertificateDer<'_>]) -> Vec<u64> {
-    certificates
+fn ends_of(file: File<'_>, certificates: &[CertificateDer<'_>]) -> Vec<CertificateEnd> {
+    let ends = certificates
         .iter()
-        .filter_map(|certificate| certificate::not_after_s(certificate).ok())
-        .collect()
+        .filter_map(|certificate| certificate::not_after_s(certificate).ok());
+    ends.map(|not_after_s| CertificateEnd {
+        file: file.path.to_owned(),
+        not_after_s,
+    })
+    .collect()
 }
 
 fn versions(

@@ -2,6 +2,7 @@
 
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::ShortString;
+use ternmq_broker::inspect::ConnectionState;
 use ternmq_broker::mailbox::{DiskRoom, Token};
 use ternmq_core::id::Timestamp;
 use ternmq_core::queue::Budget;
@@ -47,6 +48,7 @@ impl Running {
         let session = self.channels.open_session(channel);
         let is_unheard = session.is_none_or(|session| !session.hears_of_refusals());
         self.pressure.paused = node_blocked && !tells || disk == DiskRoom::Full && is_unheard;
+        self.show_state();
         !self.pressure.paused
     }
 
@@ -70,12 +72,29 @@ impl Running {
             let unblocked = connection::AMQPMethod::Unblocked(connection::Unblocked {});
             write_method(0, &AMQPClass::Connection(unblocked), out);
         }
+        self.show_state();
+    }
+
+    /// Lets others see what holds the connection up, if anything does.
+    fn show_state(&self) {
+        let pressure = self.pressure;
+        let state = if pressure.paused || pressure.told && pressure.is_short() {
+            ConnectionState::Blocked
+        } else if pressure.is_short() {
+            ConnectionState::Blocking
+        } else if self.behind.is_some() {
+            ConnectionState::Flow
+        } else {
+            ConnectionState::Running
+        };
+        self.shared.stats.set_state(state);
     }
 
     /// Reads on if the disk has caught up.
     pub(in crate::connection) fn catch_up(&mut self) {
         let committed = self.shared.client.committed();
         self.behind = self.behind.filter(|lsn| *lsn > committed);
+        self.show_state();
     }
 
     /// Carries out what was collected: settles, publishes, confirms.
@@ -104,11 +123,13 @@ impl Running {
                     owing.push(owed.channel);
                 }
                 session.on_owed(owed);
+                session.show(now);
             }
         });
         if self.shared.publishes.slows_down() && lsn.is_some() {
             self.behind = Some(lsn);
             self.shared.client.notify_commit(lsn);
+            self.show_state();
         }
         if self.owing.is_empty() {
             return;
@@ -128,16 +149,19 @@ impl Running {
             confirms,
             ..
         } = self;
-        let mut commits_are_left = false;
+        let (mut commits_are_left, mut confirmed) = (false, 0);
         owing.retain(|channel| {
             let Some(session) = channels.open_session(*channel) else {
                 return false;
             };
-            session.confirm(committed, confirms, out);
+            confirmed += session.confirm(committed, confirms, out);
             commits_are_left |= session.awaits_commit();
             session.owes_confirms()
         });
         self.committing.set_any(commits_are_left);
+        if confirmed > 0 {
+            self.shared.client.count_confirmed(confirmed);
+        }
     }
 
     /// Messages wait for a consumer.

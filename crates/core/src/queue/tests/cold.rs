@@ -9,20 +9,20 @@ use crate::queue::lane::CHUNK_SLOTS;
 const ANY: Lsn = Lsn(u64::MAX);
 
 /// A bed with a shelf.
-struct Cellar {
-    bed: Bed,
+pub(super) struct Cellar {
+    pub(super) bed: Bed,
     shelf: Shelf,
 }
 
 impl Cellar {
-    fn new(settings: QueueSettings) -> Self {
+    pub(super) fn new(settings: QueueSettings) -> Self {
         Self {
             bed: Bed::new(settings),
             shelf: Shelf::default(),
         }
     }
 
-    fn put(&mut self, spec: &Spec, times: usize) {
+    pub(super) fn put(&mut self, spec: &Spec, times: usize) {
         for _ in 0..times {
             let incoming = self.bed.incoming(spec);
             let message = incoming.message.clone();
@@ -47,7 +47,7 @@ impl Cellar {
     }
 
     /// Everything that may goes to disk.
-    fn store(&mut self) {
+    pub(super) fn store(&mut self) {
         self.bed.queue.freeze(0, ANY);
         self.shelf.write_all(&mut self.bed.queue);
     }
@@ -64,7 +64,7 @@ impl Cellar {
         out
     }
 
-    fn read(&self, chunk: &ColdChunk) -> Vec<ColdEntry> {
+    pub(super) fn read(&self, chunk: &ColdChunk) -> Vec<ColdEntry> {
         self.shelf.read(chunk, Timestamp(self.bed.now))
     }
 

@@ -1,0 +1,191 @@
+//! Who asks, and what they may.
+//!
+//! Users are told apart by their tags, as in RabbitMQ:
+//!
+//! | tag | may |
+//! |---|---|
+//! | `management` | use the API, within the vhosts and permissions the user has |
+//! | `policymaker` | besides, set policies and parameters in those vhosts |
+//! | `monitoring` | besides what `management` may, see all vhosts, nodes and connections |
+//! | `administrator` | everything |
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ternmq_broker::mailbox::Mailbox;
+use ternmq_broker::{Client, ConnectRefusal, LoginRefusal, User};
+use ternmq_core::access::Right;
+
+use crate::Manage;
+use crate::fault::Fault;
+use crate::machine;
+
+const NOT_ADMINISTRATOR: &str = "Not administrator user";
+const NOT_MONITOR: &str = "Not monitor user";
+const NO_ACCESS: &str = "User not authorised to access object";
+const ACCESS_REFUSED: &str = "Access refused.";
+const NO_VHOST_ACCESS: &str = "User not authorised to access virtual host";
+
+/// Whoever asks, logged in and with a tag that lets them use the API.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) user: Arc<User>,
+    manage: Arc<Manage>,
+}
+
+impl FromRequestParts<Arc<Manage>> for Caller {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, manage: &Arc<Manage>) -> Result<Self, Fault> {
+        let (name, password) = credentials(parts)?;
+        let Some(machine::From(from)) = parts.extensions.get().copied() else {
+            return Err(Fault::not_authenticated("Login failed"));
+        };
+        let user = manage
+            .broker
+            .login(&name, &password, from)
+            .map_err(|refusal| {
+                tracing::debug!(user = name, peer = %from, error = %refusal, "HTTP access denied");
+                match refusal {
+                    LoginRefusal::LoopbackOnly => {
+                        Fault::not_authorized("User can only log in via localhost")
+                    }
+                    _ => Fault::not_authenticated("Login failed"),
+                }
+            })?;
+        let caller = Self {
+            user,
+            manage: manage.clone(),
+        };
+        if !caller.has_any(&["administrator", "monitoring", "policymaker", "management"]) {
+            return Err(Fault::not_authorized("Not management user"));
+        }
+        Ok(caller)
+    }
+}
+
+/// Name and password of Basic authentication (RFC 7617).
+fn credentials(parts: &Parts) -> Result<(String, Vec<u8>), Fault> {
+    let failed = || Fault::not_authenticated("Login failed");
+    let header = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .ok_or_else(failed)?;
+    let (scheme, encoded) = header
+        .to_str()
+        .ok()
+        .and_then(|h| h.split_once(' '))
+        .ok_or_else(failed)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(failed());
+    }
+    let decoded = STANDARD.decode(encoded.trim()).map_err(|_| failed())?;
+    let colon = decoded
+        .iter()
+        .position(|byte| *byte == b':')
+        .ok_or_else(failed)?;
+    let name = String::from_utf8(decoded[..colon].to_vec()).map_err(|_| failed())?;
+    Ok((name, decoded[colon + 1..].to_vec()))
+}
+
+impl Caller {
+    pub(crate) fn name(&self) -> &str {
+        self.user.name()
+    }
+
+    fn has_any(&self, tags: &[&str]) -> bool {
+        self.user.tags().iter().any(|tag| tags.contains(&&**tag))
+    }
+
+    pub(crate) fn is_administrator(&self) -> bool {
+        self.has_any(&["administrator"])
+    }
+
+    pub(crate) fn is_monitor(&self) -> bool {
+        self.has_any(&["administrator", "monitoring"])
+    }
+
+    /// Whether messages may carry other users' names.
+    pub(crate) fn may_impersonate(&self) -> bool {
+        self.has_any(&["impersonator"])
+    }
+
+    /// Refuses everybody but administrators.
+    pub(crate) fn administrator(&self) -> Result<(), Fault> {
+        allow(self.is_administrator(), NOT_ADMINISTRATOR)
+    }
+
+    /// Refuses those who may not see nodes and all vhosts.
+    pub(crate) fn monitor(&self) -> Result<(), Fault> {
+        allow(self.is_monitor(), NOT_MONITOR)
+    }
+
+    /// Refuses those who may not set policies and parameters.
+    pub(crate) fn policymaker(&self) -> Result<(), Fault> {
+        allow(self.has_any(&["administrator", "policymaker"]), NO_ACCESS)
+    }
+
+    /// Refuses everybody but this user and administrators.
+    pub(crate) fn themselves(&self, name: &str) -> Result<(), Fault> {
+        allow(self.name() == name || self.is_administrator(), NO_ACCESS)
+    }
+
+    /// Whether what is in the vhost may be listed.
+    pub(crate) fn sees(&self, vhost: &str) -> bool {
+        self.is_monitor() || self.manage.broker.may_use(&self.user, vhost)
+    }
+
+    /// The vhosts whose contents may be listed.
+    pub(crate) fn seen_vhosts(&self) -> HashSet<Box<str>> {
+        let vhosts = self.manage.broker.admin().vhosts().into_iter();
+        let names = vhosts.map(|vhost| vhost.name);
+        names.filter(|name| self.sees(name)).collect()
+    }
+
+    /// As [`Caller::vhost`], with another fault for a vhost that is not there.
+    pub(crate) fn vhost_or(&self, vhost: &str, missing: fn() -> Fault) -> Result<(), Fault> {
+        if self.manage.broker.admin().vhost(vhost).is_none() {
+            return Err(missing());
+        }
+        allow(self.sees(vhost), NO_VHOST_ACCESS)
+    }
+
+    /// Refuses those who may not do that with the queue or exchange of that name.
+    pub(crate) fn may(&self, vhost: &str, right: Right, name: &str) -> Result<(), Fault> {
+        if self.manage.broker.admin().vhost(vhost).is_none() {
+            return Err(Fault::not_found());
+        }
+        let broker = &self.manage.broker;
+        allow(broker.may_use(&self.user, vhost), NO_VHOST_ACCESS)?;
+        allow(broker.may(&self.user, vhost, right, name), ACCESS_REFUSED)
+    }
+
+    /// Refuses a vhost that is not there, and one whose contents the user may not list.
+    pub(crate) fn vhost(&self, vhost: &str) -> Result<(), Fault> {
+        self.vhost_or(vhost, Fault::not_found)
+    }
+
+    /// A connection into the vhost, with the user's permissions. `missing` is what a vhost that is not there means.
+    pub(crate) fn client(&self, vhost: &str, missing: Fault) -> Result<Client, Fault> {
+        let mailbox = Mailbox::new(1);
+        let connected = self.manage.broker.connect(&self.user, vhost, mailbox);
+        connected.map_err(|refusal| match refusal {
+            ConnectRefusal::NoSuchVhost => missing,
+            ConnectRefusal::NotAllowed => Fault::not_authorized(NO_VHOST_ACCESS),
+            other => Fault::bad_request(other.to_string()),
+        })
+    }
+}
+
+fn allow(allowed: bool, otherwise: &str) -> Result<(), Fault> {
+    if allowed {
+        Ok(())
+    } else {
+        Err(Fault::not_authorized(otherwise))
+    }
+}

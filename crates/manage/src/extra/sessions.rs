@@ -1,0 +1,123 @@
+//! `/x/mqtt/sessions/:vhost`, `/x/mqtt/sessions/:vhost/:client`, `/x/mqtt/shares/:vhost`
+
+use axum::extract::State;
+use serde::Serialize;
+use ternmq_mqtt::look::{SessionInfo, ShareInfo, SubscriptionInfo};
+
+use crate::auth::Caller;
+use crate::fault::Fault;
+use crate::listing::{self, Row};
+use crate::reply::Answer;
+use crate::request::{Names, Query};
+use crate::resources::Shared;
+use crate::time;
+
+#[derive(Serialize)]
+struct SessionRow {
+    client_id: Box<str>,
+    connected: bool,
+    expiry_s: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    subscriptions: Vec<SubscriptionRow>,
+    in_flight: usize,
+    pending: usize,
+    unreleased: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SubscriptionRow {
+    filter: String,
+    qos: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u32>,
+    shared: bool,
+}
+
+#[derive(Serialize)]
+struct ShareRow {
+    filter: Box<str>,
+    queue: String,
+    members: usize,
+}
+
+impl Row for SessionRow {
+    fn name(&self) -> &str {
+        &self.client_id
+    }
+}
+
+impl Row for ShareRow {
+    fn name(&self) -> &str {
+        &self.filter
+    }
+}
+
+impl SessionRow {
+    fn of(info: SessionInfo) -> Self {
+        let subscription = |s: &SubscriptionInfo| SubscriptionRow {
+            filter: s.filter.to_string(),
+            qos: s.qos,
+            id: s.id,
+            shared: s.shared,
+        };
+        Self {
+            client_id: info.client_id,
+            connected: info.connected,
+            expiry_s: info.expiry_s,
+            expires_at: info.expires_at.map(time::rfc3339),
+            subscriptions: info.subscriptions.iter().map(subscription).collect(),
+            in_flight: info.in_flight,
+            pending: info.pending,
+            unreleased: info.unreleased,
+            queue: info.queue.map(|queue| queue.to_string()),
+        }
+    }
+}
+
+pub(crate) async fn list(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(vhost): Names<String>,
+    query: Query,
+) -> Answer {
+    caller.vhost(&vhost)?;
+    let mqtt = manage.mqtt();
+    let sessions = mqtt.map(|mqtt| mqtt.sessions(&vhost)).unwrap_or_default();
+    listing::list(sessions.into_iter().map(SessionRow::of).collect(), &query)
+}
+
+pub(crate) async fn get(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((vhost, client_id)): Names<(String, String)>,
+    query: Query,
+) -> Answer {
+    caller.vhost(&vhost)?;
+    let session = manage
+        .mqtt()
+        .and_then(|mqtt| mqtt.session(&vhost, &client_id));
+    let row = SessionRow::of(session.ok_or_else(Fault::not_found)?);
+    Ok(listing::object(&row, &query))
+}
+
+pub(crate) async fn shares(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(vhost): Names<String>,
+    query: Query,
+) -> Answer {
+    caller.vhost(&vhost)?;
+    let shares = manage
+        .mqtt()
+        .map(|mqtt| mqtt.shares(&vhost))
+        .unwrap_or_default();
+    let row = |info: ShareInfo| ShareRow {
+        filter: info.filter,
+        queue: info.queue.to_string(),
+        members: info.members,
+    };
+    listing::list(shares.into_iter().map(row).collect(), &query)
+}

@@ -1,0 +1,174 @@
+//! `/feature-flags`, `/deprecated-features`, and lists of what there is none of.
+
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Empty, Shared, nodes};
+use crate::auth::Caller;
+use crate::fault::Fault;
+use crate::listing::{self, Row};
+use crate::reply::{self, Answer};
+use crate::request::{Names, Payload, Query};
+
+/// What RabbitMQ 4 requires, and tools look for.
+const FLAGS: [(&str, &str); 20] = [
+    (
+        "classic_mirrored_queue_version",
+        "Support setting version for classic mirrored queues",
+    ),
+    (
+        "classic_queue_type_delivery_support",
+        "Bug fix for classic queue deliveries using mixed versions",
+    ),
+    (
+        "detailed_queues_endpoint",
+        "Add a detailed queues HTTP API endpoint",
+    ),
+    (
+        "direct_exchange_routing_v2",
+        "v2 direct exchange routing implementation",
+    ),
+    (
+        "drop_unroutable_metric",
+        "Count unroutable publishes to be dropped in stats",
+    ),
+    (
+        "empty_basic_get_metric",
+        "Count AMQP `basic.get` on empty queues in stats",
+    ),
+    ("feature_flags_v2", "Feature flags subsystem V2"),
+    (
+        "implicit_default_bindings",
+        "Default bindings are now implicit, instead of being stored in the database",
+    ),
+    (
+        "listener_records_in_ets",
+        "Store listener records in ETS instead of Mnesia",
+    ),
+    ("maintenance_mode_status", "Maintenance mode status"),
+    ("message_containers", "Message containers."),
+    ("quorum_queue", "Support queues of type `quorum`"),
+    (
+        "rabbit_mqtt_qos0_queue",
+        "Support pseudo queue type for MQTT QoS 0 subscribers omitting a queue process",
+    ),
+    (
+        "restart_streams",
+        "Support for restarting streams with optional preferred next leader argument",
+    ),
+    ("stream_queue", "Support queues of type `stream`"),
+    (
+        "stream_sac_coordinator_unblock_group",
+        "Bug fix to unblock a group of consumers in a super stream partition",
+    ),
+    (
+        "stream_single_active_consumer",
+        "Single active consumer for streams",
+    ),
+    (
+        "tracking_records_in_ets",
+        "Store tracking records in ETS instead of Mnesia",
+    ),
+    (
+        "user_limits",
+        "Configure connection and channel limits for a user",
+    ),
+    (
+        "virtual_host_metadata",
+        "Virtual host metadata (description, tags, etc)",
+    ),
+];
+
+/// A feature flag as it is shown.
+#[derive(Serialize)]
+struct Flag {
+    name: &'static str,
+    desc: &'static str,
+    doc_url: &'static str,
+    state: &'static str,
+    stability: &'static str,
+    provided_by: &'static str,
+}
+
+impl Row for Flag {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+pub(crate) async fn list(caller: Caller, query: Query) -> Answer {
+    caller.monitor()?;
+    let flag = |(name, desc)| Flag {
+        name,
+        desc,
+        doc_url: "",
+        state: "enabled",
+        stability: "required",
+        provided_by: "rabbit",
+    };
+    listing::list(FLAGS.map(flag).into(), &query)
+}
+
+/// All are enabled.
+pub(crate) async fn enable(caller: Caller, Names(name): Names<String>) -> Answer {
+    caller.administrator()?;
+    if name != "all" && !FLAGS.iter().any(|(flag, _)| *flag == name) {
+        return Err(Fault::bad_request(format!(
+            "feature flag '{name}' is not known"
+        )));
+    }
+    Ok(reply::done())
+}
+
+/// A list with nothing in it, of something that only RabbitMQ has.
+pub(crate) async fn none(_: Caller) -> Answer {
+    let none: [Empty; 0] = [];
+    Ok(reply::json(&none))
+}
+
+/// The same of one vhost.
+pub(crate) async fn none_in_vhost(caller: Caller, Names(vhost): Names<String>) -> Answer {
+    caller.vhost(&vhost)?;
+    let none: [Empty; 0] = [];
+    Ok(reply::json(&none))
+}
+
+/// One of those that are not there.
+pub(crate) async fn absent(_: Caller) -> Answer {
+    Err(Fault::not_found())
+}
+
+/// Statistics are not collected in a place that could be cleared.
+pub(crate) async fn reset(caller: Caller) -> Answer {
+    caller.administrator()?;
+    Ok(reply::done())
+}
+
+/// Queues are where they are.
+pub(crate) async fn rebalance(caller: Caller, _: Payload) -> Answer {
+    caller.administrator()?;
+    Ok(reply::done())
+}
+
+/// Logins are not counted by protocol.
+pub(crate) async fn auth_attempts(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(node): Names<String>,
+) -> Answer {
+    caller.monitor()?;
+    nodes::check_name(&manage, &node)?;
+    let none: [Empty; 0] = [];
+    Ok(reply::json(&none))
+}
+
+/// The hash that a password gets, with a new salt.
+pub(crate) async fn hash_password(caller: Caller, Names(password): Names<String>) -> Answer {
+    caller.administrator()?;
+    use base64::Engine as _;
+    let algorithm = ternmq_core::access::HashAlgorithm::Sha256;
+    let hash = ternmq_broker::admin::hash_password(algorithm, password.as_bytes());
+    let hash = base64::engine::general_purpose::STANDARD.encode(&hash.bytes);
+    Ok(reply::json(&json!({"ok": hash})))
+}

@@ -1,0 +1,274 @@
+//! `/parameters`, `/global-parameters`, `/cluster-name`
+
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::{Value, json};
+use ternmq_broker::admin::ParameterInfo;
+use ternmq_core::access::PolicyScope;
+
+use super::{Shared, policies};
+use crate::Manage;
+use crate::auth::Caller;
+use crate::fault::Fault;
+use crate::listing::{self, Row};
+use crate::reply::{self, Answer};
+use crate::request::{Names, Payload, Query};
+
+/// Components that keep parameters: what they say is kept for tools and definitions.
+pub(crate) const COMPONENTS: [&str; 3] =
+    ["federation-upstream", "federation-upstream-set", "shovel"];
+/// Operator policies are shown as parameters of this component.
+pub(crate) const OPERATOR_POLICY: &str = "operator_policy";
+/// The parameter that is the cluster's name.
+const CLUSTER_NAME: &str = "cluster_name";
+const CLUSTER_ID: &str = "internal_cluster_id";
+
+/// A parameter as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ParameterRow {
+    pub(crate) value: Value,
+    pub(crate) vhost: Box<str>,
+    pub(crate) component: Box<str>,
+    pub(crate) name: Box<str>,
+}
+
+impl Row for ParameterRow {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn group(&self) -> &str {
+        &self.component
+    }
+}
+
+impl ParameterRow {
+    pub(crate) fn of(info: ParameterInfo) -> Self {
+        Self {
+            value: parse(&info.value),
+            vhost: info.vhost,
+            component: info.component,
+            name: info.name,
+        }
+    }
+}
+
+/// What is kept is JSON.
+pub(crate) fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// A parameter of the node as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct GlobalRow {
+    pub(crate) name: Box<str>,
+    pub(crate) value: Value,
+}
+
+impl Row for GlobalRow {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn all(manage: &Manage, caller: &Caller) -> Vec<ParameterRow> {
+    let admin = manage.broker.admin();
+    let mut rows: Vec<ParameterRow> = admin
+        .parameters()
+        .into_iter()
+        .map(ParameterRow::of)
+        .collect();
+    let operators = admin.policies(PolicyScope::Operator);
+    rows.extend(
+        operators
+            .into_iter()
+            .map(|info| policies::as_parameter(info, OPERATOR_POLICY)),
+    );
+    let seen = caller.seen_vhosts();
+    rows.retain(|row| seen.contains(&*row.vhost));
+    rows
+}
+
+pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
+    caller.policymaker()?;
+    listing::list(all(&manage, &caller), &query)
+}
+
+pub(crate) async fn list_component(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(component): Names<String>,
+    query: Query,
+) -> Answer {
+    caller.policymaker()?;
+    let mut rows = all(&manage, &caller);
+    rows.retain(|row| *row.component == *component);
+    listing::list(rows, &query)
+}
+
+pub(crate) async fn list_component_in_vhost(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((component, vhost)): Names<(String, String)>,
+    query: Query,
+) -> Answer {
+    caller.policymaker()?;
+    caller.vhost(&vhost)?;
+    let mut rows = all(&manage, &caller);
+    rows.retain(|row| *row.component == *component && *row.vhost == *vhost);
+    listing::list(rows, &query)
+}
+
+pub(crate) async fn get(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((component, vhost, name)): Names<(String, String, String)>,
+    query: Query,
+) -> Answer {
+    caller.policymaker()?;
+    caller.vhost(&vhost)?;
+    let mut rows = all(&manage, &caller).into_iter();
+    let is_it =
+        |r: &ParameterRow| *r.component == *component && *r.vhost == *vhost && *r.name == *name;
+    let row = rows.find(is_it).ok_or_else(Fault::not_found)?;
+    Ok(listing::object(&row, &query))
+}
+
+/// Refuses a component that nobody knows.
+pub(crate) fn check_component(component: &str) -> Result<(), Fault> {
+    if COMPONENTS.contains(&component) {
+        return Ok(());
+    }
+    Err(Fault::bad_request(format!(
+        "Validation failed\n\ncomponent {component} not found\n"
+    )))
+}
+
+pub(crate) async fn put(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((component, vhost, name)): Names<(String, String, String)>,
+    payload: Payload,
+) -> Answer {
+    caller.policymaker()?;
+    let fields = payload.object()?;
+    let value = fields.required("value")?.to_string();
+    caller.vhost_or(&vhost, Fault::no_vhost)?;
+    check_component(&component)?;
+    let changed = manage
+        .broker
+        .admin()
+        .put_parameter((&component, &vhost, &name), &value);
+    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    manage.durable(changed.lsn).await;
+    Ok(reply::put(changed.created))
+}
+
+pub(crate) async fn delete(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((component, vhost, name)): Names<(String, String, String)>,
+) -> Answer {
+    caller.policymaker()?;
+    caller.vhost(&vhost)?;
+    let changed = manage
+        .broker
+        .admin()
+        .delete_parameter(&component, &vhost, &name);
+    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    manage.durable(changed.lsn).await;
+    Ok(reply::done())
+}
+
+/// The parameters of the node, as they are shown.
+pub(crate) fn globals(manage: &Manage) -> Vec<GlobalRow> {
+    let globals = manage.broker.admin().global_parameters().into_iter();
+    let row = |(name, value): (Box<str>, Box<str>)| GlobalRow {
+        name,
+        value: parse(&value),
+    };
+    globals.map(row).collect()
+}
+
+pub(crate) async fn list_global(
+    State(manage): State<Shared>,
+    caller: Caller,
+    query: Query,
+) -> Answer {
+    caller.policymaker()?;
+    listing::list(globals(&manage), &query)
+}
+
+pub(crate) async fn get_global(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(name): Names<String>,
+    query: Query,
+) -> Answer {
+    caller.policymaker()?;
+    let row = globals(&manage).into_iter().find(|row| *row.name == *name);
+    Ok(listing::object(&row.ok_or_else(Fault::not_found)?, &query))
+}
+
+pub(crate) async fn put_global(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(name): Names<String>,
+    payload: Payload,
+) -> Answer {
+    caller.policymaker()?;
+    let fields = payload.object()?;
+    let value = fields.required("value")?.to_string();
+    let changed = manage.broker.admin().put_global_parameter(&name, &value);
+    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    manage.durable(changed.lsn).await;
+    Ok(reply::put(changed.created))
+}
+
+pub(crate) async fn delete_global(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(name): Names<String>,
+) -> Answer {
+    caller.policymaker()?;
+    let changed = manage.broker.admin().delete_global_parameter(&name);
+    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    manage.durable(changed.lsn).await;
+    Ok(reply::done())
+}
+
+/// The cluster's name: as it was set, else as the configuration has it.
+pub(crate) fn cluster_name(manage: &Manage) -> String {
+    let globals = manage.broker.admin().global_parameters();
+    let set = globals.iter().find(|(name, _)| &**name == CLUSTER_NAME);
+    let set = set.and_then(|(_, value)| parse(value).as_str().map(str::to_owned));
+    set.unwrap_or_else(|| manage.broker.announced().cluster_name.to_string())
+}
+
+/// The cluster's identity, if one came with definitions.
+pub(crate) fn cluster_id(manage: &Manage) -> Option<String> {
+    let globals = manage.broker.admin().global_parameters();
+    let set = globals.iter().find(|(name, _)| &**name == CLUSTER_ID);
+    set.and_then(|(_, value)| parse(value).as_str().map(str::to_owned))
+}
+
+pub(crate) async fn get_cluster_name(State(manage): State<Shared>, _: Caller) -> Answer {
+    Ok(reply::json(&json!({"name": cluster_name(&manage)})))
+}
+
+pub(crate) async fn put_cluster_name(
+    State(manage): State<Shared>,
+    caller: Caller,
+    payload: Payload,
+) -> Answer {
+    caller.administrator()?;
+    let fields = payload.object()?;
+    let value = Value::from(fields.text("name")?).to_string();
+    let changed = manage
+        .broker
+        .admin()
+        .put_global_parameter(CLUSTER_NAME, &value);
+    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    manage.durable(changed.lsn).await;
+    Ok(reply::done())
+}

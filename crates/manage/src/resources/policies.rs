@@ -1,0 +1,223 @@
+//! `/policies`, `/operator-policies`
+
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::json;
+use ternmq_broker::admin::PolicyInfo;
+use ternmq_core::access::{ApplyTo, PolicyScope, PolicySpec};
+
+use super::Shared;
+use super::parameters::ParameterRow;
+use crate::Manage;
+use crate::auth::Caller;
+use crate::fault::Fault;
+use crate::listing::{self, Row};
+use crate::reply::{self, Answer};
+use crate::request::{Fields, Names, Payload, Query};
+use crate::table::{self, Table};
+
+/// A policy as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PolicyRow {
+    vhost: Box<str>,
+    name: Box<str>,
+    pattern: Box<str>,
+    #[serde(rename = "apply-to")]
+    apply_to: &'static str,
+    definition: Table,
+    priority: i64,
+}
+
+impl Row for PolicyRow {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn group(&self) -> &str {
+        &self.vhost
+    }
+}
+
+impl PolicyRow {
+    pub(crate) fn of(info: PolicyInfo) -> Self {
+        Self {
+            vhost: info.vhost,
+            name: info.name,
+            pattern: info.policy.pattern,
+            apply_to: info.policy.apply_to.name(),
+            definition: Table(info.policy.definition),
+            priority: info.policy.priority,
+        }
+    }
+}
+
+/// A policy as a parameter of a component, which is how definitions have those of operators.
+pub(crate) fn as_parameter(info: PolicyInfo, component: &str) -> ParameterRow {
+    let value = json!({
+        "pattern": info.policy.pattern,
+        "definition": Table(info.policy.definition),
+        "priority": info.policy.priority,
+        "apply-to": info.policy.apply_to.name(),
+    });
+    ParameterRow {
+        value,
+        vhost: info.vhost,
+        component: component.into(),
+        name: info.name,
+    }
+}
+
+/// A policy as the fields describe it.
+pub(crate) fn spec(fields: &Fields) -> Result<PolicySpec, Fault> {
+    fields.require(&["pattern", "definition"])?;
+    let apply_to = match fields.optional_text("apply-to")? {
+        None => ApplyTo::All,
+        Some(name) => ApplyTo::parse(name).ok_or_else(|| {
+            invalid(&format!(
+                "apply-to '{name}' unrecognised; should be one of: 'queues', 'classic_queues', 'quorum_queues', \
+                 'streams', 'exchanges', or 'all'"
+            ))
+        })?,
+    };
+    let priority = match fields.get("priority") {
+        None => 0,
+        Some(value) => value.as_i64().ok_or_else(|| {
+            invalid(&format!(
+                "priority should be a number, actually was {value}"
+            ))
+        })?,
+    };
+    Ok(PolicySpec {
+        pattern: fields.text("pattern")?.into(),
+        apply_to,
+        priority,
+        definition: table::from_json(fields.get("definition"))?,
+    })
+}
+
+fn invalid(reason: &str) -> Fault {
+    Fault::bad_request(format!("Validation failed\n\n{reason}\n"))
+}
+
+/// Who may look at policies of that scope, and set them.
+fn check(scope: PolicyScope, caller: &Caller) -> Result<(), Fault> {
+    match scope {
+        PolicyScope::User => caller.policymaker(),
+        PolicyScope::Operator => caller.administrator(),
+    }
+}
+
+macro_rules! handlers {
+    ($module:ident, $scope:expr, $doc:literal) => {
+        #[doc = $doc]
+        pub(crate) mod $module {
+            use super::*;
+
+            pub(crate) async fn list(
+                State(manage): State<Shared>,
+                caller: Caller,
+                query: Query,
+            ) -> Answer {
+                list_policies(&manage, &caller, $scope, None, &query)
+            }
+
+            pub(crate) async fn list_in_vhost(
+                State(manage): State<Shared>,
+                caller: Caller,
+                Names(vhost): Names<String>,
+                query: Query,
+            ) -> Answer {
+                caller.vhost(&vhost)?;
+                list_policies(&manage, &caller, $scope, Some(&vhost), &query)
+            }
+
+            pub(crate) async fn get(
+                State(manage): State<Shared>,
+                caller: Caller,
+                Names((vhost, name)): Names<(String, String)>,
+                query: Query,
+            ) -> Answer {
+                get_policy(&manage, &caller, $scope, (&vhost, &name), &query)
+            }
+
+            pub(crate) async fn put(
+                State(manage): State<Shared>,
+                caller: Caller,
+                Names((vhost, name)): Names<(String, String)>,
+                payload: Payload,
+            ) -> Answer {
+                put_policy(&manage, &caller, $scope, (&vhost, &name), &payload).await
+            }
+
+            pub(crate) async fn delete(
+                State(manage): State<Shared>,
+                caller: Caller,
+                Names((vhost, name)): Names<(String, String)>,
+            ) -> Answer {
+                delete_policy(&manage, &caller, $scope, (&vhost, &name)).await
+            }
+        }
+    };
+}
+
+handlers!(user, PolicyScope::User, "`/policies`");
+handlers!(operator, PolicyScope::Operator, "`/operator-policies`");
+
+fn list_policies(
+    manage: &Manage,
+    caller: &Caller,
+    scope: PolicyScope,
+    vhost: Option<&str>,
+    query: &Query,
+) -> Answer {
+    let seen = caller.seen_vhosts();
+    let policies = manage.broker.admin().policies(scope).into_iter();
+    let policies = policies.filter(|info| {
+        seen.contains(&*info.vhost) && vhost.is_none_or(|name| *name == *info.vhost)
+    });
+    listing::list(policies.map(PolicyRow::of).collect(), query)
+}
+
+fn get_policy(
+    manage: &Manage,
+    caller: &Caller,
+    scope: PolicyScope,
+    (vhost, name): (&str, &str),
+    query: &Query,
+) -> Answer {
+    caller.vhost(vhost)?;
+    let mut policies = manage.broker.admin().policies(scope).into_iter();
+    let found = policies.find(|info| *info.vhost == *vhost && *info.name == *name);
+    let row = PolicyRow::of(found.ok_or_else(Fault::not_found)?);
+    Ok(listing::object(&row, query))
+}
+
+async fn put_policy(
+    manage: &Manage,
+    caller: &Caller,
+    scope: PolicyScope,
+    (vhost, name): (&str, &str),
+    payload: &Payload,
+) -> Answer {
+    check(scope, caller)?;
+    let spec = spec(&payload.object()?)?;
+    caller.vhost_or(vhost, Fault::no_vhost)?;
+    let changed = manage.broker.admin().put_policy(scope, vhost, name, spec);
+    let changed = changed.map_err(|refusal| Fault::of_validated(&refusal))?;
+    manage.durable(changed.lsn).await;
+    Ok(reply::put(changed.created))
+}
+
+async fn delete_policy(
+    manage: &Manage,
+    caller: &Caller,
+    scope: PolicyScope,
+    (vhost, name): (&str, &str),
+) -> Answer {
+    check(scope, caller)?;
+    caller.vhost(vhost)?;
+    let changed = manage.broker.admin().delete_policy(scope, vhost, name);
+    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    manage.durable(changed.lsn).await;
+    Ok(reply::done())
+}

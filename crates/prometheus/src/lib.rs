@@ -1,0 +1,68 @@
+//! TernMQ's metrics for Prometheus, under the names and labels of RabbitMQ's plugin, so that its dashboards and alerts
+//! work; what only TernMQ has begins with `ternmq_`.
+//!
+//! It does not know HTTP: an answer is an iterator over its parts, [`Scrape`], and only one part is in memory at a time,
+//! besides the numbers of the objects that are being written. Nothing is counted here: all numbers are the broker's
+//! ([`ternmq_broker::inspect`]) or the process's own ([`Machine`]).
+//!
+//! Where to start: [`Endpoint`] and [`Scrape::new`] say what is answered to whom; `queues.rs`, `clients.rs`,
+//! `topology.rs`, `node.rs`, `global.rs` and `own.rs` have the families, `text.rs` the format.
+
+mod clients;
+mod facts;
+mod family;
+mod global;
+mod gzip;
+mod node;
+mod own;
+mod queues;
+mod scrape;
+mod selection;
+mod text;
+mod topology;
+
+pub use crate::facts::{Facts, Machine};
+pub use crate::gzip::Gzip;
+pub use crate::scrape::{Endpoint, Scrape};
+pub use crate::selection::Selection;
+
+use std::sync::Arc;
+
+use ternmq_broker::Broker;
+use ternmq_core::policy::QueueKind;
+
+/// The media type of an answer.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Where numbers come from.
+#[derive(Clone)]
+pub struct Source {
+    /// The broker.
+    pub broker: Broker,
+    /// What is known of the process.
+    pub facts: Arc<Facts>,
+    /// What it takes now.
+    pub machine: Machine,
+}
+
+impl Source {
+    fn vhosts(&self) -> Vec<Box<str>> {
+        self.broker.vhosts()
+    }
+
+    /// About how much memory queues of each kind take without the bodies of their messages.
+    fn queue_memory(&self) -> [u64; QueueKind::COUNT] {
+        let mut memory = [0; QueueKind::COUNT];
+        for queue in self.broker.inspect().queues(None) {
+            let holdings = &queue.holdings;
+            let bytes = holdings
+                .memory_bytes
+                .saturating_sub(holdings.resident_bytes);
+            memory[queue.settings.kind.index()] += bytes;
+        }
+        memory
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! The management API: what it is told of the process.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use ternmq_broker::Broker;
+use ternmq_core::id::Timestamp;
+use ternmq_manage::{Manage, NodeFacts};
+
+use crate::config::Config;
+
+/// The API, not listening yet. Definitions that the configuration names are imported.
+pub(crate) fn open(
+    config: &Config,
+    broker: &Broker,
+    started_at: Timestamp,
+    connections_max: usize,
+) -> anyhow::Result<Arc<Manage>> {
+    let node = NodeFacts {
+        name: NodeFacts::default_name(),
+        started_at,
+        data_dir: config.data_dir.clone(),
+        config_files: config.config_file.iter().cloned().collect(),
+        memory_high_bytes: config.broker.memory_high_bytes.unwrap_or(0),
+        disk_free_low_bytes: config.storage.disk_free_low_bytes,
+        connections_max,
+        threads_max: NodeFacts::machine_threads_max(),
+    };
+    let settings = config.management.settings.clone();
+    let definitions = settings.load_definitions.clone();
+    let manage = Manage::new(broker.clone(), settings, node);
+    if let Some(path) = definitions {
+        manage.import_files(&path).context("load_definitions")?;
+    }
+    Ok(manage)
+}
