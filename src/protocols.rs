@@ -32,6 +32,7 @@ pub(crate) fn listen(
         config.mqtt.settings.clone(),
         broker.clone(),
     ));
+    server.tick(mqtt.clone());
     manage.set_mqtt(mqtt.clone());
     let mqtt: Arc<dyn Acceptor> = mqtt;
     let http = ManageAcceptor::new(manage);
