@@ -170,15 +170,19 @@ impl Translation {
         Ok(())
     }
 
-    /// Keys with a counterpart that takes the same values.
+    /// Keys with a counterpart that takes the same values, or several.
     fn take_same(&mut self, line: Line<'_>) -> Outcome {
-        if let Some(same) = keys::SAME.iter().find(|same| same.rabbitmq == line.key) {
+        let mut is_known = false;
+        for same in keys::SAME.iter().filter(|same| same.rabbitmq == line.key) {
             let value = match same.kind {
                 keys::Kind::Text => line.value.into(),
                 keys::Kind::Integer => integer(line.value)?.into(),
                 keys::Kind::Boolean => boolean(line.value)?.into(),
             };
             self.set(same.section, same.key, value);
+            is_known = true;
+        }
+        if is_known {
             return Ok(());
         }
         let has_no_effect = keys::WITHOUT_EFFECT

@@ -15,6 +15,11 @@ fn load_with(text: &str, variables: &[(&str, &str)], cli: Cli) -> anyhow::Result
     Config::compose(toml::from_str(text)?, variables, cli)
 }
 
+/// Every key with its default.
+pub(super) fn defaults() -> serde_json::Map<String, serde_json::Value> {
+    load("", Cli::default()).unwrap().effective()
+}
+
 fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
@@ -322,7 +327,7 @@ fn documented() -> BTreeSet<String> {
 
 #[test]
 fn every_key_is_documented_and_no_other() {
-    let all = load("", Cli::default()).unwrap().effective();
+    let all = defaults();
     let sections: BTreeSet<_> = all.keys().cloned().collect();
     let known: BTreeSet<_> = keys::paths(&all)
         .into_iter()

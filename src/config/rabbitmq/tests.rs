@@ -108,6 +108,14 @@ fn every_key_with_a_counterpart_leads_to_it() {
         ("log.console.level = warning", "log.level = 'warn'"),
         ("log.file.formatter = json", "log.format = 'json'"),
         (
+            "consumer_timeout = 3600000",
+            "broker.consumer_timeout_ms = 3600000",
+        ),
+        (
+            "ssl_cert_login_from = common_name",
+            "amqp.ssl_cert_login_from = 'common_name'\nmqtt.ssl_cert_login_from = 'common_name'",
+        ),
+        (
             "cluster_name = 'the one'",
             "broker.cluster_name = 'the one'",
         ),
@@ -205,5 +213,16 @@ fn sizes_have_decimal_and_binary_units() {
         ("GB", Err(())),
     ] {
         assert_eq!(bytes(text).map_err(|_| ()), expected, "{text}");
+    }
+}
+
+#[test]
+fn counterparts_are_keys_that_there_are() {
+    let known = super::super::tests::defaults();
+    for same in keys::SAME {
+        let found = known
+            .get(same.section)
+            .and_then(|section| section.get(same.key));
+        assert!(found.is_some(), "{}.{}", same.section, same.key);
     }
 }
