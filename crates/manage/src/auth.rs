@@ -55,7 +55,7 @@ impl FromRequestParts<Arc<Manage>> for Caller {
                     LoginRefusal::LoopbackOnly => {
                         Fault::not_authorized("User can only log in via localhost")
                     }
-                    _ => Fault::not_authenticated("Login failed"),
+                    LoginRefusal::BadCredentials => Fault::not_authenticated("Login failed"),
                 }
             })?;
         let caller = Self {

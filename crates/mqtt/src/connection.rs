@@ -247,8 +247,8 @@ impl Connection {
                     }
                 }
                 Notice::Committed => active.acknowledge(out.buf()),
-                // Publishes are answered one by one.
-                Notice::Disk(_) => {}
+                // Publishes are answered one by one; sessions hold their messages as long as they like.
+                Notice::Disk(_) | Notice::TimedOut(_) => {}
                 Notice::Blocked => online.is_blocked = true,
                 Notice::Unblocked => {
                     online.is_blocked = false;

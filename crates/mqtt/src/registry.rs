@@ -186,12 +186,13 @@ impl VhostSessions {
     /// The groups of shared subscriptions, in no order.
     pub(crate) fn share_infos(&self) -> Vec<ShareInfo> {
         let shares = self.shares.lock();
-        let info = |(filter, share): (&Box<str>, &Share)| ShareInfo {
+        let all = shares.by_text.iter();
+        all.map(|(filter, share)| ShareInfo {
             filter: filter.clone(),
             queue: Arc::clone(&share.queue),
             members: share.members,
-        };
-        shares.by_text.iter().map(info).collect()
+        })
+        .collect()
     }
 
     /// Whether another connection has the session of that client identifier. If so, it is told to go, and `newcomer` gets

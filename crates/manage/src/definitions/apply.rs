@@ -14,7 +14,7 @@ use crate::Manage;
 use crate::fault::Fault;
 
 /// Carries the plan out. Returns what became of it, and the record that has to be durable before anybody is told.
-pub(super) fn apply(manage: &Manage, plan: Plan) -> Result<(Report, Lsn), Fault> {
+pub(super) fn apply(manage: &Manage, plan: &Plan) -> Result<(Report, Lsn), Fault> {
     let mut run = Run {
         broker: &manage.broker,
         report: Report {
@@ -23,8 +23,8 @@ pub(super) fn apply(manage: &Manage, plan: Plan) -> Result<(Report, Lsn), Fault>
         },
         lsn: Lsn::NONE,
     };
-    run.objects(&plan)?;
-    run.topology(&plan)?;
+    run.objects(plan)?;
+    run.topology(plan)?;
     Ok((run.report, run.lsn))
 }
 

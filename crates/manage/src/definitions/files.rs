@@ -71,7 +71,7 @@ impl Manage {
         let plan = read::plan(&document, None).and_then(|plan| check::check(self, plan));
         let plan = plan.map_err(|problems| refused(problems.to_string()))?;
         let (report, _): (Report, Lsn) =
-            apply::apply(self, plan).map_err(|fault| refused(fault.reason()))?;
+            apply::apply(self, &plan).map_err(|fault| refused(fault.reason()))?;
         Ok(report)
     }
 }

@@ -141,7 +141,7 @@ async fn import_payload(
     };
     let plan = read::plan(&document, vhost).and_then(|plan| check::check(manage, plan));
     let plan = plan.map_err(|problems| Fault::bad_request(problems.to_string()))?;
-    let (report, lsn) = apply::apply(manage, plan)?;
+    let (report, lsn) = apply::apply(manage, &plan)?;
     manage.durable(lsn).await;
     tracing::info!(?report, "definitions imported");
     if query.is_true("report") {

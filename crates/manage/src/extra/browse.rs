@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use axum::extract::State;
+use axum::response::Response;
 use serde::Serialize;
 use ternmq_broker::inspect::{HeldBy, MessageSnapshot};
 use ternmq_core::access::Right;
@@ -60,7 +61,8 @@ pub(crate) async fn ready(
         from,
         usize::try_from(count).unwrap_or(usize::MAX),
     );
-    answer(&manage, found.ok_or_else(Fault::not_found)?, &query)
+    let found = found.ok_or_else(Fault::not_found)?;
+    Ok(answer(&manage, found, &query))
 }
 
 pub(crate) async fn in_flight(
@@ -72,10 +74,11 @@ pub(crate) async fn in_flight(
     caller.may(&vhost, Right::Read, &name)?;
     let count = usize::try_from(number(&query, "count", COUNT)).unwrap_or(usize::MAX);
     let found = manage.broker.inspect().in_flight(&vhost, &name, count);
-    answer(&manage, found.ok_or_else(Fault::not_found)?, &query)
+    let found = found.ok_or_else(Fault::not_found)?;
+    Ok(answer(&manage, found, &query))
 }
 
-fn answer(manage: &Manage, messages: Vec<MessageSnapshot>, query: &Query) -> Answer {
+fn answer(manage: &Manage, messages: Vec<MessageSnapshot>, query: &Query) -> Response {
     let encoding = encoding(query);
     let now = manage.broker.now();
     let connections = manage.broker.inspect().connections(None);
@@ -93,7 +96,7 @@ fn answer(manage: &Manage, messages: Vec<MessageSnapshot>, query: &Query) -> Ans
         held_since: snapshot.held_since.map(time::rfc3339),
         held_ms: snapshot.held_since.map(|since: Timestamp| now.since(since)),
     });
-    Ok(reply::json(&shown.collect::<Vec<_>>()))
+    reply::json(&shown.collect::<Vec<_>>())
 }
 
 fn holder(held_by: HeldBy, names: &HashMap<ConnectionId, Box<str>>) -> Option<Holder> {

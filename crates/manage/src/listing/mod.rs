@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::fault::Fault;
 use crate::reply;
@@ -25,7 +25,8 @@ pub(crate) trait Row {
 
     /// What stands before the name in the order of a list that nobody sorts: the vhost.
     fn group(&self) -> &str {
-        ""
+        // The same for all: names alone count.
+        &self.name()[..0]
     }
 }
 
@@ -173,17 +174,19 @@ fn order(a: &Value, b: &Value) -> Ordering {
         Value::Object(_) => 5,
     };
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
-            (Some(a), Some(b)) => a.cmp(&b),
-            _ => {
-                let float = |n: &serde_json::Number| n.as_f64().unwrap_or_default();
-                float(a).total_cmp(&float(b))
-            }
-        },
+        (Value::Number(a), Value::Number(b)) => order_numbers(a, b),
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
         (Value::String(a), Value::String(b)) => a.cmp(b),
         _ => rank(a).cmp(&rank(b)),
     }
+}
+
+fn order_numbers(a: &Number, b: &Number) -> Ordering {
+    if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64()) {
+        return a.cmp(&b);
+    }
+    let float = |n: &Number| n.as_f64().unwrap_or_default();
+    float(a).total_cmp(&float(b))
 }
 
 #[cfg(test)]

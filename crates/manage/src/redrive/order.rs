@@ -47,7 +47,8 @@ pub(super) struct Place {
 /// What would happen.
 #[derive(Debug, Serialize)]
 pub(crate) struct DryRun {
-    dry_run: bool,
+    #[serde(rename = "dry_run")]
+    is_dry: bool,
     seen: u64,
     matching: u64,
     /// How many messages would go where, by queue or exchange.
@@ -105,7 +106,7 @@ impl Order {
     /// Looks at the messages where they are, and tells what would happen.
     pub(crate) fn try_dry(&self, broker: &Broker, total: u64) -> DryRun {
         let mut dry = DryRun {
-            dry_run: true,
+            is_dry: true,
             seen: 0,
             matching: 0,
             targets: BTreeMap::new(),

@@ -233,7 +233,7 @@ fn send(
     let route = client
         .route(&request)
         .map_err(|refusal| refusal.to_string())?;
-    if route.is_empty() {
+    if route.is_unroutable() {
         return Ok(Fate::Refused);
     }
     let mut new = message.to_new();

@@ -1,6 +1,8 @@
 //! `/feature-flags`, `/deprecated-features`, and lists of what there is none of.
 
 use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::json;
 
@@ -166,9 +168,8 @@ pub(crate) async fn auth_attempts(
 /// The hash that a password gets, with a new salt.
 pub(crate) async fn hash_password(caller: Caller, Names(password): Names<String>) -> Answer {
     caller.administrator()?;
-    use base64::Engine as _;
     let algorithm = ternmq_core::access::HashAlgorithm::Sha256;
     let hash = ternmq_broker::admin::hash_password(algorithm, password.as_bytes());
-    let hash = base64::engine::general_purpose::STANDARD.encode(&hash.bytes);
+    let hash = STANDARD.encode(&hash.bytes);
     Ok(reply::json(&json!({"ok": hash})))
 }

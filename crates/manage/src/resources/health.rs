@@ -89,7 +89,7 @@ pub(crate) async fn certificate_expiration(
         .plus_ms(within.saturating_mul(days * 86_400_000));
     let expired: Vec<Value> = manage
         .certificates()
-        .into_iter()
+        .iter()
         .filter(|certificate| certificate.expires_at <= until)
         .map(|certificate| json!({"file": certificate.file, "not_after": crate::time::rfc3339(certificate.expires_at)}))
         .collect();
@@ -197,20 +197,18 @@ pub(crate) async fn in_service(_: Caller) -> Answer {
     Ok(well())
 }
 
-fn below_limit(manage: &Manage) -> Result<(), Response> {
+/// The answer of a node that has no room for a connection.
+fn crowded(manage: &Manage) -> Option<Response> {
     let (limit, now) = (
         manage.node.connections_max,
         manage.broker.inspect().connections(None).len(),
     );
-    if now < limit {
-        return Ok(());
-    }
     let details = json!({"limit": limit, "connections": now});
-    Err(failed("node connection limit is reached", details))
+    (now >= limit).then(|| failed("node connection limit is reached", details))
 }
 
 pub(crate) async fn below_connection_limit(State(manage): State<Shared>, _: Caller) -> Answer {
-    Ok(below_limit(&manage).err().unwrap_or_else(well))
+    Ok(crowded(&manage).unwrap_or_else(well))
 }
 
 /// It answers, speaks AMQP, and has room for a connection.
@@ -222,7 +220,7 @@ pub(crate) async fn ready(State(manage): State<Shared>, _: Caller) -> Answer {
     {
         return Ok(failed("no active AMQP listener", json!({})));
     }
-    Ok(below_limit(&manage).err().unwrap_or_else(well))
+    Ok(crowded(&manage).unwrap_or_else(well))
 }
 
 /// Sends a message through a queue and takes it out again.

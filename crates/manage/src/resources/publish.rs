@@ -101,34 +101,19 @@ impl Publish<'_> {
         caller: &Caller,
         now: Timestamp,
     ) -> Result<(bool, Lsn), Fault> {
-        let precondition =
-            |text: String| Fault::bad_request(format!("406 PRECONDITION_FAILED - {text}"));
         let incoming =
-            mapping::to_core(self.properties).map_err(|error| precondition(error.to_string()))?;
-        if let Some(claimed) = incoming.user_id
-            && claimed != caller.name().as_bytes()
-            && !caller.may_impersonate()
-        {
-            let (claimed, name) = (String::from_utf8_lossy(claimed), caller.name());
-            return Err(precondition(format!(
-                "user_id property set to '{claimed}' but authenticated user was '{name}'"
-            )));
-        }
+            mapping::to_core(self.properties).map_err(|error| precondition(&error.to_string()))?;
+        check_user(incoming.user_id, caller)?;
         let extras = incoming.extras.as_deref();
         let further = extras.map(|extras| extras.cc.iter().chain(&extras.bcc));
         let further: Vec<&[u8]> = further.into_iter().flatten().map(|key| &key[..]).collect();
-        let headers = || {
-            incoming
-                .headers
-                .map(table::to_headers_lossy)
-                .unwrap_or_default()
-        };
+        let headers = || incoming.headers.map(table::to_headers_lossy);
         let request = RouteRequest {
             exchange: self.exchange.as_bytes(),
             routing_key: self.key.as_bytes(),
             key_syntax: KeySyntax::Dotted,
             extra_keys: &further,
-            headers: &headers,
+            headers: &|| headers().unwrap_or_default(),
             properties: &|| mapping::FORMAT.decode(&incoming.native),
             publisher: None,
             from_client: true,
@@ -158,12 +143,31 @@ impl Publish<'_> {
             publisher: None,
             extras: incoming.extras.clone(),
         };
+        let routed = !route.is_unroutable();
         let mut turn = Turn::new();
         turn.push(message.build(client.scratch()), route);
         let published = client.publish(&mut turn, now);
         if !published.rejected.is_empty() {
             return Err(Fault::bad_request("rejected"));
         }
-        Ok((true, published.lsn))
+        Ok((routed, published.lsn))
     }
+}
+
+/// Messages carry the name of who sends them, or none.
+fn check_user(claimed: Option<&[u8]>, caller: &Caller) -> Result<(), Fault> {
+    let Some(claimed) = claimed.filter(|claimed| *claimed != caller.name().as_bytes()) else {
+        return Ok(());
+    };
+    if caller.may_impersonate() {
+        return Ok(());
+    }
+    let (claimed, name) = (String::from_utf8_lossy(claimed), caller.name());
+    Err(precondition(&format!(
+        "user_id property set to '{claimed}' but authenticated user was '{name}'"
+    )))
+}
+
+fn precondition(text: &str) -> Fault {
+    Fault::bad_request(format!("406 PRECONDITION_FAILED - {text}"))
 }

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::{Value, json};
 use ternmq_broker::inspect::{QueueSnapshot, QueueState};
 use ternmq_core::policy::QueueKind;
 
@@ -52,7 +51,8 @@ struct Shown {
 #[derive(Serialize)]
 struct Members {
     leader: Box<str>,
-    members: [Box<str>; 1],
+    #[serde(rename = "members")]
+    all: [Box<str>; 1],
     online: [Box<str>; 1],
 }
 
@@ -69,7 +69,7 @@ struct Lengths {
 struct More {
     policy: Option<Box<str>>,
     operator_policy: Option<Box<str>>,
-    effective_policy_definition: Value,
+    effective_policy_definition: Table,
     consumers: u64,
     consumer_capacity: f64,
     consumer_utilisation: f64,
@@ -218,7 +218,7 @@ impl View<'_> {
             },
             members: (queue.settings.kind == QueueKind::Quorum).then(|| Members {
                 leader: node.clone(),
-                members: [node.clone()],
+                all: [node.clone()],
                 online: [node.clone()],
             }),
             node,
@@ -240,9 +240,9 @@ impl View<'_> {
         let stats = QueueNumbers::measures(&numbers, past, self.ranges.messages);
         let capacity = capacity(holdings.consumers, holdings.ready);
         More {
-            policy: None,
-            operator_policy: None,
-            effective_policy_definition: json!({}),
+            policy: queue.policy.policy.clone(),
+            operator_policy: queue.policy.operator_policy.clone(),
+            effective_policy_definition: Table(queue.policy.effective.clone()),
             consumers: holdings.consumers,
             consumer_capacity: capacity,
             consumer_utilisation: capacity,

@@ -13,7 +13,7 @@ use ternmq_broker::mailbox::Token;
 use ternmq_core::error::Refusal;
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::policy::{AT_MOST_ONCE_BYTES_MAX, AT_MOST_ONCE_MAX};
-use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
+use ternmq_core::queue::{AckMode, ConsumerSpec, Credit, LeaseTimeout};
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::tags::Tags;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
@@ -477,6 +477,7 @@ pub(super) fn consumer_spec(limits: &PeerLimits) -> ConsumerSpec {
         credit,
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ternmq_broker::mailbox::{Mailbox, Token};
 use ternmq_broker::{Client, DocumentChange, ScheduleId};
 use ternmq_core::id::{Lsn, Timestamp};
-use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
+use ternmq_core::queue::{AckMode, ConsumerSpec, Credit, LeaseTimeout};
 
 use super::declare::expires_ms;
 use super::documents::{
@@ -284,6 +284,7 @@ fn adjust_expiry(sessions: &VhostSessions, client_id: &str, client: &mut Client)
         credit: Credit::Limited(0),
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     };
     // Missing, it is missed when the client comes.
     if let Ok(consumer) = client.consume(name, nothing, Token(0)) {
