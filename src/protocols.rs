@@ -24,6 +24,7 @@ pub(crate) fn listen(
         config.mqtt.settings.clone(),
         broker.clone(),
     ));
+    server.tick(mqtt.clone());
     manage.set_mqtt(mqtt.clone());
     let http = ManageAcceptor::new(manage);
     let metrics = ManageAcceptor::metrics(manage, &config.prometheus.settings);

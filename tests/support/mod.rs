@@ -13,6 +13,7 @@
 )]
 
 pub mod amqp;
+pub mod http;
 pub mod mqtt;
 pub mod node;
 pub mod raw;

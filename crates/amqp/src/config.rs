@@ -1,6 +1,7 @@
 //! What an operator can set about AMQP 0.9.1.
 
 use serde::Deserialize;
+use ternmq_net::tls::{AltNameKind, HolderName, NameFrom};
 
 use crate::frame::{FRAME_HARD_MAX, FRAME_MIN_SIZE};
 
@@ -18,6 +19,13 @@ pub struct AmqpConfig {
     pub frame_max: u32,
     /// Proposed heartbeat interval in seconds; 0 proposes none. What the client answers stands.
     pub heartbeat_s: u16,
+    /// Which part of a client's certificate names the user, for the mechanism EXTERNAL. It is offered to whoever has
+    /// shown one that the listener verified.
+    pub ssl_cert_login_from: NameFrom,
+    /// For `subject_alternative_name`: the kind of name.
+    pub ssl_cert_login_san_type: AltNameKind,
+    /// For `subject_alternative_name`: which of that kind, from 0.
+    pub ssl_cert_login_san_index: usize,
     /// Whether to offer the mechanism ANONYMOUS: whoever uses it is the first of the broker's users.
     pub anonymous: bool,
     /// Time from the first byte until `connection.open` is answered, in milliseconds; at least 1.
@@ -41,6 +49,9 @@ impl Default for AmqpConfig {
             channel_max: 2047,
             frame_max: 131_072,
             heartbeat_s: 60,
+            ssl_cert_login_from: NameFrom::DistinguishedName,
+            ssl_cert_login_san_type: AltNameKind::Dns,
+            ssl_cert_login_san_index: 0,
             anonymous: false,
             handshake_timeout_ms: 10_000,
             close_timeout_ms: 5_000,
@@ -62,6 +73,15 @@ pub struct ConfigError {
 }
 
 impl AmqpConfig {
+    /// Which part of a certificate names the user.
+    pub(crate) const fn certificate_holder(&self) -> HolderName {
+        HolderName {
+            from: self.ssl_cert_login_from,
+            san_type: self.ssl_cert_login_san_type,
+            san_index: self.ssl_cert_login_san_index,
+        }
+    }
+
     /// Checks every range named above.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let checks = [

@@ -286,6 +286,7 @@ impl Connection {
         match notice {
             Notice::Ready(token) => running.on_ready(token),
             Notice::Cancelled(token) => running.on_cancelled(token, now, out),
+            Notice::TimedOut(token) => running.on_timed_out(token, now, out),
             Notice::Committed => {
                 running.confirm(out);
                 running.answer_declarations(out);

@@ -425,6 +425,14 @@ fn unknown_name(arg: &str, value: &str) -> String {
     format!("\"unsupported {what} '{value}'\"")
 }
 
+/// What a client reads when it does not settle a delivery in time.
+pub(crate) fn delivery_timed_out(channel: u16, timeout_ms: u64) -> Fault {
+    precondition_failed(format!(
+        "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout_ms} ms. \
+         This timeout value can be configured, see consumers doc guide to learn more"
+    ))
+}
+
 /// What a client reads when its bytes make no frame. `input` begins with the frame at fault.
 pub(crate) fn from_frame_error(error: &FrameError, input: &[u8]) -> Fault {
     let frame_type = input.first().copied().unwrap_or_default();

@@ -18,7 +18,6 @@
 //! # Left out
 //! - A transaction that a full queue (`reject-publish`) refuses a message of is partial, as in RabbitMQ: the others are
 //!   in their queues, and the channel closes with 406 `partial tx completion`.
-//! - Permissions on exchanges and queues are not checked; access to a vhost is.
 //! - `no-local` is ignored, as RabbitMQ does; `immediate` is refused with 540, as RabbitMQ does.
 //!
 //! # Where it differs from RabbitMQ 3.10, measured side by side

@@ -12,7 +12,7 @@ use ternmq_broker::inspect::Protocol;
 use ternmq_broker::mailbox::{Mailbox, Token};
 use ternmq_broker::{Broker, BrokerConfig, Client, MemoryLog};
 use ternmq_core::id::Timestamp;
-use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
+use ternmq_core::queue::{AckMode, ConsumerSpec, Credit, LeaseTimeout};
 use ternmq_core::topology::QueueDecl;
 use ternmq_core::value::{Headers, Value};
 
@@ -42,6 +42,7 @@ fn broker() -> (Broker, Client) {
             credit: Credit::Limited(10),
             priority: 0,
             exclusive: false,
+            lease_timeout: LeaseTimeout::Never,
         };
         client.consume(&name, spec, Token(n as u64)).unwrap();
     }

@@ -13,6 +13,7 @@ use ternmq_core::value::Headers;
 use crate::admin::{Nothing, Rights, Scene};
 use crate::client::Client;
 use crate::users::User;
+use crate::vhost::Space;
 
 /// The name that permissions have for the exchange without one.
 const DEFAULT_EXCHANGE: &str = "amq.default";
@@ -124,16 +125,15 @@ impl Client {
             return Ok(());
         }
         self.check_right(Right::Configure, Kind::Exchange, name)?;
-        let exists = self
-            .vhost
-            .read(|space| space.topology.exchange(name).is_some());
-        match text(&decl.arguments, "alternate-exchange") {
-            Some(alternate) if !exists => {
-                self.check_right(Right::Read, Kind::Exchange, name)?;
-                self.check_right(Right::Write, Kind::Exchange, alternate)
-            }
-            _ => Ok(()),
+        let Some(alternate) = text(&decl.arguments, "alternate-exchange") else {
+            return Ok(());
+        };
+        let exists = |space: &Space| space.topology.exchange(name).is_some();
+        if self.vhost.read(exists) {
+            return Ok(());
         }
+        self.check_right(Right::Read, Kind::Exchange, name)?;
+        self.check_right(Right::Write, Kind::Exchange, alternate)
     }
 
     pub(crate) fn check_delete_exchange(&mut self, name: &str) -> Result<(), Refusal> {
@@ -146,17 +146,16 @@ impl Client {
     pub(crate) fn check_declare_queue(&mut self, decl: &QueueDecl) -> Result<(), Refusal> {
         let name = &*decl.name;
         self.check_right(Right::Configure, Kind::Queue, name)?;
-        let exists = self
-            .vhost
-            .read(|space| space.topology.queue(name, self.id).is_ok());
-        match text(&decl.arguments, "x-dead-letter-exchange") {
-            // Whoever lets messages go there reads them here and writes them there.
-            Some(exchange) if !exists => {
-                self.check_right(Right::Read, Kind::Queue, name)?;
-                self.check_right(Right::Write, Kind::Exchange, exchange)
-            }
-            _ => Ok(()),
+        let Some(exchange) = text(&decl.arguments, "x-dead-letter-exchange") else {
+            return Ok(());
+        };
+        let exists = |space: &Space| space.topology.queue(name, self.id).is_ok();
+        if self.vhost.read(exists) {
+            return Ok(());
         }
+        // Whoever lets messages go there reads them here and writes them there.
+        self.check_right(Right::Read, Kind::Queue, name)?;
+        self.check_right(Right::Write, Kind::Exchange, exchange)
     }
 
     pub(crate) fn check_binding(&mut self, binding: &BindingDecl<'_>) -> Result<(), Refusal> {

@@ -129,6 +129,7 @@ impl Broker {
     /// Ends replay: limits and deadlines apply again.
     pub fn finish_replay(&self, now: Timestamp) {
         *self.0.replaying.lock() = Replaying::default();
+        self.0.restore_policies();
         let mut work = Work::default();
         for cell in self.0.all_cells() {
             cell.update(&mut work, |queue, effects| {

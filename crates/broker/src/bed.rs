@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ternmq_core::id::Timestamp;
 use ternmq_core::message::{NewMessage, Properties};
-use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
+use ternmq_core::queue::{AckMode, ConsumerSpec, Credit, LeaseTimeout};
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::QueueDecl;
@@ -49,6 +49,7 @@ pub(crate) fn spec() -> ConsumerSpec {
         credit: Credit::Unlimited,
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     }
 }
 

@@ -23,9 +23,9 @@ use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
 use crate::gate::Gate;
 use crate::history::Budget;
 use crate::hold::Hold;
-use crate::inspect::{Connections, Protocol};
+use crate::inspect::Connections;
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
-use crate::metrics::Metrics;
+use crate::metrics::{Counting, Metrics};
 use crate::pressure::Pressure;
 use crate::route_cache::RouteCache;
 use crate::route_sets::RouteSets;
@@ -73,6 +73,7 @@ pub(crate) struct Limits {
     pub(crate) queues_max: usize,
     pub(crate) exchanges_max: usize,
     pub(crate) bindings_max: usize,
+    pub(crate) consumer_timeout_ms: u64,
     pub(crate) retained: RetainedLimits,
 }
 
@@ -161,6 +162,7 @@ impl Broker {
                 queues_max: config.queues_max,
                 exchanges_max: config.exchanges_max,
                 bindings_max: config.bindings_max,
+                consumer_timeout_ms: config.consumer_timeout_ms,
                 retained,
             },
             next_connection: AtomicU64::new(1),
@@ -266,9 +268,7 @@ impl Broker {
             rejected: Vec::new(),
             declared: Lsn::NONE,
             closed: false,
-            protocol: Protocol::default(),
-            stats: None,
-            storing: None,
+            counting: Counting::default(),
         })
     }
 

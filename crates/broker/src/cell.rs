@@ -14,6 +14,8 @@ use ternmq_core::queue::{
 };
 use ternmq_core::topology::QueueDecl;
 
+mod policy;
+
 use crate::inspect::ConsumerLabel;
 use crate::mailbox::{Mailbox, Notice, Token};
 use crate::timer::Rearm;
@@ -47,6 +49,10 @@ struct State {
     armed: Option<Timestamp>,
     /// It is looked at when it takes so much memory, in bytes.
     freeze_at: usize,
+    /// None where policies say nothing.
+    policy: Option<Box<policy::UnderPolicy>>,
+    /// Policies up to this record are in force.
+    policies_version: Lsn,
 }
 
 /// Who consumes.
@@ -91,6 +97,8 @@ impl QueueCell {
             armed: None,
             // The first look finds out how much it should be.
             freeze_at: 1,
+            policy: None,
+            policies_version: Lsn::NONE,
         };
         // An exclusive queue ends with its connection, so nothing of it outlives the process.
         let durable = decl.durable && decl.exclusive.is_none();
@@ -266,6 +274,11 @@ impl State {
             if let Some(s) = self.subscriber(key) {
                 notices.push((s.mailbox.clone(), Notice::Cancelled(s.token)));
                 self.subscribers[key.index()] = None;
+            }
+        }
+        for key in effects.timed_out.drain(..) {
+            if let Some(s) = self.subscriber(key) {
+                notices.push((s.mailbox.clone(), Notice::TimedOut(s.token)));
             }
         }
         let resident = self.queue.resident_bytes();

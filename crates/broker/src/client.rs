@@ -6,9 +6,8 @@ use ternmq_core::id::{ConnectionId, Lsn, Timestamp};
 
 use crate::admin::Rights;
 use crate::broker::Inner;
-use crate::inspect::{ConnectionStats, Protocol};
 use crate::mailbox::Mailbox;
-use crate::metrics::StoringProbe;
+use crate::metrics::Counting;
 use crate::route_cache::RouteCache;
 use crate::users::User;
 use crate::vhost::Vhost;
@@ -39,11 +38,7 @@ pub struct Client {
     /// See [`Client::declared`].
     pub(crate) declared: Lsn,
     pub(crate) closed: bool,
-    /// What it speaks, for those who count.
-    pub(crate) protocol: Protocol,
-    /// What others see of it, once it was introduced.
-    pub(crate) stats: Option<Arc<ConnectionStats>>,
-    pub(crate) storing: Option<StoringProbe>,
+    pub(crate) counting: Counting,
 }
 
 impl Client {

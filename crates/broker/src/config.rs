@@ -36,6 +36,9 @@ pub struct BrokerConfig {
     pub exchanges_max: usize,
     /// Bindings of a vhost. Default: 10,000,000.
     pub bindings_max: usize,
+    /// A consumer that does not settle a delivery within so many milliseconds is told, and an AMQP channel closed; 0
+    /// switches that off. Queues and consumers may say otherwise (`x-consumer-timeout`, policies). Default: 1,800,000.
+    pub consumer_timeout_ms: u64,
     /// Publishers pause while messages hold more memory than this, in bytes. Absent: 1 GiB, or what the
     /// binary makes of the machine's memory.
     pub memory_high_bytes: Option<u64>,
@@ -62,6 +65,7 @@ impl Default for BrokerConfig {
             queues_max: 1_000_000,
             exchanges_max: 1_000_000,
             bindings_max: 10_000_000,
+            consumer_timeout_ms: 1_800_000,
             memory_high_bytes: None,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 256 << 20,

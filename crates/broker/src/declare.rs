@@ -1,34 +1,27 @@
 //! The declare verb: exchanges, queues and bindings.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ternmq_core::access::Right;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
-use ternmq_core::message::Message;
-use ternmq_core::policy::QueueSettings;
+use ternmq_core::policy::{AT_MOST_ONCE_MAX, QUEUE_TYPE, QueueKind, QueueSettings, Subject};
 use ternmq_core::queue::Queue;
 use ternmq_core::record;
-use ternmq_core::routing::RouteRequest;
-use ternmq_core::tags::Tags;
-use ternmq_core::topology::{
-    BindingDecl, Destination, ExchangeDecl, QueueDecl, Removed, check_client_queue_name,
-};
+use ternmq_core::topology::{ExchangeDecl, QueueDecl, Removed, check_client_queue_name};
+use ternmq_core::value::Value;
 use ternmq_journal::{Batch, Pressure as JournalPressure};
 
 use crate::broker::Inner;
 use crate::cell::{QueueCell, QueueHandle};
 use crate::client::Client;
 use crate::metrics::count;
-use crate::publish::{Route, Target, Turn, further_keys};
 use crate::vhost::{Space, Vhost};
 use crate::work::Work;
 
 /// Messages purged in one step, at most: a queue is not locked for as long as all of it takes.
 const PURGE_STEP_MAX: u64 = 4096;
-
-/// Messages of a history published in one turn, at most.
-const HISTORY_STEP_MAX: usize = 1024;
 
 /// A queue as its declaration found or made it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,13 +116,10 @@ impl Client {
         self.check_declare_queue(decl)?;
         let _inside = self.broker.gate.enter();
         let now = self.now();
+        let decl = self.of_default_kind(decl);
         loop {
-            let (cell, created) = self.find_or_make_queue(decl, now)?;
-            let churn = &self.broker.metrics.churn;
-            count(&churn.queues_declared);
-            if created {
-                count(&churn.queues_created);
-            }
+            let (cell, created) = self.find_or_make_queue(&decl, now)?;
+            self.broker.metrics.churn.declared(created);
             let is_closed = cell.update(&mut self.work, |queue, _| {
                 queue.touch(now);
                 queue.is_closed()
@@ -144,6 +134,29 @@ impl Client {
         }
     }
 
+    /// The declaration with the kind that the vhost gives queues that do not say theirs, if such a queue can be of that
+    /// kind. Queues of sessions are what their protocol makes them.
+    fn of_default_kind<'a>(&self, decl: &'a QueueDecl) -> Cow<'a, QueueDecl> {
+        let says = |name| decl.arguments.get(name).is_some();
+        if says(QUEUE_TYPE) || says(AT_MOST_ONCE_MAX) {
+            return Cow::Borrowed(decl);
+        }
+        let kind = self.broker.default_queue_kind(&self.vhost.name);
+        let fits = match kind {
+            None => false,
+            Some(QueueKind::Classic) => true,
+            Some(QueueKind::Quorum) => {
+                decl.durable && decl.exclusive.is_none() && !decl.auto_delete
+            }
+        };
+        let Some(kind) = kind.filter(|_| fits) else {
+            return Cow::Borrowed(decl);
+        };
+        let mut decl = decl.clone();
+        decl.arguments.push(QUEUE_TYPE, Value::text(kind.name()));
+        Cow::Owned(decl)
+    }
+
     fn find_or_make_queue(
         &mut self,
         decl: &QueueDecl,
@@ -153,6 +166,16 @@ impl Client {
         let (owner, max) = (self.vhost.clone(), self.broker.limits.queues_max);
         let decl = decl.clone();
         let room = self.broker.room_to_declare();
+        // Matched before anything is locked for it.
+        let policies = self.vhost.read(|space| {
+            let is_new = space.topology.queue_named(&decl.name).is_none();
+            is_new.then(|| space.policies.clone())
+        });
+        let kind = QueueKind::asked(&decl.arguments);
+        let matched = policies.map(|policies| {
+            let status = policies.about(Subject::Queue(kind), &decl.name);
+            (policies, status)
+        });
         self.write(|space, records| {
             let is_new = matches!(
                 space.topology.queue(&decl.name, by),
@@ -163,7 +186,14 @@ impl Client {
                 below(space.topology.queue_count(), "queues_max", max)?;
                 owner.check_queue_limit(space.topology.queue_count(), &decl.name)?;
             }
-            space.declare_queue((decl, by, id), now, &owner, records)
+            let declared = space.declare_queue((decl, by, id), now, &owner, records)?;
+            if let (cell, true) = &declared {
+                match matched.filter(|(policies, _)| Arc::ptr_eq(policies, &space.policies)) {
+                    Some((policies, status)) => cell.adopt_status(policies.version(), status),
+                    None => cell.adopt_policies(&space.policies),
+                }
+            }
+            Ok(declared)
         })
     }
 
@@ -245,111 +275,6 @@ impl Client {
         purged
     }
 
-    /// Binds. Returns whether the binding is new; the same binding again replaces its options. If it is new and its source
-    /// keeps a history, the destination gets that.
-    pub fn bind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
-        self.check_binding(binding)?;
-        let (is_new, kept) = self.bind_only(binding)?;
-        if !kept.is_empty() {
-            self.hand_history(binding, kept)?;
-        }
-        Ok(is_new)
-    }
-
-    /// Binds. Returns whether the binding is new, and the history that is due to its destination then: whoever publishes
-    /// on the new binding comes behind it.
-    fn bind_only(&mut self, binding: &BindingDecl<'_>) -> Result<(bool, Vec<Message>), Refusal> {
-        let (by, max) = (self.id, self.broker.limits.bindings_max);
-        let room = self.broker.room_to_declare();
-        self.write(|space, records| {
-            let full = below(space.topology.binding_count(), "bindings_max", max);
-            let full = full.and_then(|()| room.check(space.is_durable(binding, by)));
-            if full.is_err() && !space.topology.is_bound(binding)? {
-                full?;
-            }
-            let new = space.topology.bind(binding, by)?;
-            if space.is_durable(binding, by) {
-                records.add(|vhost, out| record::bound(vhost, binding, out));
-            }
-            let history = space.history(binding.source).filter(|_| new);
-            Ok((new, history.map_or_else(Vec::new, |h| h.messages())))
-        })
-    }
-
-    /// Publishes a history to what was bound, in order.
-    fn hand_history(
-        &mut self,
-        binding: &BindingDecl<'_>,
-        kept: Vec<Message>,
-    ) -> Result<(), Refusal> {
-        let _inside = self.broker.gate.enter();
-        let now = self.now();
-        let mut turn = Turn::new();
-        let mut kept = kept.into_iter().peekable();
-        let to_queue = self.vhost.read(|space| space.route_of(binding, self.id));
-        while kept.peek().is_some() {
-            for message in kept.by_ref().take(HISTORY_STEP_MAX) {
-                let route = match &to_queue {
-                    Some(route) => route.clone(),
-                    None => self.route_behind(binding, &message)?,
-                };
-                if !route.is_empty() {
-                    turn.push(message, route);
-                }
-            }
-            let to = (&mut self.work, &mut self.rejected);
-            let lsn = self.broker.publish(&mut turn, None, to, now);
-            // Whoever is told of the binding finds them there.
-            self.declared = self.declared.max(lsn);
-        }
-        Ok(())
-    }
-
-    /// Where a message goes from the exchange that was bound.
-    fn route_behind(
-        &mut self,
-        binding: &BindingDecl<'_>,
-        message: &Message,
-    ) -> Result<Arc<Route>, Refusal> {
-        let Destination::Exchange(exchange) = binding.destination else {
-            return Ok(Arc::default());
-        };
-        let extra_keys = further_keys(message);
-        let request = RouteRequest {
-            exchange: exchange.as_bytes(),
-            routing_key: message.routing_key(),
-            key_syntax: message.key_syntax(),
-            extra_keys: &extra_keys,
-            headers: &|| message.properties().headers,
-            properties: &|| message.properties(),
-            publisher: message.publisher(),
-            from_client: false,
-        };
-        let routes = &mut self.work.routes;
-        let (vhost, clock) = (&self.vhost, &self.broker.clock);
-        vhost.read(|space| {
-            space.topology.route(&request, routes)?;
-            let route = space.resolve(routes);
-            Ok(Arc::new(space.delay(route, routes, vhost, clock)))
-        })
-    }
-
-    /// Unbinds. Returns whether there was such a binding.
-    pub fn unbind(&mut self, binding: &BindingDecl<'_>) -> Result<bool, Refusal> {
-        self.check_binding(binding)?;
-        let by = self.id;
-        self.write(|space, records| {
-            let durable = space.is_durable(binding, by);
-            let mut removed = Removed::default();
-            let was = space.topology.unbind(binding, by, &mut removed)?;
-            if was && durable {
-                records.add(|vhost, out| record::unbound(vhost, binding, out));
-            }
-            records.removed(&removed);
-            Ok(was)
-        })
-    }
-
     /// The cell of a queue that this connection may use.
     pub(crate) fn cell(&self, name: &str) -> Result<Arc<QueueCell>, Refusal> {
         self.vhost.read(|space| {
@@ -360,7 +285,7 @@ impl Client {
 
     /// Changes the topology and appends the change's records while it is still locked: whoever sees the change writes
     /// records behind them.
-    fn write<R>(
+    pub(crate) fn write<R>(
         &mut self,
         change: impl FnOnce(&mut Space, &mut Records<'_>) -> Result<R, Refusal>,
     ) -> Result<R, Refusal> {
@@ -394,7 +319,7 @@ impl Client {
 
 /// Whether the journal has room for what can do without.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum RoomToDeclare {
+pub(crate) enum RoomToDeclare {
     Enough,
     /// What is left is for what settles and deletes.
     None,
@@ -402,7 +327,7 @@ enum RoomToDeclare {
 
 impl RoomToDeclare {
     /// To be called before anything changes that has a record.
-    fn check(self, has_record: bool) -> Result<(), Refusal> {
+    pub(crate) fn check(self, has_record: bool) -> Result<(), Refusal> {
         if has_record && self == Self::None {
             return Err(Refusal::DiskFull);
         }
@@ -411,7 +336,7 @@ impl RoomToDeclare {
 }
 
 /// Records about one vhost that are to be appended together.
-struct Records<'a> {
+pub(crate) struct Records<'a> {
     vhost: &'a str,
     batch: &'a mut Batch,
     /// Exchanges that are deleted.
@@ -428,11 +353,11 @@ impl<'a> Records<'a> {
         }
     }
 
-    fn add(&mut self, write: impl FnOnce(&str, &mut Vec<u8>)) {
+    pub(crate) fn add(&mut self, write: impl FnOnce(&str, &mut Vec<u8>)) {
         self.batch.record(|out| write(self.vhost, out));
     }
 
-    fn removed(&mut self, removed: &Removed) {
+    pub(crate) fn removed(&mut self, removed: &Removed) {
         for name in &removed.exchanges {
             self.exchange_deleted(name);
         }
@@ -486,45 +411,10 @@ impl Space {
         let cell = self.cells.get(&declared.id).cloned();
         Ok((cell.ok_or_else(|| not_found(&name))?, declared.created))
     }
-
-    /// A route to the queue that a binding leads to, if it does lead to one, as it asks for.
-    fn route_of(&self, binding: &BindingDecl<'_>, by: ConnectionId) -> Option<Arc<Route>> {
-        let Destination::Queue(name) = binding.destination else {
-            return None;
-        };
-        let id = self.topology.queue(name, by).ok()?.id;
-        let target = Target {
-            cell: self.cells.get(&id)?.clone(),
-            tags: binding.options.tag.map_or(Tags::None, Tags::One),
-            at_most_once: binding.options.at_most_once,
-        };
-        Some(Arc::new(Route::new(
-            self.topology.version(),
-            Box::new([target]),
-        )))
-    }
-
-    /// Whether a binding of nobody in particular is durable: one from or to what only its owner sees is not.
-    pub(crate) fn is_durable_binding(&self, binding: &BindingDecl<'_>) -> bool {
-        self.is_durable(binding, ConnectionId(0))
-    }
-
-    /// A binding is durable if both its ends are.
-    fn is_durable(&self, binding: &BindingDecl<'_>, by: ConnectionId) -> bool {
-        let exchange = |name: &str| self.topology.exchange(name).is_some_and(|e| e.durable);
-        let destination = match binding.destination {
-            Destination::Exchange(name) => exchange(name),
-            Destination::Queue(name) => self
-                .topology
-                .queue(name, by)
-                .is_ok_and(|q| q.decl.durable && q.decl.exclusive.is_none()),
-        };
-        destination && exchange(binding.source)
-    }
 }
 
 /// One more is allowed only below the limit.
-fn below(count: usize, limit: &'static str, max: usize) -> Result<(), Refusal> {
+pub(crate) fn below(count: usize, limit: &'static str, max: usize) -> Result<(), Refusal> {
     if count < max {
         return Ok(());
     }
@@ -552,7 +442,14 @@ fn not_found(name: &str) -> Refusal {
 }
 
 impl Inner {
-    fn room_to_declare(&self) -> RoomToDeclare {
+    /// The kind of queues that are declared in a vhost and do not say theirs.
+    fn default_queue_kind(&self, vhost: &str) -> Option<QueueKind> {
+        let state = self.registry.state.lock();
+        let spec = state.objects.vhost(vhost)?.spec();
+        QueueKind::parse(spec.default_queue_type.as_deref()?)
+    }
+
+    pub(crate) fn room_to_declare(&self) -> RoomToDeclare {
         if self.log.pressure() == JournalPressure::NoRoom {
             RoomToDeclare::None
         } else {
@@ -594,11 +491,7 @@ impl Client {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = &queue.0;
-        cell.update(&mut self.work, |queue, effects| {
-            let mut settings = queue.settings().clone();
-            adjust(&mut settings);
-            queue.set_settings(settings, now, effects);
-        });
+        cell.adjust(&mut self.work, now, adjust);
         self.broker.follow_up(cell, &mut self.work, now);
     }
 }

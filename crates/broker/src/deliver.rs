@@ -120,6 +120,19 @@ impl Client {
         more
     }
 
+    /// For how long a consumer may hold a message, in milliseconds; none for ever.
+    pub fn lease_timeout_ms(&self, consumer: &Consumer) -> Option<u64> {
+        let cell = &consumer.queue.0;
+        cell.look(|queue| queue.lease_timeout_ms(consumer.key))
+    }
+
+    /// What consumers whose queue says nothing about it are given: see [`BrokerConfig::consumer_timeout_ms`].
+    ///
+    /// [`BrokerConfig::consumer_timeout_ms`]: crate::BrokerConfig::consumer_timeout_ms
+    pub fn consumer_timeout_ms(&self) -> u64 {
+        self.broker.limits.consumer_timeout_ms
+    }
+
     /// Changes a consumer's credit; what it holds stays counted.
     pub fn set_credit(&mut self, consumer: &Consumer, credit: Credit) {
         let _inside = self.broker.gate.enter();

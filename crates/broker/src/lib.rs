@@ -35,8 +35,8 @@
 //! no circle, because a checkpoint neither holds `loading` nor is inside when it waits at the gate, and others only
 //! wait there for a checkpoint that has its turn at once.
 //!
-//! Of the others at most one is held at a time, with these exceptions: declaring makes a queue's cell while the vhost is
-//! locked, when nobody else can know that cell yet; a declaration, a retained message and documents are appended to the
+//! Of the others at most one is held at a time, with these exceptions: declaring makes a queue's cell, and
+//! tells it what policies say, while the vhost is locked, when nobody else can know that cell yet; a declaration, a retained message and documents are appended to the
 //! journal before `Vhost::space`, `Vhost::retained` or `Vhost::documents` is released, so that the journal has changes
 //! in the order they took effect, and that may wait until it has written more, which needs none of these locks; so is a
 //! change of an object before `Registry::state` is, and a vhost comes and goes meanwhile: its own three locks, one after
@@ -71,6 +71,7 @@ mod announced;
 mod apply;
 #[cfg(test)]
 mod bed;
+mod bind;
 mod broker;
 mod cell;
 mod checkpoint;
@@ -88,6 +89,7 @@ mod inbox;
 mod loader;
 mod metrics;
 mod pause;
+mod policies;
 mod pressure;
 mod publish;
 mod reclaim;
@@ -123,11 +125,12 @@ pub use metrics::{
     Churn, KindTotals, LATENCY_BUCKETS, Latency, LetterFate, ProtocolTotals, SIZE_BOUNDS,
     SizeHistogram, Totals, Unroutable,
 };
+pub use policies::PolicyStatus;
 pub use publish::{Published, Route, TURN_COPIES_MAX, Turn};
 pub use reclaim::KeptRecords;
 pub use route_cache::ROUTES_MAX;
 pub use schedule::{Retain, ScheduleId, ScheduledInfo};
 pub use store::{Halt, RecoveryError, StoreParts};
-pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Syncs, Watcher};
+pub use ternmq_journal::{Batch, Index, Log, LogError, MemoryLog, Pressure, Syncs, Watcher};
 pub use transaction::Settlement;
 pub use users::{LoginRefusal, User};

@@ -3,8 +3,8 @@
 //! A notice says *that* there is something, never *what*: messages stay in the broker until the connection drains them.
 //! So a mailbox is small and bounded by construction:
 //!
-//! - [`Notice::Ready`] and [`Notice::Cancelled`] are kept at most once per token until drained, so there are never more
-//!   than two entries per token the adapter has handed out;
+//! - [`Notice::Ready`], [`Notice::Cancelled`] and [`Notice::TimedOut`] are kept at most once per token until drained, so
+//!   there are never more than three entries per token the adapter has handed out;
 //! - everything else is a flag: `Committed` coalesces, of `Blocked` and `Unblocked` the last one stands and so it does of
 //!   `Disk`, of several `Close` the first one stands.
 //!
@@ -32,6 +32,8 @@ pub enum Notice {
     Ready(Token),
     /// This consumer's queue is gone.
     Cancelled(Token),
+    /// This consumer holds a message for longer than it may ([`crate::Client::lease_timeout_ms`]).
+    TimedOut(Token),
     /// The journal's watermark moved, and this connection asked to hear of it.
     Committed,
     /// Memory is short: stop reading publishes.
@@ -67,6 +69,9 @@ pub enum CloseReason {
     Administrative(Box<str>),
 }
 
+/// Notices about one consumer, of each kind one.
+const ENTRIES_PER_TOKEN: usize = 3;
+
 /// Up to this many waiting notices are searched one by one; beyond it a hash set is kept beside them.
 const SCAN_MAX: usize = 16;
 
@@ -100,6 +105,7 @@ struct Inner {
 enum Entry {
     Ready(Token),
     Cancelled(Token),
+    TimedOut(Token),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,7 +142,7 @@ impl Mailbox {
             return;
         }
         let was_empty = inner.is_empty();
-        inner.put(notice, self.token_max.saturating_mul(2));
+        inner.put(notice, self.token_max.saturating_mul(ENTRIES_PER_TOKEN));
         if was_empty {
             self.waiting.store(true, Ordering::SeqCst);
             drop(inner);
@@ -144,7 +150,7 @@ impl Mailbox {
         }
     }
 
-    /// Moves everything that waits to the end of `out`: first the flags, then `Ready` and `Cancelled` in the order they
+    /// Moves everything that waits to the end of `out`: first the flags, then what is about consumers in the order it
     /// came, at last `Close`. One load when nothing waits.
     pub fn drain(&self, out: &mut Vec<Notice>) {
         if !self.has_notices() {
@@ -222,6 +228,7 @@ impl Inner {
         match notice {
             Notice::Ready(token) => self.put_entry(Entry::Ready(token), entries_max),
             Notice::Cancelled(token) => self.put_entry(Entry::Cancelled(token), entries_max),
+            Notice::TimedOut(token) => self.put_entry(Entry::TimedOut(token), entries_max),
             Notice::Committed => self.committed = true,
             Notice::Blocked => self.pressure = Some(Pressure::Blocked),
             Notice::Unblocked => self.pressure = Some(Pressure::Unblocked),
@@ -230,10 +237,7 @@ impl Inner {
                 self.close.get_or_insert(reason);
             }
         }
-        debug_assert!(
-            self.entries.len() <= entries_max,
-            "two entries per token at most"
-        );
+        debug_assert!(self.entries.len() <= entries_max, "few entries per token");
     }
 
     fn put_entry(&mut self, entry: Entry, entries_max: usize) {
@@ -279,6 +283,7 @@ impl From<Entry> for Notice {
         match entry {
             Entry::Ready(token) => Self::Ready(token),
             Entry::Cancelled(token) => Self::Cancelled(token),
+            Entry::TimedOut(token) => Self::TimedOut(token),
         }
     }
 }

@@ -14,7 +14,7 @@ mod histogram;
 mod shards;
 mod tally;
 
-pub(crate) use client::{StoringProbe, drained, growth};
+pub(crate) use client::{Counting, drained, growth};
 pub use histogram::{LATENCY_BUCKETS, Latency, SIZE_BOUNDS, SizeHistogram};
 pub(crate) use shards::{Incoming, Outgoing, Shards, Span};
 pub use shards::{KindTotals, ProtocolTotals};
@@ -80,6 +80,16 @@ pub(crate) struct ChurnCounters {
     pub(crate) queues_declared: AtomicU64,
     pub(crate) queues_created: AtomicU64,
     pub(crate) queues_deleted: AtomicU64,
+}
+
+impl ChurnCounters {
+    /// A queue was declared, and perhaps made by that.
+    pub(crate) fn declared(&self, created: bool) {
+        count(&self.queues_declared);
+        if created {
+            count(&self.queues_created);
+        }
+    }
 }
 
 /// Counts one more of what is rare.

@@ -18,11 +18,13 @@ use crate::cell::QueueCell;
 use crate::client::Client;
 use crate::documents::DocumentChange;
 use crate::history::History;
-use crate::metrics::{TurnTally, Unroutable};
+use crate::metrics::TurnTally;
 use crate::route_sets::{INLINE_TARGETS_MAX, RouteSet};
 use crate::schedule::{Later, Schedule, ScheduleId, Scheduled};
 use crate::vhost::Vhost;
 use crate::work::Work;
+
+mod counting;
 
 thread_local! {
     /// Where the records of a turn are laid out: one per thread, as a turn's records are as large as its messages.
@@ -206,28 +208,6 @@ impl Turn {
         self.documents.push(change);
     }
 
-    /// The publish that came last is to be confirmed: only for those who count.
-    #[inline]
-    pub fn expect_confirm(&mut self) {
-        self.tally.add_to_confirm();
-    }
-
-    /// A publish came that reached no queue, by that route: only for those who count.
-    #[cold]
-    pub fn push_unroutable(&mut self, route: &Route, body_bytes: usize, fate: Unroutable) {
-        self.tally
-            .add_unroutable(route.traffic.as_ref(), body_bytes, fate);
-    }
-
-    pub(crate) fn tally(&self) -> &TurnTally {
-        &self.tally
-    }
-
-    /// Queues that its messages go to, each counted per message.
-    pub(crate) fn copies(&self) -> u64 {
-        self.copies as u64
-    }
-
     /// How many publishes.
     pub fn len(&self) -> usize {
         self.messages.len()
@@ -327,37 +307,6 @@ impl Turn {
         // All of them came.
         self.tally = tally;
         indexes
-    }
-
-    /// Counts, at the exchanges, what was published to them. Messages to one exchange in a row are counted at once.
-    fn count_exchanges(&self) {
-        for (traffic, count) in self.tally.unrouted() {
-            traffic.count(*count, 0);
-        }
-        let mut current: Option<(&Arc<ExchangeTraffic>, u64, u64)> = None;
-        let mut start = 0;
-        for (route, end) in &self.runs {
-            let published = (end - start) as u64;
-            let routed = published * route.targets.len() as u64;
-            start = *end;
-            let Some(traffic) = &route.traffic else {
-                continue;
-            };
-            match &mut current {
-                Some((last, ins, outs)) if Arc::ptr_eq(last, traffic) => {
-                    *ins += published;
-                    *outs += routed;
-                }
-                _ => {
-                    if let Some((last, ins, outs)) = current.replace((traffic, published, routed)) {
-                        last.count(ins, outs);
-                    }
-                }
-            }
-        }
-        if let Some((last, ins, outs)) = current {
-            last.count(ins, outs);
-        }
     }
 
     fn clear(&mut self) {
@@ -641,32 +590,4 @@ impl Run<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use ternmq_core::message::NewMessage;
-
-    use super::*;
-    use crate::bed::{START, broker, client, queue, request};
-
-    #[test]
-    fn idle_connection_keeps_little_of_a_large_turn() {
-        let broker = broker();
-        let mut client = client(&broker);
-        let mut decl = queue("q", &[]);
-        decl.durable = true;
-        client.declare_queue(decl).unwrap();
-        let body = vec![0; 8_000];
-        let mut turn = Turn::new();
-        for _ in 0..1_000 {
-            let route = client.route(&request(b"", b"q")).unwrap();
-            let mut new = NewMessage::plain(b"", b"q", &body);
-            new.durable = true;
-            turn.push(new.build(client.scratch()), route);
-        }
-        let lsn = client.publish(&mut turn, START).lsn;
-        assert!(lsn.is_some() && turn.is_empty());
-        assert!(turn.messages.capacity() <= TURN_KEPT_MAX);
-        assert!(client.work.scratch.capacity() < body.len());
-        assert!(client.work.batch.byte_len() < body.len());
-        assert!(RECORDS.with_borrow(Batch::is_empty));
-    }
-}
+mod tests;

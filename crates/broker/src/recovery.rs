@@ -165,6 +165,7 @@ impl Recovery<'_> {
         let end = Lsn(recovered.last().0 + 1);
         let replayed = self.replay_tail(recovered)?;
         self.amend()?;
+        self.inner.restore_policies();
         let is_new = end == Lsn(1);
         let was_clean = is_new || self.begun.clean && replayed == 0;
         let now = self.inner.clock.now();

@@ -7,7 +7,7 @@ use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::Message;
 use ternmq_core::record;
 
-use crate::broker::{Inner, Weight};
+use crate::broker::{Broker, Inner, Weight};
 use crate::client::Client;
 use crate::vhost::Vhost;
 use crate::work::Work;
@@ -27,6 +27,17 @@ impl Client {
     /// Appends the retained messages whose topics match a slashed filter and that have not expired.
     pub fn retained(&mut self, filter: &[u8], now: Timestamp, out: &mut Vec<Message>) {
         self.vhost.retained.lock().store.matching(filter, now, out);
+    }
+}
+
+impl Broker {
+    /// Retained messages of all vhosts.
+    pub fn retained_count(&self) -> usize {
+        let vhosts = self.0.all_vhosts();
+        vhosts
+            .iter()
+            .map(|vhost| vhost.retained.lock().store.len())
+            .sum()
     }
 }
 

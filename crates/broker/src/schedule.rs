@@ -204,6 +204,13 @@ impl Schedule {
         self.state.lock().by_id.len()
     }
 
+    /// How many an exchange holds back.
+    pub(crate) fn held_by(&self, vhost: &str, exchange: &str) -> u64 {
+        let of = (Box::from(vhost), Box::from(exchange));
+        let state = self.state.lock();
+        state.by_exchange.get(&of).map_or(0, |ids| ids.len() as u64)
+    }
+
     fn check_room(&self, state: &State, message: &Message) -> Result<(), Refusal> {
         if state.by_id.len() >= self.messages_max {
             return Err(Refusal::LimitReached {
@@ -389,9 +396,7 @@ impl Broker {
 
     /// How many messages a delayed exchange holds back.
     pub fn messages_delayed(&self, vhost: &str, exchange: &str) -> u64 {
-        let state = self.0.schedule.state.lock();
-        let of = (Box::from(vhost), Box::from(exchange));
-        state.by_exchange.get(&of).map_or(0, |ids| ids.len() as u64)
+        self.0.schedule.held_by(vhost, exchange)
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use ternmq_core::id::Timestamp;
 use ternmq_core::message::NewMessage;
 use ternmq_core::queue::{
-    AckMode, Budget, ConsumerSpec, ConsumerView, Counts, Credit, Delivery, Outcome, SharedCredit,
+    AckMode, Budget, ConsumerSpec, ConsumerView, Counts, Credit, Delivery, LeaseTimeout, Outcome,
+    SharedCredit,
 };
 use ternmq_core::topology::QueueDecl;
 use ternmq_core::value::Value;
@@ -228,6 +229,7 @@ impl<'a> Worker<'a> {
             credit,
             priority: i32::try_from(self.pick(2)).unwrap(),
             exclusive: self.pick(20) == 0,
+            lease_timeout: LeaseTimeout::Never,
         };
         self.tokens += 1;
         let token = Token(self.tokens);

@@ -57,7 +57,7 @@ impl Client {
             vhost,
             work,
             rejected,
-            protocol,
+            counting,
             ..
         } = self;
         let _inside = broker.gate.enter();
@@ -86,7 +86,7 @@ impl Client {
             let settled = cell.update(work, |queue, effects| {
                 queue.settle(now, settlement.positions, settlement.outcome, effects)
             });
-            let of = (*protocol, cell.kind, settlement.outcome);
+            let of = (counting.protocol, cell.kind, settlement.outcome);
             broker.metrics.settled(of, settled, &mut work.effects);
             let settled = &mut work.effects.settled;
             if settled.starts_with(&lsns) {

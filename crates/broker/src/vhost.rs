@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use ternmq_core::error::Refusal;
 use ternmq_core::id::{Lsn, QueueId};
+use ternmq_core::policy::Subject;
 use ternmq_core::retained::RetainedStore;
 use ternmq_core::routing::{RouteTarget, Routes};
 use ternmq_core::topology::{ExchangeDecl, ExchangeKind, Topology};
@@ -15,6 +16,7 @@ use crate::cell::QueueCell;
 use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::history::{Budget, History};
+use crate::policies::Policies;
 use crate::publish::{Route, Target};
 use crate::schedule::{Later, Retain};
 
@@ -45,6 +47,8 @@ pub(crate) struct Space {
     pub(crate) cells: HashMap<QueueId, Arc<QueueCell>>,
     /// Of the exchanges that have one.
     histories: HashMap<Box<str>, Arc<History>>,
+    /// In force for what is declared.
+    pub(crate) policies: Arc<Policies>,
     /// Records of the topology below this one are in.
     pub(crate) position: Lsn,
     /// The vhost is being deleted: nothing is declared any more.
@@ -61,6 +65,7 @@ impl Vhost {
                 topology,
                 cells: HashMap::new(),
                 histories: HashMap::new(),
+                policies: Arc::default(),
                 position: Lsn::NONE,
                 sealed: false,
             }),
@@ -168,7 +173,12 @@ impl Space {
         let behaviour = self.topology.behaviour(&name).filter(|_| created);
         if let Some(length) = behaviour.and_then(|behaviour| behaviour.history) {
             let history = Arc::new(History::new(length, budget.clone()));
-            self.histories.insert(name, history);
+            self.histories.insert(name.clone(), history);
+        }
+        if created {
+            let status = self.policies.about(Subject::Exchange, &name);
+            self.topology
+                .set_policy_alternate(&name, status.alternate());
         }
         Ok(created)
     }

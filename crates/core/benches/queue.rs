@@ -9,7 +9,8 @@ use ternmq_core::id::{Lsn, Position, Timestamp};
 use ternmq_core::message::{Message, NewMessage};
 use ternmq_core::policy::QueueSettings;
 use ternmq_core::queue::{
-    AckMode, Budget, ConsumerKey, ConsumerSpec, Credit, Delivery, Effects, Incoming, Outcome, Queue,
+    AckMode, Budget, ConsumerKey, ConsumerSpec, Credit, Delivery, Effects, Incoming, LeaseTimeout,
+    Outcome, Queue,
 };
 use ternmq_core::tags::Tags;
 
@@ -46,6 +47,7 @@ impl Bench {
             credit: Credit::Unlimited,
             priority: 0,
             exclusive: false,
+            lease_timeout: LeaseTimeout::Never,
         };
         self.queue
             .add_consumer(NOW, spec, &mut self.fx)

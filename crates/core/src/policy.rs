@@ -4,8 +4,16 @@ use alloc::boxed::Box;
 
 use crate::error::Refusal;
 use crate::topology::QueueDecl;
+use crate::value::Headers;
 
 pub(crate) mod arguments;
+mod definition;
+
+pub use arguments::QUEUE_TYPE;
+pub use definition::{
+    ALTERNATE_EXCHANGE, DefinitionFault, Subject, check_definition, merge_definitions,
+    without_effect,
+};
 
 /// Kinds of queue, told apart by their defaults and by the arguments they take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -140,6 +148,8 @@ pub struct QueueSettings {
     pub dead_letter_strategy: DeadLetterStrategy,
     /// A message that failed more often than this is dead.
     pub delivery_limit: Option<u32>,
+    /// How long a consumer may hold a message in milliseconds, 0 for ever; none leaves that to the node.
+    pub consumer_timeout_ms: Option<u64>,
     /// Priorities 0 to this, each a lane of its own; none for one lane.
     pub max_priority: Option<u8>,
     /// The priority of messages that have none.
@@ -152,6 +162,13 @@ pub struct QueueSettings {
     pub at_most_once: AtMostOnce,
     /// Deliveries tell their counters (attempts and failures).
     pub expose_counters: bool,
+}
+
+impl QueueKind {
+    /// The kind that a declaration with these arguments asks for, if they can be used.
+    pub fn asked(arguments: &Headers) -> Self {
+        arguments::kind_of(arguments)
+    }
 }
 
 impl QueueSettings {

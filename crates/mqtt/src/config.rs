@@ -1,6 +1,7 @@
 //! What can be configured, with units, limits and defaults.
 
 use serde::Deserialize;
+use ternmq_net::tls::{AltNameKind, ClientCertificate, HolderName, NameFrom};
 
 /// Settings of the MQTT adapter, from the section `[mqtt]` of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -10,6 +11,27 @@ pub struct MqttConfig {
     pub anonymous: bool,
     /// Vhost of clients whose user name does not name one (`vhost:user`).
     pub vhost: String,
+    /// Vhosts of clients whose user name does not name one, by the port they connected to.
+    pub port_vhosts: Vec<PortVhost>,
+    /// Vhosts of clients that log in with a certificate, by the name that it gives them. Before their port.
+    pub certificate_vhosts: Vec<CertificateVhost>,
+    /// Whether a colon in a user name is a part of it, rather than the end of a vhost's name.
+    pub ignore_colons_in_username: bool,
+    /// Whether a client that gives neither user name nor password, and has shown a certificate, is the user that the
+    /// certificate names.
+    pub ssl_cert_login: bool,
+    /// Which part of the certificate names the user.
+    pub ssl_cert_login_from: NameFrom,
+    /// Which part of the certificate names the client, if it has to: a client identifier other than that is refused,
+    /// and an empty one stands for it.
+    pub ssl_cert_client_id_from: Option<NameFrom>,
+    /// Where one of the certificate's other names is meant: of this kind,
+    pub ssl_cert_san_type: AltNameKind,
+    /// and the one with so many of that kind before it.
+    pub ssl_cert_san_index: usize,
+    /// Whether a client that publishes where it may not loses its connection. If not, an MQTT 5 client is told in the
+    /// acknowledgement, if there is one; MQTT 3 has no words for it, so such a connection ends in any case.
+    pub disconnect_on_unauthorized: bool,
     /// Exchange that clients publish to and subscribe from; at most 255 bytes. A topic exchange.
     pub exchange: String,
     /// Largest packet taken from a client, fixed header included, in bytes; at most 268,435,460.
@@ -29,8 +51,8 @@ pub struct MqttConfig {
     /// Bytes of payload in them; while there are so many, more are dropped.
     pub qos0_backlog_bytes_max: u64,
     /// Messages that may wait in the queue of a session, or of a group that shares a subscription; the oldest are
-    /// dropped beyond it, QoS 0 first. Default: as many as memory holds, and then all publishers pause.
-    pub session_backlog_max: Option<u32>,
+    /// dropped beyond it, QoS 0 first. 0 for no limit: then a client that never reads can fill the disk.
+    pub session_backlog_max: u32,
     /// The same in bytes of payload.
     pub session_backlog_bytes_max: Option<u64>,
     /// QoS 1 and 2 messages taken from an MQTT 5 client and not yet acknowledged to it; one more ends its connection.
@@ -48,8 +70,30 @@ pub struct MqttConfig {
     pub topic_alias_max: u16,
     /// Where messages go that die in sessions' queues: expired, or refused by an MQTT 5 client. Default: nowhere.
     pub dead_letter_exchange: Option<String>,
+    /// Seconds between two publications of the `$SYS` topics; 0 for never.
+    pub sys_interval_s: u32,
     /// Retained messages sent for one SUBSCRIBE, and that wait for one client at most.
     pub retained_per_subscribe_max: u32,
+}
+
+/// One of [`MqttConfig::port_vhosts`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortVhost {
+    /// The listener's port.
+    pub port: u16,
+    /// The vhost.
+    pub vhost: String,
+}
+
+/// One of [`MqttConfig::certificate_vhosts`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateVhost {
+    /// The user name that the certificate stands for.
+    pub user: String,
+    /// The vhost.
+    pub vhost: String,
 }
 
 impl Default for MqttConfig {
@@ -57,6 +101,15 @@ impl Default for MqttConfig {
         Self {
             anonymous: false,
             vhost: "/".into(),
+            port_vhosts: Vec::new(),
+            certificate_vhosts: Vec::new(),
+            ignore_colons_in_username: false,
+            ssl_cert_login: false,
+            ssl_cert_login_from: NameFrom::DistinguishedName,
+            ssl_cert_client_id_from: None,
+            ssl_cert_san_type: AltNameKind::Dns,
+            ssl_cert_san_index: 0,
+            disconnect_on_unauthorized: true,
             exchange: "amq.topic".into(),
             packet_bytes_max: 16 * 1024 * 1024,
             packet_bytes_max_before_login: 64 * 1024,
@@ -65,13 +118,14 @@ impl Default for MqttConfig {
             in_flight_max: 64,
             qos0_backlog_max: 50_000,
             qos0_backlog_bytes_max: 64 * 1024 * 1024,
-            session_backlog_max: None,
+            session_backlog_max: 1_000_000,
             session_backlog_bytes_max: None,
             receive_max: 4096,
             session_expiry_s_max: 86_400,
             subscriptions_max: 10_000,
             topic_levels_max: 200,
             topic_alias_max: 16,
+            sys_interval_s: 10,
             retained_per_subscribe_max: 1_000_000,
             dead_letter_exchange: None,
         }
@@ -79,6 +133,16 @@ impl Default for MqttConfig {
 }
 
 impl MqttConfig {
+    /// What a part of a certificate says.
+    pub(crate) fn named(&self, from: NameFrom, certificate: &ClientCertificate) -> Option<String> {
+        let name = HolderName {
+            from,
+            san_type: self.ssl_cert_san_type,
+            san_index: self.ssl_cert_san_index,
+        };
+        name.of(certificate)
+    }
+
     /// The same with every number inside the range that the protocol and the adapter can work with.
     #[must_use]
     pub fn clamped(mut self) -> Self {

@@ -19,6 +19,7 @@
 mod assembly;
 mod greeting;
 pub(crate) mod introduction;
+mod login;
 mod packets;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::{Flow, Machine, Output, Peer};
 
+use crate::auth::Authenticator;
 use crate::codec::{self, Limits, Sender};
 use crate::error::Fault;
 use crate::frame::{Disconnect, Packet, ProtocolVersion};
@@ -37,7 +39,8 @@ use crate::properties::Properties;
 use crate::registry::{Hold, VhostSessions};
 use crate::session::attach::WillFate;
 use assembly::Assembly;
-use packets::Step;
+use login::Login;
+use packets::Parts;
 
 /// See the module's documentation.
 pub(crate) struct Connection {
@@ -47,6 +50,8 @@ pub(crate) struct Connection {
     phase: Phase,
     /// From CONNACK to the release, so also while closing.
     online: Option<Box<Online>>,
+    /// From a CONNECT with an authentication method to the end of its exchange.
+    login: Option<Box<Login>>,
     /// From a CONNECT that has to wait to the one that is let in.
     pending: Option<Box<Pending>>,
     /// Reused by drains of the mailbox.
@@ -88,6 +93,8 @@ struct Online {
     last_packet_at: Timestamp,
     /// A large PUBLISH whose payload is on its way.
     assembly: Option<Box<Assembly>>,
+    /// For who was authenticated by an exchange (§4.12).
+    authenticator: Option<Box<Authenticator>>,
     /// There is something to deliver for which no notice will come.
     has_work: bool,
     /// Memory pressure: publishers are not read from.
@@ -127,6 +134,7 @@ impl Connection {
             mailbox,
             phase,
             online: None,
+            login: None,
             pending: None,
             notices: Vec::new(),
         }
@@ -141,6 +149,7 @@ impl Connection {
             hold,
             version,
             assembly,
+            authenticator,
             has_work,
             is_resting,
             has_published,
@@ -160,31 +169,22 @@ impl Connection {
             return input.len();
         };
         active.live.work = 0;
-        let mut used = 0;
-        let ended = loop {
-            let step = packets::step(
-                &mut active,
-                assembly,
-                &input[used..],
-                (*version, limits),
-                now,
-                out,
-            );
-            match step {
-                Ok(Step::Used(len)) => used += len,
-                Ok(Step::Incomplete) => break None,
-                Ok(Step::Close(will)) => break Some(Ok(will)),
-                Err(fault) => break Some(Err(fault)),
-            }
-            if used == input.len() || active.live.is_heavy() {
-                break None;
-            }
+        let before = out.len();
+        let mut parts = Parts {
+            assembly,
+            authenticator,
+            peer: &self.peer,
         };
+        let (used, ended) =
+            packets::steps(&mut active, &mut parts, input, (*version, limits), now, out);
         *is_resting = active.live.is_heavy();
         active.flush(now, out.buf());
         *has_work = active.has_work();
         *has_published = active.live.has_published;
         *owes_much = active.live.owes_much();
+        self.node
+            .sys
+            .count(&mut active.live.counted, used, out.len() - before);
         stats.subscriptions.set(active.subscriptions());
         drop(session);
         if used > 0 {
@@ -234,6 +234,7 @@ impl Connection {
             return Some(Fault::SessionTakenOver);
         };
         let mut fault = None;
+        let before = out.len();
         if let Some(held) = online.connack.take_if(|held| active.is_committed(held.lsn)) {
             out.buf().extend_from_slice(&held.packet);
         }
@@ -246,8 +247,8 @@ impl Connection {
                     }
                 }
                 Notice::Committed => active.acknowledge(out.buf()),
-                // Publishes are answered one by one.
-                Notice::Disk(_) => {}
+                // Publishes are answered one by one; sessions hold their messages as long as they like.
+                Notice::Disk(_) | Notice::TimedOut(_) => {}
                 Notice::Blocked => online.is_blocked = true,
                 Notice::Unblocked => {
                     online.is_blocked = false;
@@ -270,6 +271,9 @@ impl Connection {
             Ok(has_work) => online.has_work = has_work,
             Err(refused) => fault = Some(refused),
         }
+        self.node
+            .sys
+            .count(&mut active.live.counted, 0, out.len() - before);
         fault
     }
 
@@ -338,7 +342,14 @@ impl Machine for Connection {
     fn handle_input(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize {
         let mut used = 0;
         if let Phase::Greeting { .. } = self.phase {
-            used = self.greet(input, now, out);
+            used = if self.login.is_some() {
+                self.go_on(input, now, out)
+            } else {
+                self.greet(input, now, out)
+            };
+            if used > 0 {
+                self.node.sys.greeted(used);
+            }
         }
         match self.phase {
             Phase::Greeting { .. } | Phase::Waiting { .. } => used,

@@ -5,6 +5,7 @@
 use ternmq_broker::{ConnectRefusal, LogError, LoginRefusal};
 use ternmq_core::error::Refusal;
 
+use crate::auth::AuthFault;
 use crate::codec::{DecodeError, EncodeError};
 use crate::frame::ProtocolVersion;
 use crate::reason_code::ReasonCode;
@@ -39,6 +40,9 @@ pub(crate) enum Fault {
     /// MQTT-4.12.0-6: no method was agreed on.
     #[error("AUTH without an authentication method")]
     UnexpectedAuth,
+    /// Authenticating again failed (MQTT-4.12.1-2).
+    #[error(transparent)]
+    Authentication(#[from] AuthFault),
     /// §3.14.2.2.2.
     #[error("DISCONNECT gives a session that ends with its connection a session expiry interval")]
     SessionExpiryRaised,
@@ -74,6 +78,7 @@ impl Fault {
             | Self::TopicAliasUnknown(_)
             | Self::UnexpectedAuth
             | Self::SessionExpiryRaised => ReasonCode::ProtocolError,
+            Self::Authentication(fault) => fault.disconnect_reason(),
             Self::Encode(_) => ReasonCode::ImplementationSpecificError,
             Self::Journal(_) => ReasonCode::QuotaExceeded,
             Self::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,
@@ -132,9 +137,15 @@ pub(crate) enum ConnectFault {
     /// Without user name and password, where that is not configured.
     #[error("anonymous login is off")]
     Anonymous,
-    /// Enhanced authentication by a method that is not there (§4.12).
-    #[error("unsupported authentication method")]
-    AuthenticationMethod,
+    /// Enhanced authentication failed (§4.12).
+    #[error(transparent)]
+    Authentication(#[from] AuthFault),
+    /// The certificate lacks the part that is to name user or client.
+    #[error("certificate without the name that is asked of it")]
+    NamelessCertificate,
+    /// The client identifier is not the one that the certificate gives.
+    #[error("client identifier other than the certificate's")]
+    OtherClientId,
     /// Wrong user or password, or not from there.
     #[error(transparent)]
     Login(#[from] LoginRefusal),
@@ -153,9 +164,11 @@ impl ConnectFault {
             Self::Journal(_) if version.is_v5() => ReasonCode::QuotaExceeded,
             // In MQTT 3 that would read as a lack of rights.
             Self::Journal(_) => ReasonCode::ServerUnavailable,
-            Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::Authentication(fault) => fault.connack_reason(),
             // RabbitMQ does not tell a missing vhost from a wrong password.
+            Self::OtherClientId => ReasonCode::ClientIdentifierNotValid,
             Self::Anonymous
+            | Self::NamelessCertificate
             | Self::Login(LoginRefusal::BadCredentials)
             | Self::Connect(ConnectRefusal::NoSuchVhost) => ReasonCode::BadUserNameOrPassword,
             Self::Login(LoginRefusal::LoopbackOnly) | Self::Connect(ConnectRefusal::NotAllowed) => {

@@ -8,6 +8,8 @@
 //! - `connection`: one network connection, a `ternmq_net` machine; `connection/greeting` is CONNECT;
 //! - `session`: one client's conversation, and what of it outlives the connection;
 //! - `registry`: client identifiers, take-over, expiry, groups of shared subscriptions;
+//! - `auth`, `account`: enhanced authentication; whom a login is about and which vhost it leads to;
+//! - `sys`: `$SYS` topics, and what is counted for them;
 //! - `error`: one table from what went wrong to reason codes; [`config`]; [`listener`].
 //!
 //! Where to start: `connection.rs`, then `session/mod.rs`.
@@ -26,20 +28,25 @@
 //! client has no state by which it could mistake it.
 //!
 //! # Left out
-//! - Enhanced authentication (§4.12): every method is refused with 0x8C; AUTH on a connection is a protocol error.
+//! - Methods of enhanced authentication (§4.12) other than SCRAM-SHA-256, channel binding, and `SASLprep` of names and
+//!   passwords.
 //! - Retain unavailable, a maximum QoS below 2, subscription identifiers, wildcard or shared subscriptions switched
 //!   off: all of them are always there.
 //! - Response information (§3.1.2.11.6) and server references: never sent.
 //! - Reason strings and user properties in acknowledgements: never sent, so request problem information has no effect.
-//! - Permissions on topics and exchanges are not checked; access to a vhost is.
-//! - `$SYS` topics: publishes to them go nowhere, and nobody publishes there yet.
-//! - Over a restart are lost: a will that waits for its delay, and retained messages that wait for a client which
-//!   subscribed. A retained message that was sent with QoS 2 and not answered is not sent again, but ended by PUBREL.
+//! - A permission that is withdrawn ends no subscription that stands: the right to read is asked for when a subscription
+//!   is made, as of AMQP bindings.
+//! - `$SYS`: sizes of the heap and bridges, which there are none of.
+//! - Attempts to log in are not counted per client; a wrong password costs a hash, and ends the connection.
+//! - Over a restart are lost: a will of QoS 0 that waits for its delay, and retained messages that wait for a client
+//!   which subscribed. A retained message that was sent with QoS 2 and not answered is not sent again, but ended by PUBREL.
 //! - QoS 2 of a shared subscription that was in flight when the node stopped waits for its member (MQTT-4.8.2-4), but
 //!   not from consumers of other protocols on the group's queue; and once that member's session has ended
 //!   (MQTT-4.8.2-5), not over a second restart.
 //! - Payload format is passed on and not checked (MQTT-3.3.2-4 lets a server choose).
 
+mod account;
+mod auth;
 pub mod codec;
 pub mod config;
 mod connection;
@@ -52,6 +59,7 @@ pub mod properties;
 pub mod reason_code;
 mod registry;
 mod session;
+mod sys;
 pub mod topic;
 
 pub use config::MqttConfig;

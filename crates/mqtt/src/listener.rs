@@ -1,24 +1,30 @@
 //! Where connections come in.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use ternmq_broker::Broker;
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::Timestamp;
 use ternmq_core::value::Headers;
 use ternmq_net::machine::{Acceptor, Machine, Peer, Refused};
+use ternmq_net::timers::Ticker;
 
 use crate::config::MqttConfig;
 use crate::connection::Connection;
 use crate::connection::introduction::client_properties;
 use crate::registry::Registry;
 use crate::session::restore;
+use crate::sys::{self, Sys};
 
 /// What all MQTT connections of a node share.
 pub(crate) struct Node {
     pub(crate) config: MqttConfig,
     pub(crate) broker: Broker,
     pub(crate) registry: Registry,
+    /// New at each start, and known to nobody.
+    pub(crate) secret: String,
+    pub(crate) sys: Sys,
     /// Of every client, as others see it.
     pub(crate) client_properties: Arc<Headers>,
 }
@@ -34,9 +40,12 @@ impl MqttAcceptor {
     /// before, and nobody is connected yet. Numbers out of range in `config` are moved into it
     /// ([`MqttConfig::clamped`]).
     pub fn new(config: MqttConfig, broker: Broker) -> Self {
+        let config = config.clamped();
         let node = Arc::new(Node {
-            config: config.clamped(),
             registry: Registry::beginning_at(broker.now()),
+            secret: broker.random_name(),
+            sys: Sys::new(config.sys_interval_s, broker.now()),
+            config,
             broker,
             client_properties: client_properties(),
         });
@@ -46,6 +55,21 @@ impl MqttAcceptor {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.node.registry
+    }
+}
+
+/// `$SYS` topics, which are published now and then.
+impl Ticker for MqttAcceptor {
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.node.sys.next_deadline()
+    }
+
+    fn wake_on_earlier_deadline(&self, _: &Waker) {
+        // The deadline never moves earlier.
+    }
+
+    fn tick(&self, now: Timestamp) {
+        sys::tick(&self.node, now);
     }
 }
 
@@ -60,6 +84,7 @@ impl Acceptor for MqttAcceptor {
         mailbox: Arc<Mailbox>,
         now: Timestamp,
     ) -> Result<Box<dyn Machine>, Refused> {
+        self.node.sys.accepted();
         Ok(Box::new(Connection::new(
             Arc::clone(&self.node),
             peer,

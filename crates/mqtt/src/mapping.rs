@@ -214,8 +214,64 @@ pub fn from_core<'a>(
     now: Timestamp,
     scratch: &'a mut PropertyBuf,
 ) -> Option<FromCore<'a>> {
-    let topic = topic(message)?;
-    let native = (message.format() == FORMAT_ID).then(|| Native::read(message.native()));
+    Some(render((message, topic(message)?), version, now, scratch))
+}
+
+/// Renders a message for who consumes the queue it was in: with QoS 1, under a topic that stands for the queue. Its
+/// routing key, which MQTT may have no form of, is told as a user property.
+pub fn from_queue<'a>(
+    (message, topic): (&'a Message, &'a str),
+    version: ProtocolVersion,
+    now: Timestamp,
+    scratch: &'a mut PropertyBuf,
+) -> FromCore<'a> {
+    let (mut message_expiry_s, mut properties) = (None, Properties::EMPTY);
+    if version.is_v5() {
+        message_expiry_s = remaining_s(message, now);
+        write_properties(message, native(message), scratch);
+        if let Ok(key) = std::str::from_utf8(message.routing_key()) {
+            // One that is too long for a property is left out.
+            scratch
+                .push(Property::UserProperty(ROUTING_KEY_PROPERTY, key))
+                .ok();
+        }
+        properties = scratch.as_properties();
+    }
+    FromCore {
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic: TopicText::Topic(topic.as_bytes()),
+        message_expiry_s,
+        properties,
+    }
+}
+
+/// See [`from_queue`].
+const ROUTING_KEY_PROPERTY: &str = "x-routing-key";
+
+fn native(message: &Message) -> Option<Native<'_>> {
+    (message.format() == FORMAT_ID).then(|| Native::read(message.native()))
+}
+
+fn write_properties(message: &Message, native: Option<Native<'_>>, out: &mut PropertyBuf) {
+    let history = message.history();
+    out.clear();
+    match native {
+        Some(native) => out.push_all(native.properties),
+        None => convert::properties(&message.properties(), history.is_some(), out),
+    }
+    if let Some(history) = history {
+        history::properties(history, out);
+    }
+}
+
+fn render<'a>(
+    (message, topic): (&'a Message, TopicText<'a>),
+    version: ProtocolVersion,
+    now: Timestamp,
+    scratch: &'a mut PropertyBuf,
+) -> FromCore<'a> {
+    let native = native(message);
     let qos = native.map_or(
         if message.durable() {
             QoS::AtLeastOnce
@@ -236,20 +292,13 @@ pub fn from_core<'a>(
         rendered.message_expiry_s = remaining_s(message, now);
         rendered.properties = match (native, message.history()) {
             (Some(native), None) => native.properties,
-            (native, history) => {
-                scratch.clear();
-                match native {
-                    Some(native) => scratch.push_all(native.properties),
-                    None => convert::properties(&message.properties(), history.is_some(), scratch),
-                }
-                if let Some(history) = history {
-                    history::properties(history, scratch);
-                }
+            (native, _) => {
+                write_properties(message, native, scratch);
                 scratch.as_properties()
             }
         };
     }
-    Some(rendered)
+    rendered
 }
 
 /// The topic a message has for MQTT clients.

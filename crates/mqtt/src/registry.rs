@@ -55,6 +55,14 @@ impl Registry {
         Arc::clone(&self.vhosts.entry(name.into()).or_default())
     }
 
+    /// All vhosts that have or had sessions.
+    pub(crate) fn vhosts(&self) -> Vec<(Box<str>, Arc<VhostSessions>)> {
+        let vhosts = self.vhosts.iter();
+        vhosts
+            .map(|entry| (entry.key().clone(), Arc::clone(entry.value())))
+            .collect()
+    }
+
     /// A registry of a node that starts at that moment. Identities of publishers outlive it, in bindings and in
     /// messages, so those of an earlier start must not come again: each start begins behind what the one before can
     /// have given, at a million sessions a second.
@@ -160,6 +168,11 @@ impl VhostSessions {
         }))
     }
 
+    /// How many sessions there are, connected or not.
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
     /// The cell of a client identifier, if there is one.
     pub(crate) fn find(&self, client_id: &str) -> Option<Arc<SessionCell>> {
         self.cells.get(client_id).map(|cell| Arc::clone(&cell))
@@ -231,7 +244,7 @@ impl VhostSessions {
                 continue;
             }
             if session.is_expired(now) {
-                session.end(client, now);
+                session.expire(client, now);
                 session.mark_removed();
                 self.remove(&session);
             } else if let Some(at) = session.expires_at() {

@@ -10,6 +10,15 @@ pub const TOPIC_BYTES_MAX: usize = 65_535;
 /// What a shared subscription's filter starts with (§4.8.2).
 pub const SHARE_PREFIX: &str = "$share/";
 
+/// What a subscription starts with that consumes a queue: the rest is the queue's name. An extension.
+pub const QUEUE_PREFIX: &str = "$queue/";
+
+/// What a topic starts with whose messages are published later: `$delayed/SECONDS/TOPIC`. An extension.
+pub const DELAYED_PREFIX: &str = "$delayed/";
+
+/// Topics of the server itself: its alone to publish.
+pub const SYS_PREFIX: &str = "$SYS/";
+
 /// Why a topic name is no topic name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TopicNameError {
@@ -19,6 +28,9 @@ pub enum TopicNameError {
     /// MQTT-4.7.0-1, MQTT-4.7.3-2.
     #[error("wildcard or U+0000 in a topic name")]
     ForbiddenCharacter,
+    /// §1.5.4: what a receiver may take for malformed, and we do.
+    #[error("control character in a topic name")]
+    ControlCharacter,
     /// MQTT-4.7.3-3.
     #[error("topic name longer than {TOPIC_BYTES_MAX} bytes")]
     TooLong,
@@ -45,6 +57,9 @@ pub enum TopicFilterError {
     /// MQTT-4.8.2-1, MQTT-4.8.2-2.
     #[error("share name empty, with a wildcard, or without a filter")]
     ShareName,
+    /// [`QUEUE_PREFIX`] without a name, or with a wildcard.
+    #[error("no name of a queue behind {QUEUE_PREFIX}")]
+    QueueName,
     /// MQTT-4.7.3-3.
     #[error("topic filter longer than {TOPIC_BYTES_MAX} bytes")]
     TooLong,
@@ -65,6 +80,9 @@ pub fn validate_name(name: &str) -> Result<(), TopicNameError> {
     {
         return Err(TopicNameError::ForbiddenCharacter);
     }
+    if has_control_character(name) {
+        return Err(TopicNameError::ControlCharacter);
+    }
     if name.len() > TOPIC_BYTES_MAX {
         return Err(TopicNameError::TooLong);
     }
@@ -72,6 +90,15 @@ pub fn validate_name(name: &str) -> Result<(), TopicNameError> {
         return Err(TopicNameError::TooManyLevels);
     }
     Ok(())
+}
+
+/// Whether a topic name or filter has one of U+0001 to U+001F or U+007F to U+009F (§1.5.4).
+pub fn has_control_character(text: &str) -> bool {
+    // All bytes are looked at, so that the compiler can look at many at a time. U+0080 to U+00BF begin with 0xC2.
+    let may_be = text.bytes().fold(false, |found, byte| {
+        found | matches!(byte, 0..=0x1F | 0x7F | 0xC2)
+    });
+    may_be && text.chars().any(char::is_control)
 }
 
 fn too_many_levels(text: &str) -> bool {
@@ -96,6 +123,10 @@ impl<'a> TopicFilter<'a> {
         }
         let Some(shared) = text.strip_prefix(SHARE_PREFIX) else {
             validate_plain(text)?;
+            let queue = text.strip_prefix(QUEUE_PREFIX);
+            if queue.is_some_and(|name| name.is_empty() || name.contains(['+', '#'])) {
+                return Err(TopicFilterError::QueueName);
+            }
             return Ok(Self {
                 text,
                 share_name: None,
@@ -124,6 +155,11 @@ impl<'a> TopicFilter<'a> {
         self.share_name
     }
 
+    /// The queue that it consumes, instead of matching topics.
+    pub fn queue_name(&self) -> Option<&'a str> {
+        self.text.strip_prefix(QUEUE_PREFIX)
+    }
+
     /// What topics are matched with: without the prefix of a shared subscription.
     pub const fn filter(&self) -> &'a str {
         self.filter
@@ -140,9 +176,9 @@ impl<'a> TopicFilter<'a> {
     }
 }
 
-/// Whether the text names a shared subscription, well formed or not.
-pub fn is_shared(filter: &str) -> bool {
-    filter.starts_with(SHARE_PREFIX)
+/// Whether a filter is about topics of the server itself, whose messages no other filter gets.
+pub fn is_of_server(filter: &str) -> bool {
+    filter.starts_with(SYS_PREFIX)
 }
 
 fn validate_plain(filter: &str) -> Result<(), TopicFilterError> {

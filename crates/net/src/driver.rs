@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Serving ──flow() is Close, or end of stream──► Flushing ──all written──► Lingering ──► gone
-//!    │ handle_disconnect ▲ here                     │ 2 s                     │ 1 s, or end of stream
+//!    │ handle_disconnect ▲ here                     │ 2 s                     │ 5 s, or end of stream
 //!    └──────────── connection lost, cut, panic ─────┴─────────────────────────┴──► gone
 //! ```
 //!
@@ -23,10 +23,11 @@ use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 use tracing::{debug, error};
 
+use crate::arrival::Arrival;
 use crate::input::{Chunk, Input, Rest};
 use crate::limits::{
     CLOSE_FLUSH_MS, CLOSE_LINGER_BYTES, CLOSE_LINGER_MS, PAUSED_PROBE_MS, READS_PER_TURN_MAX,
-    TURNS_PER_POLL_MAX, UNSENT_HIGH_BYTES, UNSENT_LOW_BYTES,
+    STOP_LINGER_MS, TURNS_PER_POLL_MAX, UNSENT_HIGH_BYTES, UNSENT_LOW_BYTES,
 };
 use crate::machine::{Flow, Machine};
 use crate::output::Output;
@@ -49,6 +50,7 @@ pub(crate) struct Connection {
     stream: Stream,
     /// `None` once it was told that the transport is gone.
     machine: Option<Box<dyn Machine>>,
+    arrival: Arrival,
     input: Input,
     output: Output,
     phase: Phase,
@@ -130,6 +132,7 @@ impl Connection {
         Self {
             stream,
             machine: Some(machine),
+            arrival: Arrival::default(),
             input: Input::default(),
             output: Output::new(),
             phase: Phase::Serving,
@@ -148,6 +151,9 @@ impl Connection {
     }
 
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.arrival.yields(cx) {
+            return Poll::Pending;
+        }
         self.mailbox().attend();
         let now = self.registered.now();
         for _ in 0..TURNS_PER_POLL_MAX {
@@ -264,7 +270,8 @@ impl Connection {
                 any = true;
                 continue;
             }
-            let Poll::Ready(read) = self.input.poll_read(&mut self.stream, cx) else {
+            let mut readable = Context::from_waker(self.arrival.waker(cx));
+            let Poll::Ready(read) = self.input.poll_read(&mut self.stream, &mut readable) else {
                 break;
             };
             let chunk = read?;
@@ -415,7 +422,12 @@ impl Connection {
             Poll::Ready(Ok(())) if !self.ended => {}
             Poll::Ready(_) => return Step::Done,
         }
-        let until = now.plus_ms(CLOSE_LINGER_MS);
+        let linger_ms = if self.stopping {
+            STOP_LINGER_MS
+        } else {
+            CLOSE_LINGER_MS
+        };
+        let until = now.plus_ms(linger_ms);
         self.phase = Phase::Lingering {
             until,
             bytes_left: CLOSE_LINGER_BYTES,

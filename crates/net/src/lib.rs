@@ -19,8 +19,13 @@
 //! in thread-local storage, so nothing else is shared. `Complaints`: peers whose failed handshakes were logged, one table
 //! for each listener. `TlsServer::watched`: how certificates' files looked.
 //!
+//! # Order
+//! Connections whose sockets became readable one after the other are served in that order, as far as one thread can say
+//! (`arrival`).
+//!
 //! Where to start: [`machine`] is the contract, [`server`] what the binary uses, `driver` the loop.
 
+mod arrival;
 mod driver;
 pub mod entrance;
 mod input;

@@ -23,8 +23,11 @@ pub const WRITE_PIECES_MAX: usize = 64;
 pub const CLOSE_FLUSH_MS: u64 = 2_000;
 
 /// How long a closed connection is read, and what comes thrown away, so that the peer gets our last frame rather than a
-/// reset.
-pub const CLOSE_LINGER_MS: u64 = 1_000;
+/// reset. A client may still be writing answers to thousands of packets before it comes to that frame.
+pub const CLOSE_LINGER_MS: u64 = 5_000;
+
+/// The same once the node stops.
+pub const STOP_LINGER_MS: u64 = 1_000;
 
 /// How much is thrown away then, in bytes.
 pub const CLOSE_LINGER_BYTES: usize = 4 * 1024 * 1024;

@@ -6,6 +6,8 @@ use crate::table;
 /// Which mechanisms a connection may log in by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Offer {
+    /// By the certificate that the client has shown.
+    pub(crate) external: bool,
     /// Without any credentials.
     pub(crate) anonymous: bool,
 }
@@ -13,10 +15,11 @@ pub(crate) struct Offer {
 impl Offer {
     /// What `connection.start` lists, the preferred first.
     pub(crate) fn mechanisms(self) -> &'static str {
-        if self.anonymous {
-            "PLAIN AMQPLAIN ANONYMOUS"
-        } else {
-            "PLAIN AMQPLAIN"
+        match (self.external, self.anonymous) {
+            (false, false) => "PLAIN AMQPLAIN",
+            (false, true) => "PLAIN AMQPLAIN ANONYMOUS",
+            (true, false) => "PLAIN AMQPLAIN EXTERNAL",
+            (true, true) => "PLAIN AMQPLAIN EXTERNAL ANONYMOUS",
         }
     }
 }
@@ -26,6 +29,8 @@ impl Offer {
 pub(crate) enum Claim<'a> {
     /// It knows the user's password.
     Password { user: &'a str, password: &'a [u8] },
+    /// It is whom its certificate names.
+    Certificate,
     /// It does not say.
     Anonymous,
 }
@@ -44,9 +49,11 @@ pub(crate) fn claim<'a>(
             let text = "AMQPLAIN auth info is missing LOGIN or PASSWORD field";
             Fault::new(Reply::SyntaxError, text)
         }),
+        // Whom it wants to act for does not matter: it acts for itself.
+        "EXTERNAL" if offer.external => Ok(Claim::Certificate),
         // What it calls itself is for logs, and nobody has to believe it.
         "ANONYMOUS" if offer.anonymous => Ok(Claim::Anonymous),
-        "ANONYMOUS" => Err(not_a_mechanism("invalid", mechanism)),
+        "EXTERNAL" | "ANONYMOUS" => Err(not_a_mechanism("invalid", mechanism)),
         other => Err(not_a_mechanism("unknown", other)),
     }
 }
@@ -83,10 +90,13 @@ fn amqplain(response: &[u8]) -> Option<Claim<'_>> {
 mod tests {
     use super::*;
 
-    const NOBODY_UNKNOWN: Offer = Offer { anonymous: false };
+    const PASSWORDS_ONLY: Offer = Offer {
+        external: false,
+        anonymous: false,
+    };
 
     fn read(mechanism: &str, response: &[u8]) -> Result<(String, Vec<u8>), u16> {
-        match claim(mechanism, response, NOBODY_UNKNOWN) {
+        match claim(mechanism, response, PASSWORDS_ONLY) {
             Ok(Claim::Password { user, password }) => Ok((user.to_owned(), password.to_vec())),
             Ok(other) => panic!("{other:?}"),
             Err(fault) => Err(fault.reply.code()),
@@ -137,7 +147,10 @@ mod tests {
 
     #[test]
     fn anonymous_takes_any_trace_where_it_is_offered() {
-        let offer = Offer { anonymous: true };
+        let offer = Offer {
+            anonymous: true,
+            ..PASSWORDS_ONLY
+        };
         for trace in [&b""[..], b"somebody", b"\xff\0"] {
             assert_eq!(claim("ANONYMOUS", trace, offer), Ok(Claim::Anonymous));
         }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, connection as method};
-use ternmq_broker::User;
 use ternmq_broker::inspect::{ConnectionInfo, Protocol};
+use ternmq_broker::{LoginRefusal, User};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
+use ternmq_net::tls::ClientCertificate;
 
 use super::auth::{Claim, Offer};
 use super::handshake::Capabilities;
@@ -82,13 +83,16 @@ impl Connection {
         }));
         let claim = auth::claim(mechanism, start_ok.response.as_bytes(), self.offer())?;
         let ip = self.peer.addr.ip();
-        let unknown = self.broker.default_user();
         let (name, login) = match claim {
-            Claim::Password { user, password } => (user, self.broker.login(user, password, ip)),
-            Claim::Anonymous => (
-                unknown.name(),
-                self.broker.login_external(unknown.name(), ip),
-            ),
+            Claim::Password { user, password } => {
+                (user.to_owned(), self.broker.login(user, password, ip))
+            }
+            Claim::Certificate => self.log_holder_in(),
+            Claim::Anonymous => {
+                let name = self.broker.default_user().name().to_owned();
+                let login = self.broker.login_external(&name, ip);
+                (name, login)
+            }
         };
         match login {
             Ok(user) => {
@@ -107,8 +111,24 @@ impl Connection {
     /// How the peer may log in.
     pub(super) fn offer(&self) -> Offer {
         Offer {
+            external: self.certificate().is_some(),
             anonymous: self.config.anonymous,
         }
+    }
+
+    /// What the client has shown and the listener verified.
+    fn certificate(&self) -> Option<&ClientCertificate> {
+        self.peer.tls.as_ref()?.certificate.as_ref()
+    }
+
+    /// Lets in whom the certificate names.
+    fn log_holder_in(&self) -> (String, Result<Arc<User>, LoginRefusal>) {
+        let part = self.config.certificate_holder();
+        let Some(name) = self.certificate().and_then(|shown| part.of(shown)) else {
+            return (String::new(), Err(LoginRefusal::BadCredentials));
+        };
+        let login = self.broker.login_external(&name, self.peer.addr.ip());
+        (name, login)
     }
 
     /// Clients that announced it are told; with others the connection ends without a word.

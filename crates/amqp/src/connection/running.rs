@@ -26,7 +26,7 @@ use crate::error::{
     not_implemented,
 };
 use crate::frame::{CLASS_BASIC, FRAME_OVERHEAD, Frame, Limits, Method, Publish};
-use crate::session::{Context, Publishes, Scratch, Wire, whole_content, write_method};
+use crate::session::{Context, Publishes, Scratch, Session, Wire, whole_content, write_method};
 use held::{Committing, Held};
 
 const BASIC_GET: MethodId = (CLASS_BASIC, 70);
@@ -348,7 +348,7 @@ impl Running {
     fn settling(
         &mut self,
         channel: u16,
-        settle: impl FnOnce(&mut crate::session::Session) -> Result<(), Fault>,
+        settle: impl FnOnce(&mut Session) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let Some(session) = self.channels.session(channel, Came::Method)? else {
             return Ok(());
@@ -374,7 +374,7 @@ impl Running {
         self.flush(now, out);
         let answer_at = out.buf().len();
         let handled = if channel == 0 {
-            on_connection_method(&method, out)
+            self.on_connection_method(&method, out)
         } else {
             self.on_channel_method(channel, method, raw, now, out)
                 .map_err(End::Fault)
@@ -388,6 +388,37 @@ impl Running {
             End::Fault(fault) => End::Fault(fault.in_method(id)),
             other => other,
         })
+    }
+
+    /// Methods on channel 0 (§1.4).
+    fn on_connection_method(&mut self, method: &Method, out: &mut Output) -> Result<(), End> {
+        match &*method.class {
+            AMQPClass::Connection(connection::AMQPMethod::Close(_)) => Err(End::ClosedByPeer),
+            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
+                self.renew_user()?;
+                let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
+                write_method(0, &AMQPClass::Connection(ok), out);
+                Ok(())
+            }
+            _ => Err(End::Fault(unexpected_method("running"))),
+        }
+    }
+
+    /// The client has a new secret: it goes on as the user is now. A password that let it in does not expire, so
+    /// whatever the new secret is, it is as good as the old one, as in RabbitMQ.
+    fn renew_user(&mut self) -> Result<(), Fault> {
+        let name = self.shared.client.user().name().to_owned();
+        match self.shared.broker.login_external(&name, self.peer.ip()) {
+            Ok(user) => {
+                self.shared.client.renew_user(user);
+                Ok(())
+            }
+            Err(refusal) => {
+                let peer = self.peer;
+                tracing::warn!(%peer, user = name, error = %refusal, "new secret refused");
+                Err(not_allowed("New secret was refused by one of the backends"))
+            }
+        }
     }
 
     fn on_channel_method(
@@ -534,20 +565,6 @@ impl Running {
                 .map_err(End::into_out_of_step)?;
         }
         Ok(taken)
-    }
-}
-
-/// Methods on channel 0 (§1.4).
-fn on_connection_method(method: &Method, out: &mut Output) -> Result<(), End> {
-    match &*method.class {
-        AMQPClass::Connection(connection::AMQPMethod::Close(_)) => Err(End::ClosedByPeer),
-        AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
-            // A password login does not expire, so any new secret is as good as the old one.
-            let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
-            write_method(0, &AMQPClass::Connection(ok), out);
-            Ok(())
-        }
-        _ => Err(End::Fault(unexpected_method("running"))),
     }
 }
 

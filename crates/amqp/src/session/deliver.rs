@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
-use ternmq_broker::Got;
 use ternmq_broker::inspect::ConsumerLabel;
+use ternmq_broker::{Client, Got};
 use ternmq_core::error::{ArgumentFault, Kind, Refusal};
 use ternmq_core::policy::QueueKind;
-use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, Outcome, SharedCredit};
+use ternmq_core::queue::{
+    AckMode, Budget, ConsumerSpec, Credit, Delivery, LeaseTimeout, Outcome, SharedCredit,
+};
 use ternmq_core::value::{Headers, Value};
 
 use super::consumers::{Acks, Consumer, Counters};
@@ -82,21 +84,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let mut queue = self.visible_queue(&consume.queue, cx)?.to_owned();
-        let tag = match consume.consumer_tag.as_str() {
-            "" => format!("amq.ctag-{}", cx.broker.random_name()),
-            given => given.to_owned(),
-        };
-        if self.consumers.has_tag(tag.as_bytes()) {
-            return Err(not_allowed(format!(
-                "attempt to reuse consumer tag '{tag}'"
-            )));
-        }
-        if *cx.consumers >= cx.wire.consumers_max {
-            let max = cx.wire.consumers_max;
-            return Err(not_allowed(format!(
-                "reached maximum ({max}) of consumers per connection"
-            )));
-        }
+        let tag = self.consumer_tag(consume, cx)?;
         self.check_shared_limit(&queue, cx)?;
         let priority = priority(&queue, &arguments::headers(&consume.arguments), cx)?;
         if queue == reply_to::NAME {
@@ -108,23 +96,17 @@ impl Session {
             Acks::Wanted
         };
         let spec = ConsumerSpec {
-            mode: if consume.no_ack {
-                AckMode::Auto
-            } else {
-                AckMode::Manual
+            mode: match acks {
+                Acks::Automatic => AckMode::Auto,
+                Acks::Wanted => AckMode::Manual,
             },
             credit: self.credit(acks),
             priority,
             exclusive: consume.exclusive,
+            lease_timeout: lease_timeout(&queue, consume, cx)?,
         };
         let token = self.consumers.next_token();
-        let arguments = arguments::headers(&consume.arguments);
-        let label = ConsumerLabel {
-            tag: tag.clone().into(),
-            channel: self.id,
-            prefetch: self.prefetch.into(),
-            arguments: (!arguments.is_empty()).then(|| Box::new(arguments)),
-        };
+        let label = self.label(&tag, consume);
         let consumed = if reply_to::is_hidden(&queue) {
             cx.client
                 .on_own_account(|client| client.consume_as(&queue, spec, token, label))
@@ -153,6 +135,26 @@ impl Session {
         Ok(())
     }
 
+    /// The tag of a new consumer, if there may be one more of that tag.
+    fn consumer_tag(&self, consume: &basic::Consume, cx: &Context<'_>) -> Result<String, Fault> {
+        let tag = match consume.consumer_tag.as_str() {
+            "" => format!("amq.ctag-{}", cx.broker.random_name()),
+            given => given.to_owned(),
+        };
+        if self.consumers.has_tag(tag.as_bytes()) {
+            return Err(not_allowed(format!(
+                "attempt to reuse consumer tag '{tag}'"
+            )));
+        }
+        if *cx.consumers >= cx.wire.consumers_max {
+            let max = cx.wire.consumers_max;
+            return Err(not_allowed(format!(
+                "reached maximum ({max}) of consumers per connection"
+            )));
+        }
+        Ok(tag)
+    }
+
     /// Quorum queues have no consumers on channels whose consumers share a limit: RabbitMQ's cannot have them.
     fn check_shared_limit(&self, queue: &str, cx: &Context<'_>) -> Result<(), Fault> {
         let is_limited = |shared: &Arc<SharedCredit>| shared.limit() != u32::MAX;
@@ -168,6 +170,17 @@ impl Session {
                     format!("queue '{queue}' in vhost '{vhost}' does not support global qos");
                 Err(not_implemented(text))
             }
+        }
+    }
+
+    /// What others see of a consumer.
+    fn label(&self, tag: &str, consume: &basic::Consume) -> ConsumerLabel {
+        let arguments = arguments::headers(&consume.arguments);
+        ConsumerLabel {
+            tag: tag.to_owned().into(),
+            channel: self.id,
+            prefetch: self.prefetch.into(),
+            arguments: (!arguments.is_empty()).then(|| Box::new(arguments)),
         }
     }
 
@@ -227,6 +240,11 @@ impl Session {
             };
             self.reply(&AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)), cx);
         }
+    }
+
+    /// For how long a consumer may hold a delivery, if it has it that long.
+    pub(crate) fn lease_timeout_ms(&self, slot: ConsumerSlot, client: &Client) -> Option<u64> {
+        client.lease_timeout_ms(&self.consumers.get(slot)?.broker)
     }
 
     pub(super) fn on_get(&mut self, get: &basic::Get, cx: &mut Context<'_>) -> Result<(), Fault> {
@@ -427,6 +445,32 @@ const fn own_limit(prefetch: u16) -> u32 {
         0 => u32::MAX,
         prefetch => prefetch as u32,
     }
+}
+
+/// For how long the consumer may hold a delivery: `x-consumer-timeout`, if it is there.
+fn lease_timeout(
+    queue: &str,
+    consume: &basic::Consume,
+    cx: &Context<'_>,
+) -> Result<LeaseTimeout, Fault> {
+    const ARGUMENT: &str = "x-consumer-timeout";
+    let arguments = arguments::headers(&consume.arguments);
+    let Some(value) = arguments.get(ARGUMENT) else {
+        return Ok(LeaseTimeout::OfQueue(cx.client.consumer_timeout_ms()));
+    };
+    let fault = match value.as_i64() {
+        None => ArgumentFault::NotAnInteger(value.clone()),
+        Some(ms) => match u64::try_from(ms) {
+            Ok(ms) => return Ok(LeaseTimeout::Own(ms)),
+            Err(_) => ArgumentFault::Negative(ms),
+        },
+    };
+    Err(cx.refused(&Refusal::InvalidArgument {
+        kind: Kind::Queue,
+        name: queue.into(),
+        arg: ARGUMENT.into(),
+        fault: Box::new(fault),
+    }))
 }
 
 /// `x-priority`, if it is there. That the queue is not is said before what is wrong with it.

@@ -384,12 +384,15 @@ fn put_confirm(channel: u16, confirm: Confirm, out: &mut Output) {
     }
 }
 
+/// The tag of users whose messages may name others.
+const IMPERSONATOR: &str = "impersonator";
+
 fn check_user_id(claimed: &[u8], cx: &Context<'_>) -> Result<(), Fault> {
     let user = cx.client.user();
-    if claimed == user.name().as_bytes() || user.has_tag("impersonator") {
+    if claimed == user.name().as_bytes() || user.has_tag(IMPERSONATOR) {
         return Ok(());
     }
-    let (user, claimed) = (user.name(), String::from_utf8_lossy(claimed));
+    let (claimed, user) = (String::from_utf8_lossy(claimed), user.name());
     Err(precondition_failed(format!(
         "user_id property set to '{claimed}' but authenticated user was '{user}'"
     )))

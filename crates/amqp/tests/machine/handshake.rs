@@ -1,10 +1,12 @@
 //! From the protocol header to `connection.open-ok`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use ternmq_amqp::AmqpConfig;
+use ternmq_net::tls::{ClientCertificate, NameFrom, TlsPeer};
 
 use crate::harness::*;
 
@@ -187,8 +189,69 @@ fn mechanism_that_was_not_offered_is_a_connection_error() {
     let mut peer = node.dial();
     start(&mut peer);
     peer.send(0, start_ok(&client_properties(), "EXTERNAL", b""));
-    let text = "COMMAND_INVALID - unknown authentication mechanism 'EXTERNAL'";
+    let text = "COMMAND_INVALID - invalid authentication mechanism 'EXTERNAL'";
     assert_eq!(peer.expect_close(), (503, text.to_owned(), 10, 11));
+}
+
+/// A peer with a certificate of that subject, which the listener verified.
+fn dial_with_certificate(node: &Node, subject: &str, common_name: &str) -> Peer {
+    let certificate = ClientCertificate {
+        subject: subject.to_owned(),
+        issuer: "CN=authority".to_owned(),
+        validity: "2026-01-01T00:00:00Z - 2027-01-01T00:00:00Z".to_owned(),
+        common_name: Some(common_name.to_owned()),
+        alt_names: Vec::new(),
+    };
+    let tls = TlsPeer {
+        version: "tlsv1.3",
+        key_exchange: "any",
+        cipher: "aes_256_gcm",
+        hash: "aead",
+        certificate: Some(certificate),
+    };
+    let addr = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    node.dial_as(ternmq_net::machine::Peer {
+        tls: Some(Arc::new(tls)),
+        ..ternmq_net::machine::Peer::tcp(addr(40_000), addr(5671))
+    })
+}
+
+#[test]
+fn certificate_logs_in_whom_it_names_as_configured() {
+    let by_common_name = AmqpConfig {
+        ssl_cert_login_from: NameFrom::CommonName,
+        ..AmqpConfig::default()
+    };
+    for (config, subject, common_name) in [
+        (AmqpConfig::default(), "lim", "nobody"),
+        (by_common_name, "CN=lim,O=example", "lim"),
+    ] {
+        let node = Node::with(config);
+        let mut peer = dial_with_certificate(&node, subject, common_name);
+        let offered = start(&mut peer).mechanisms;
+        assert_eq!(offered.as_bytes(), b"PLAIN AMQPLAIN EXTERNAL");
+        peer.call(0, start_ok(&client_properties(), "EXTERNAL", b""));
+        peer.send(0, tune_ok(2047, 131_072, 0));
+        let answer = peer.call(0, open("/"));
+        assert!(
+            matches!(
+                answer,
+                AMQPClass::Connection(connection::AMQPMethod::OpenOk(_))
+            ),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn certificate_of_somebody_unknown_is_refused() {
+    let node = Node::new();
+    let mut peer = dial_with_certificate(&node, "CN=stranger", "stranger");
+    start(&mut peer);
+    peer.send(0, start_ok(&client_properties(), "EXTERNAL", b""));
+    let text = "ACCESS_REFUSED - Login was refused using authentication mechanism EXTERNAL. For details see \
+                the broker logfile.";
+    assert_eq!(peer.expect_close(), (403, text.to_owned(), 0, 0));
 }
 
 #[test]

@@ -71,9 +71,12 @@ impl Node {
     }
 
     pub(crate) fn dial_from(&self, ip: IpAddr) -> Peer {
-        let mailbox = Mailbox::new(self.acceptor.token_max());
         let addr = |port| SocketAddr::new(ip, port);
-        let peer = ternmq_net::machine::Peer::tcp(addr(40_000), addr(5672));
+        self.dial_as(ternmq_net::machine::Peer::tcp(addr(40_000), addr(5672)))
+    }
+
+    pub(crate) fn dial_as(&self, peer: ternmq_net::machine::Peer) -> Peer {
+        let mailbox = Mailbox::new(self.acceptor.token_max());
         let machine = self
             .acceptor
             .accept(peer, Arc::clone(&mailbox), self.clock.now())

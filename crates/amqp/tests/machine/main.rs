@@ -10,6 +10,7 @@
 mod access;
 mod channels;
 mod consume;
+mod consumer_timeout;
 mod content;
 mod declare;
 mod durable;

@@ -1,7 +1,10 @@
 //! One change: checked, recorded, applied.
 
-use ternmq_core::access::{HashAlgorithm, Object, ObjectKey, Orphan, UserEntry};
+use ternmq_core::access::{
+    HashAlgorithm, Object, ObjectKey, Orphan, PolicyScope, PolicySpec, UserEntry,
+};
 use ternmq_core::id::Lsn;
+use ternmq_core::policy::check_definition;
 use ternmq_core::record;
 use ternmq_journal::Batch;
 
@@ -104,6 +107,7 @@ impl Inner {
                 }
             }
             ObjectKey::VhostLimit(vhost, _) => self.limit_vhost(vhost),
+            ObjectKey::Policy { vhost, .. } => self.apply_policies(vhost),
             _ => {}
         }
     }
@@ -157,6 +161,18 @@ pub(super) fn check_tags(tags: &[Box<str>]) -> Result<(), AdminRefusal> {
     }
     tags.iter()
         .try_for_each(|tag| check_length("tag", tag.len()))
+}
+
+/// What is wrong with a policy, in RabbitMQ's words.
+pub(super) fn check_policy(scope: PolicyScope, policy: &PolicySpec) -> Result<(), AdminRefusal> {
+    let pattern = Pattern::parse(&policy.pattern)
+        .map(drop)
+        .map_err(|error| format!("pattern should be regular expression but is invalid: {error}"));
+    let definition =
+        || check_definition(scope, &policy.definition).map_err(|fault| fault.to_string());
+    pattern
+        .and_then(|()| definition())
+        .map_err(|fault| AdminRefusal::Invalid(format!("Validation failed\n\n{fault}\n")))
 }
 
 pub(super) fn check_pattern(pattern: &str) -> Result<(), AdminRefusal> {

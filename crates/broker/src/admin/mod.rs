@@ -15,6 +15,7 @@ mod rights;
 mod seed;
 mod vhosts;
 
+pub(crate) use pattern::Pattern;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use ternmq_journal::LogError;
 
 use crate::broker::{Broker, Inner};
 use crate::mailbox::CloseReason;
+use crate::policies::warn_without_effect;
 use crate::users::{LoginRefusal, User};
 
 pub use info::{
@@ -297,7 +299,8 @@ impl Admin<'_> {
         policy: PolicySpec,
     ) -> Result<Changed, AdminRefusal> {
         change::check_name("policy", name)?;
-        change::check_pattern(&policy.pattern)?;
+        change::check_policy(scope, &policy)?;
+        warn_without_effect(name, &policy.definition);
         self.inner.put_object(Object::Policy {
             scope,
             vhost: vhost.into(),

@@ -386,8 +386,8 @@ impl Client {
             churn: self.broker.metrics.churn.clone(),
             channels: Mutex::default(),
         });
-        self.protocol = stats.info.protocol;
-        self.stats = Some(stats.clone());
+        self.counting.protocol = stats.info.protocol;
+        self.counting.stats = Some(stats.clone());
         let known = &self.broker.connections.by_id;
         if known.insert(self.id, stats.clone()).is_none() {
             count(&stats.churn.connections_opened);

@@ -11,6 +11,7 @@ use ternmq_core::topology::{Place, QueueDecl};
 use super::consumers::consumers_of;
 use super::{ConsumerSnapshot, Inspect, SCAN_STEP};
 use crate::cell::{QueueCell, QueueHandle};
+use crate::policies::PolicyStatus;
 use crate::vhost::Vhost;
 
 /// What a queue is doing.
@@ -32,6 +33,8 @@ pub struct QueueSnapshot {
     pub state: QueueState,
     /// Settings in force.
     pub settings: QueueSettings,
+    /// What policies say about it.
+    pub policy: PolicyStatus,
     /// What is in it.
     pub holdings: Holdings,
     /// What happened in it since it was made or the node started.
@@ -90,6 +93,7 @@ impl QueueSnapshot {
                     Service::Running => QueueState::Running,
                 },
                 settings: queue.settings().clone(),
+                policy: PolicyStatus::default(),
                 holdings: queue.holdings(),
                 counters: *queue.counters(),
                 idle_since: Some(queue.last_active()).filter(|_| queue.counts().consumers == 0),
@@ -100,6 +104,7 @@ impl QueueSnapshot {
             };
             (snapshot, queue.head())
         });
+        snapshot.policy = cell.policy_status();
         // Read without the lock.
         snapshot.head_received_at = head.as_ref().map(Message::received_at);
         snapshot.head_timestamp = head.and_then(|message| message.properties().timestamp);

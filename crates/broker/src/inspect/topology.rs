@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use ternmq_core::policy::Subject;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{
-    BindingDecl, BindingOptions, Destination, ExchangeDecl, ExchangeTraffic, Place,
+    BindingDecl, BindingOptions, Destination, ExchangeDecl, ExchangeKind, ExchangeTraffic, Place,
 };
 use ternmq_core::value::Headers;
 
 use super::{Inspect, SCAN_STEP};
+use crate::policies::PolicyStatus;
 use crate::vhost::{Space, Vhost};
 
 /// An exchange.
@@ -18,6 +20,10 @@ pub struct ExchangeSnapshot {
     pub vhost: Box<str>,
     /// As it was declared; its name is empty for the default exchange.
     pub decl: ExchangeDecl,
+    /// What policies say about it.
+    pub policy: PolicyStatus,
+    /// Messages that it holds back now, if it does that.
+    pub messages_delayed: Option<u64>,
     /// Messages published to it.
     pub published: u64,
     /// Copies of them that went into queues.
@@ -29,6 +35,8 @@ impl ExchangeSnapshot {
         Self {
             vhost: vhost.name.clone(),
             decl: decl.clone(),
+            policy: PolicyStatus::default(),
+            messages_delayed: None,
             published: traffic.published(),
             routed: traffic.routed(),
         }
@@ -133,6 +141,7 @@ impl Inspect<'_> {
     pub fn exchanges(self, vhost: Option<&str>) -> Vec<ExchangeSnapshot> {
         let mut all = Vec::new();
         for vhost in self.vhosts(vhost) {
+            let first = all.len();
             in_steps(&vhost, |space, from| {
                 space
                     .topology
@@ -140,18 +149,32 @@ impl Inspect<'_> {
                         all.push(ExchangeSnapshot::of(&vhost, decl, traffic));
                     })
             });
+            self.complete(&vhost, &mut all[first..]);
         }
         all
+    }
+
+    /// Adds what is known elsewhere than in the topology.
+    fn complete(self, vhost: &Vhost, exchanges: &mut [ExchangeSnapshot]) {
+        let policies = vhost.read(|space| space.policies.clone());
+        for exchange in exchanges {
+            exchange.policy = policies.about(Subject::Exchange, &exchange.decl.name);
+            let delays = exchange.decl.kind == ExchangeKind::Delayed;
+            exchange.messages_delayed =
+                delays.then(|| self.0.schedule.held_by(&vhost.name, &exchange.decl.name));
+        }
     }
 
     /// One exchange.
     pub fn exchange(self, vhost: &str, name: &str) -> Option<ExchangeSnapshot> {
         let vhost = self.0.vhost(vhost)?;
-        vhost.read(|space| {
+        let mut exchange = vhost.read(|space| {
             let decl = space.topology.exchange(name)?;
             let traffic = space.topology.exchange_traffic(name)?;
             Some(ExchangeSnapshot::of(&vhost, decl, traffic))
-        })
+        })?;
+        self.complete(&vhost, std::slice::from_mut(&mut exchange));
+        Some(exchange)
     }
 
     /// The bindings of one vhost, or of all: of each vhost first those of queues to the default exchange.

@@ -1,17 +1,28 @@
 //! What one connection counts, and when it looks at the clock for that.
 
+use std::sync::Arc;
+
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::policy::QueueKind;
 use ternmq_core::queue::{Effects, Outcome, QueueCounters};
 
 use super::{Incoming, Metrics, Outgoing, Span};
 use crate::client::Client;
-use crate::inspect::Protocol;
+use crate::inspect::{ConnectionStats, Protocol};
 use crate::publish::Turn;
+
+/// What a connection has for that.
+#[derive(Default)]
+pub(crate) struct Counting {
+    pub(crate) protocol: Protocol,
+    /// What others see of it, once it was introduced.
+    pub(crate) stats: Option<Arc<ConnectionStats>>,
+    storing: Option<StoringProbe>,
+}
 
 /// A turn whose way to the disk is timed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StoringProbe {
+struct StoringProbe {
     lsn: Lsn,
     since: Timestamp,
 }
@@ -19,19 +30,19 @@ pub(crate) struct StoringProbe {
 impl Client {
     /// What the client speaks, for those who count. A connection that is introduced says so with that.
     pub fn speak(&mut self, protocol: Protocol) {
-        self.protocol = protocol;
+        self.counting.protocol = protocol;
     }
 
     /// Publishes were confirmed, or what stands for that in the protocol.
     pub fn count_confirmed(&mut self, publishes: u64) {
         let shards = &self.broker.metrics.shards;
-        shards.incoming(self.protocol, Incoming::Confirmed, publishes);
-        if let Some(probe) = self.storing
+        shards.incoming(self.counting.protocol, Incoming::Confirmed, publishes);
+        if let Some(probe) = self.counting.storing
             && probe.lsn <= self.broker.committed()
         {
-            self.storing = None;
+            self.counting.storing = None;
             let took = self.broker.clock.now().since(probe.since);
-            shards.took(self.protocol, Span::Stored, took);
+            shards.took(self.counting.protocol, Span::Stored, took);
         }
     }
 
@@ -40,11 +51,11 @@ impl Client {
         if tally.is_empty() {
             return;
         }
-        if let Some(stats) = &self.stats {
+        if let Some(stats) = &self.counting.stats {
             stats.published.add(tally.messages());
         }
         let shards = &self.broker.metrics.shards;
-        shards.turn(self.protocol, tally, turn.copies());
+        shards.turn(self.counting.protocol, tally, turn.copies());
     }
 
     /// A turn is stored with that record, or needs none. One that needs a record is timed if none is at the moment.
@@ -52,8 +63,8 @@ impl Client {
         if lsn.is_some() {
             let is_old = |probe: StoringProbe| probe.lsn <= self.broker.committed();
             // One that was committed and never asked about was not confirmed, so nobody knows when it was.
-            if self.storing.is_none_or(is_old) {
-                self.storing = Some(StoringProbe { lsn, since });
+            if self.counting.storing.is_none_or(is_old) {
+                self.counting.storing = Some(StoringProbe { lsn, since });
             }
         }
     }
@@ -69,18 +80,18 @@ impl Client {
             (Outgoing::ConsumedAuto, auto),
             (Outgoing::Redelivered, redelivered),
         ];
-        shards.outgoing((self.protocol, kind), counts);
+        shards.outgoing((self.counting.protocol, kind), counts);
         if let Some(ms) = self.work.effects.waited_ms.take() {
-            shards.took(self.protocol, Span::Delivered, ms);
+            shards.took(self.counting.protocol, Span::Delivered, ms);
         }
-        if let Some(stats) = &self.stats {
+        if let Some(stats) = &self.counting.stats {
             stats.delivered.add(manual + auto);
         }
     }
 
     /// Deliveries were settled.
     pub(crate) fn count_settled(&mut self, kind: QueueKind, outcome: Outcome, settled: usize) {
-        let of = (self.protocol, kind, outcome);
+        let of = (self.counting.protocol, kind, outcome);
         let metrics = &self.broker.metrics;
         metrics.settled(of, settled, &mut self.work.effects);
     }
@@ -89,7 +100,7 @@ impl Client {
     pub(crate) fn count_got(&mut self, kind: QueueKind, what: Outgoing, redelivered: bool) {
         let counts = [(what, 1), (Outgoing::Redelivered, u64::from(redelivered))];
         let shards = &self.broker.metrics.shards;
-        shards.outgoing((self.protocol, kind), counts);
+        shards.outgoing((self.counting.protocol, kind), counts);
     }
 }
 

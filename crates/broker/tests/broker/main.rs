@@ -8,5 +8,6 @@ mod fanout;
 mod headed;
 mod history;
 mod node;
+mod policies;
 mod topology;
 mod verbs;

@@ -8,7 +8,7 @@ use ternmq_broker::mailbox::{Mailbox, Notice, Token};
 use ternmq_broker::{Broker, BrokerConfig, Client, Consumer, Turn};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::{Message, NewMessage, Properties};
-use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery};
+use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, LeaseTimeout};
 use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
@@ -110,6 +110,7 @@ pub(crate) fn consume(client: &mut Client, queue: &str, token: u64) -> Consumer 
         credit: Credit::Unlimited,
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     };
     client.consume(queue, spec, Token(token)).unwrap()
 }

@@ -3,7 +3,7 @@
 use ternmq_broker::inspect::{BROWSE_MAX, QueueState};
 use ternmq_broker::mailbox::Token;
 use ternmq_broker::{Broker, DeleteIf};
-use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Service};
+use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, LeaseTimeout, Service};
 
 use crate::node::{Machine, START, connect, id_of, queue, until};
 use crate::space::{backlog, publish, take_all};
@@ -45,6 +45,7 @@ fn messages_in_flight_are_told_with_their_consumer() {
         credit: Credit::Limited(2),
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     };
     let consumer = client.consume("q", spec, Token(1)).unwrap();
     let budget = Budget {

@@ -9,6 +9,7 @@ mod looks;
 mod model;
 mod node;
 mod noise;
+mod policies;
 mod schedule;
 mod space;
 mod steps;

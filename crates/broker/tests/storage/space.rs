@@ -3,7 +3,7 @@
 use ternmq_broker::clock::Clock;
 use ternmq_broker::mailbox::Token;
 use ternmq_broker::{Broker, Client, DeleteIf, Turn};
-use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Outcome};
+use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, LeaseTimeout, Outcome};
 use ternmq_core::value::Value;
 use ternmq_journal::Storage;
 
@@ -173,6 +173,7 @@ fn spec(credit: u32) -> ConsumerSpec {
         credit: Credit::Limited(credit),
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     }
 }
 

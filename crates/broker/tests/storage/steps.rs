@@ -4,7 +4,7 @@ use ternmq_broker::clock::Clock;
 use ternmq_broker::mailbox::Token;
 use ternmq_broker::{DeleteIf, DocumentChange, Durability, QueueHandle, Settlement, Turn};
 use ternmq_core::message::NewMessage;
-use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, Outcome};
+use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, Delivery, LeaseTimeout, Outcome};
 
 use crate::model::Kind;
 use crate::node::{Letter, id_of, queue, request, until};
@@ -329,6 +329,7 @@ impl Life {
             credit: Credit::Limited(credit),
             priority: 0,
             exclusive: false,
+            lease_timeout: LeaseTimeout::Never,
         };
         let there = self.model.shelves[&shelf].entries.iter();
         let there = there.filter(|(id, entry)| entry.certain && !self.model.leased.contains(id));

@@ -66,6 +66,7 @@ const ARGUMENTS: &[(&str, For, Check)] = &[
     (AT_MOST_ONCE_BYTES_MAX, For::Both, non_negative),
     (QUEUE_TYPE, For::Both, queue_type),
     ("x-delivery-limit", For::Both, integer),
+    ("x-consumer-timeout", For::Both, non_negative),
     ("x-quorum-initial-group-size", For::Quorum, positive),
     ("x-quorum-target-group-size", For::Quorum, positive),
     ("x-queue-master-locator", For::Classic, text),
@@ -76,7 +77,8 @@ const ARGUMENTS: &[(&str, For, Check)] = &[
     ("x-initial-cluster-size", For::Others, positive),
 ];
 
-const QUEUE_TYPE: &str = "x-queue-type";
+/// The argument that says of which kind a queue is.
+pub const QUEUE_TYPE: &str = "x-queue-type";
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
 /// The settings of a declaration, or why it is refused.
@@ -159,6 +161,7 @@ fn read(decl: &QueueDecl, kind: QueueKind) -> QueueSettings {
             .and_then(parse_strategy)
             .unwrap_or_default(),
         delivery_limit,
+        consumer_timeout_ms: number("x-consumer-timeout"),
         max_priority,
         default_priority,
         single_active_consumer: args
@@ -228,7 +231,7 @@ fn equivalent(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn kind_of(args: &Headers) -> QueueKind {
+pub(super) fn kind_of(args: &Headers) -> QueueKind {
     args.get(QUEUE_TYPE)
         .and_then(Value::as_str)
         .and_then(QueueKind::parse)
@@ -252,7 +255,7 @@ fn invalid(decl: &QueueDecl, arg: &str, fault: ArgumentFault) -> Refusal {
 }
 
 /// The integer of whatever width, the unsigned ones above `i64::MAX` included.
-fn as_integer(value: &Value) -> Option<i128> {
+pub(super) fn as_integer(value: &Value) -> Option<i128> {
     match value {
         Value::U64(v) => Some(i128::from(*v)),
         _ => value.as_i64().map(i128::from),
@@ -365,7 +368,7 @@ fn leader_locator(value: &Value, _: &Headers) -> Result<(), ArgumentFault> {
     })
 }
 
-fn parse_overflow(name: &str) -> Option<Overflow> {
+pub(super) fn parse_overflow(name: &str) -> Option<Overflow> {
     match name {
         "drop-head" => Some(Overflow::DropHead),
         "reject-publish" => Some(Overflow::RejectPublish),
@@ -374,7 +377,7 @@ fn parse_overflow(name: &str) -> Option<Overflow> {
     }
 }
 
-fn parse_strategy(name: &str) -> Option<DeadLetterStrategy> {
+pub(super) fn parse_strategy(name: &str) -> Option<DeadLetterStrategy> {
     match name {
         "at-least-once" => Some(DeadLetterStrategy::AtLeastOnce),
         "at-most-once" => Some(DeadLetterStrategy::AtMostOnce),

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::credit::Credit;
+use super::held::{Held, LeaseTimeout};
 use super::ready::Class;
 use super::rings::{Link, NIL, Ring, UNLINKED, slot_of};
 use crate::id::Position;
@@ -61,6 +62,8 @@ pub struct ConsumerSpec {
     pub priority: i32,
     /// It wants to be the only one.
     pub exclusive: bool,
+    /// For how long it may hold a message.
+    pub lease_timeout: LeaseTimeout,
 }
 
 /// Why a queue takes no consumer.
@@ -112,6 +115,7 @@ pub(super) struct Consumer {
     leased: u32,
     /// Named in the effects and not drained to the end since.
     pub(super) notified: bool,
+    pub(super) held: Held,
     /// Gone, but messages it holds still count against a shared credit.
     departed: bool,
     pub(super) links: [Link; 2],
@@ -247,6 +251,7 @@ impl Consumers {
             used: 0,
             leased: 0,
             notified: false,
+            held: Held::default(),
             departed: false,
             links: [UNLINKED; 2],
         };
@@ -340,6 +345,15 @@ impl Consumers {
     /// The consumer, unless it went.
     pub(super) fn get_mut(&mut self, key: ConsumerKey) -> Option<&mut Consumer> {
         self.holder_mut(key).filter(|consumer| !consumer.departed)
+    }
+
+    /// Those who did not depart, in no order.
+    pub(super) fn holders_mut(&mut self) -> impl Iterator<Item = (ConsumerKey, &mut Consumer)> {
+        (0..).zip(&mut self.cells).filter_map(|(index, cell)| {
+            let generation = cell.generation;
+            let consumer = cell.consumer.as_mut().filter(|c| !c.departed)?;
+            Some((ConsumerKey { index, generation }, consumer))
+        })
     }
 
     /// Keys in order: highest priority first, then in order of arrival.

@@ -150,6 +150,9 @@ pub struct Effects {
     pub returned: Vec<Returned>,
     /// Consumers that ended with the queue.
     pub cancelled: Vec<ConsumerKey>,
+    /// Consumers that hold a message for longer than they may ([`super::Queue::lease_timeout_ms`]). They are named again
+    /// only when they have let go of everything in between.
+    pub timed_out: Vec<ConsumerKey>,
     /// The queue asks to be deleted.
     pub delete: Option<DeleteReason>,
     /// Messages that were dropped at the door, or died without a dead-letter target.
@@ -184,6 +187,7 @@ impl Effects {
         empty(&mut self.settled);
         empty(&mut self.returned);
         empty(&mut self.cancelled);
+        empty(&mut self.timed_out);
         self.delete = None;
         self.dropped = 0;
         self.died = [0; DeathReason::COUNT];
@@ -201,6 +205,7 @@ impl Effects {
             && self.settled.is_empty()
             && self.returned.is_empty()
             && self.cancelled.is_empty()
+            && self.timed_out.is_empty()
             && self.delete.is_none()
             && self.dropped == 0
             && self.unreadable == 0

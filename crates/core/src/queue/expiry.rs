@@ -177,11 +177,13 @@ impl Queue {
             .cold
             .first_deadline()
             .map(|(deadline, _)| deadline);
-        let message = message.into_iter().chain(cold);
+        let leases = Some(self.leases_due).filter(|due| *due != NEVER);
+        let message = message.into_iter().chain(cold).chain(leases);
         message.chain(self.unused_deadline()).min()
     }
 
-    /// Expires the messages whose time has come, up to [`EXPIRE_BATCH_MAX`], wants cold ones read, and asks for deletion of a queue that
+    /// Expires the messages whose time has come, up to [`EXPIRE_BATCH_MAX`], wants cold ones read, names
+    /// consumers that hold messages for too long, and asks for deletion of a queue that
     /// nobody used for its time. Ask [`Self::next_deadline`] again afterwards.
     pub fn expire(&mut self, now: Timestamp, fx: &mut Effects) {
         if self.closed {
@@ -212,6 +214,7 @@ impl Queue {
             self.expires_cold = true;
             fx.wants_cold = true;
         }
+        self.expire_leases(now, fx);
         if self
             .unused_deadline()
             .is_some_and(|deadline| deadline <= now)

@@ -12,6 +12,9 @@ use crate::message::DeathReason;
 /// A drained list of a consumer keeps memory for so many messages.
 const ASSIGNED_KEPT_MAX: usize = 128;
 
+/// Who holds a lease, and in which of its epochs it was taken.
+type Holder = (ConsumerKey, u16);
+
 /// How much one drain may take. The message that reaches a limit is the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Budget {
@@ -66,7 +69,8 @@ impl Queue {
         out: &mut Vec<Delivery>,
         fx: &mut Effects,
     ) -> bool {
-        let (mut messages, mut bytes) = (0, 0);
+        let (mut messages, mut bytes, mut leases) = (0, 0, 0);
+        let epoch = self.begin_leases(now, key);
         let Some(consumer) = self.consumers.get_mut(key) else {
             return false;
         };
@@ -103,8 +107,9 @@ impl Queue {
                 entered = Some(entry.enqueued_at);
                 entry.state = State::Leased(key);
                 entry.waited_ms = waited_ms(entry, now);
+                entry.epoch = epoch;
                 Consumers::lease(consumer);
-                self.leased += 1;
+                leases += 1;
                 out.push(delivery(entry, position, recovered));
             }
             messages += 1;
@@ -112,6 +117,7 @@ impl Queue {
             consumer.assigned_bytes -= u64::from(body_bytes);
             self.assigned -= 1;
         }
+        self.took_leases(key, leases);
         self.count_drained(now, &out[first..]);
         fx.waited_ms = entered.map(|at| now.since(at));
         self.consumers.refresh_key(key);
@@ -185,7 +191,7 @@ impl Queue {
     ) -> usize {
         let mut ended = 0;
         // Credit goes back per run of messages that one consumer held.
-        let (mut holder, mut run) = (ConsumerKey::NOBODY, 0);
+        let (mut holder, mut run) = ((ConsumerKey::NOBODY, 0), 0);
         for &position in positions {
             let key = match outcome {
                 Outcome::Ack => self.acknowledge(now, position, fx),
@@ -195,7 +201,7 @@ impl Queue {
             };
             let Some(key) = key else { continue };
             if key != holder {
-                self.consumers.release(holder, run);
+                self.release(holder, run);
                 (holder, run) = (key, 0);
             }
             ended += 1;
@@ -204,13 +210,19 @@ impl Queue {
         if ended > 0 {
             self.count_settled(now, ended as u64, outcome);
             self.leased -= ended as u64;
-            self.consumers.release(holder, run);
+            self.release(holder, run);
             self.assign(now, fx);
             if matches!(outcome, Outcome::Return { .. } | Outcome::Untouched) {
                 self.drop_overflow(fx);
             }
         }
         ended
+    }
+
+    /// Leases of one holder and epoch ended.
+    fn release(&mut self, holder: Holder, leases: u32) {
+        self.leases_ended(holder, leases);
+        self.consumers.release(holder.0, leases);
     }
 
     fn count_drained(&mut self, now: Timestamp, drained: &[Delivery]) {
@@ -261,21 +273,16 @@ impl Queue {
         now: Timestamp,
         position: Position,
         fx: &mut Effects,
-    ) -> Option<ConsumerKey> {
+    ) -> Option<Holder> {
         let (entry, holder) = self.lanes.remove_leased(position)?;
         let taken_at = entry.enqueued_at.plus_ms(entry.waited_ms.into());
         fx.held_ms = Some(now.since(taken_at));
         fx.settle(entry.lsn);
         self.unindex(&entry);
-        Some(holder)
+        Some((holder, entry.epoch))
     }
 
-    fn reject(
-        &mut self,
-        position: Position,
-        failed: bool,
-        fx: &mut Effects,
-    ) -> Option<ConsumerKey> {
+    fn reject(&mut self, position: Position, failed: bool, fx: &mut Effects) -> Option<Holder> {
         let (entry, holder) = self.leased_mut(position)?;
         entry.count_taking(failed);
         self.die(position, DeathReason::Rejected, fx);
@@ -290,7 +297,7 @@ impl Queue {
         position: Position,
         failed: Option<bool>,
         fx: &mut Effects,
-    ) -> Option<ConsumerKey> {
+    ) -> Option<Holder> {
         let delivery_limit = self.settings.delivery_limit;
         let (entry, holder) = self.leased_mut(position)?;
         if let Some(failed) = failed {
@@ -317,12 +324,13 @@ impl Queue {
         Some(holder)
     }
 
-    fn leased_mut(&mut self, position: Position) -> Option<(&mut Entry, ConsumerKey)> {
+    fn leased_mut(&mut self, position: Position) -> Option<(&mut Entry, Holder)> {
         let entry = self.lanes.entry_mut(position)?;
         let State::Leased(holder) = entry.state else {
             return None;
         };
-        Some((entry, holder))
+        let epoch = entry.epoch;
+        Some((entry, (holder, epoch)))
     }
 
     /// Puts a taken entry back to its place, unless its time is over.

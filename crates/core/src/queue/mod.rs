@@ -36,6 +36,7 @@ mod effects;
 mod expiry;
 mod freeze;
 mod frozen;
+mod held;
 mod lane;
 mod leases;
 mod limits;
@@ -64,6 +65,7 @@ pub use effects::{
     Returned,
 };
 pub use expiry::EXPIRE_BATCH_MAX;
+pub use held::LeaseTimeout;
 pub use leases::Budget;
 pub use part::{ColdEntry, PART_VERSION, decode_part};
 pub use pause::Service;
@@ -74,7 +76,7 @@ use alloc::boxed::Box;
 
 use consumers::Consumers;
 use expiry::Expiry;
-use ready::{Class, Entry, LaneId, Lanes, State};
+use ready::{Class, Entry, LaneId, Lanes, NEVER, State};
 use replay::Replay;
 use thaw::Stalled;
 
@@ -125,6 +127,8 @@ pub struct Queue {
     wants_head: bool,
     /// Cold entries are due.
     expires_cold: bool,
+    /// Before this no consumer has held a message for too long.
+    leases_due: Timestamp,
     replay: Option<Box<Replay>>,
 }
 
@@ -147,6 +151,7 @@ impl Queue {
             stalled: Stalled::No,
             wants_head: false,
             expires_cold: false,
+            leases_due: NEVER,
             replay: None,
         }
     }
@@ -172,11 +177,27 @@ impl Queue {
         if old.message_ttl_ms != self.settings.message_ttl_ms {
             self.recompute_deadlines();
         }
+        if old.consumer_timeout_ms != self.settings.consumer_timeout_ms {
+            // Looked at soon: whoever holds something may have held it for too long now.
+            self.leases_due = now;
+        }
         self.drop_overflow(fx);
         if old.single_active_consumer != self.settings.single_active_consumer {
             self.consumers
                 .set_single(self.settings.single_active_consumer);
             self.assign(now, fx);
+        }
+    }
+
+    /// Puts other settings in force at a time when nothing follows from them: nobody uses the queue yet.
+    pub fn adopt_settings(&mut self, settings: QueueSettings) {
+        let old = core::mem::replace(&mut self.settings, settings);
+        if old.message_ttl_ms != self.settings.message_ttl_ms {
+            self.recompute_deadlines();
+        }
+        if old.single_active_consumer != self.settings.single_active_consumer {
+            self.consumers
+                .set_single(self.settings.single_active_consumer);
         }
     }
 
@@ -232,6 +253,7 @@ impl Queue {
             attempts: 0,
             failures: 0,
             waited_ms: 0,
+            epoch: 0,
             state,
             indexed: false,
         }

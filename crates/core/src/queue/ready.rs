@@ -45,6 +45,8 @@ pub(super) struct Entry {
     pub(super) body_bytes: u32,
     /// How long it had been here when it was drained or got last, in milliseconds; at most `u32::MAX`.
     pub(super) waited_ms: u32,
+    /// Of its holder's epochs the one in which it was leased last.
+    pub(super) epoch: u16,
     pub(super) state: State,
     /// The expiry index holds exactly one record of this entry.
     pub(super) indexed: bool,

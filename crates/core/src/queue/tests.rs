@@ -102,6 +102,7 @@ impl Bed {
             credit,
             priority,
             exclusive: false,
+            lease_timeout: LeaseTimeout::Never,
         };
         self.queue
             .add_consumer(Timestamp(self.now), spec, &mut self.fx)
@@ -114,6 +115,7 @@ impl Bed {
             credit: Credit::Unlimited,
             priority: 0,
             exclusive: true,
+            lease_timeout: LeaseTimeout::Never,
         };
         self.queue
             .add_consumer(Timestamp(self.now), spec, &mut self.fx)

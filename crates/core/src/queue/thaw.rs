@@ -370,6 +370,7 @@ impl Queue {
             attempts: entry.attempts,
             failures: entry.failures,
             waited_ms: 0,
+            epoch: 0,
             state: State::Ready,
             indexed: false,
         })

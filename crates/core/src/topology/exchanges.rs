@@ -9,11 +9,11 @@ use super::{
     Topology, not_found,
 };
 use crate::error::{ArgumentFault, Inequivalence, Kind, Refusal};
+use crate::policy::ALTERNATE_EXCHANGE;
 use crate::policy::arguments::argument_difference;
 use crate::routing::topic::TopicMatcher;
 use crate::value::{Headers, Value};
 
-const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 const RESERVED_PREFIX: &str = "amq.";
 
 const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
@@ -111,6 +111,20 @@ impl Topology {
         self.remove_exchange(slot, &mut sources);
         self.auto_delete(sources, removed);
         Ok(true)
+    }
+
+    /// Sets where messages go that match nothing, for an exchange that is not declared with such a place; none takes that
+    /// away.
+    pub fn set_policy_alternate(&mut self, name: &str, alternate: Option<&str>) {
+        let Some(slot) = self.exchange_slot(name.as_bytes()) else {
+            return;
+        };
+        let exchange = &mut self.exchanges[slot];
+        let is_declared = exchange.decl.arguments.get(ALTERNATE_EXCHANGE).is_some();
+        if !is_declared && exchange.alternate.as_deref() != alternate {
+            exchange.alternate = alternate.map(Box::from);
+            self.changed();
+        }
     }
 
     fn insert_exchange(

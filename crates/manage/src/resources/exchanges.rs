@@ -45,6 +45,8 @@ struct Shown {
     arguments: Table,
     policy: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    messages_delayed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message_stats: Option<Measures>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     detail: Option<Detail>,
@@ -63,7 +65,8 @@ fn show(exchange: ExchangeSnapshot, past: &Past, ranges: Ranges) -> Shown {
     let history = past.exchanges.get(&key);
     let (vhost, name) = key;
     Shown {
-        policy: None,
+        policy: exchange.policy.policy,
+        messages_delayed: exchange.messages_delayed,
         name,
         vhost,
         r#type: exchange.decl.kind.name(),

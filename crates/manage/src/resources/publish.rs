@@ -107,18 +107,13 @@ impl Publish<'_> {
         let extras = incoming.extras.as_deref();
         let further = extras.map(|extras| extras.cc.iter().chain(&extras.bcc));
         let further: Vec<&[u8]> = further.into_iter().flatten().map(|key| &key[..]).collect();
-        let headers = || {
-            incoming
-                .headers
-                .map(table::to_headers_lossy)
-                .unwrap_or_default()
-        };
+        let headers = || incoming.headers.map(table::to_headers_lossy);
         let request = RouteRequest {
             exchange: self.exchange.as_bytes(),
             routing_key: self.key.as_bytes(),
             key_syntax: KeySyntax::Dotted,
             extra_keys: &further,
-            headers: &headers,
+            headers: &|| headers().unwrap_or_default(),
             properties: &|| mapping::FORMAT.decode(&incoming.native),
             publisher: None,
             from_client: true,

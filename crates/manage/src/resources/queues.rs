@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::{Value, json};
 use ternmq_broker::inspect::{QueueSnapshot, QueueState};
 use ternmq_core::policy::QueueKind;
 
@@ -70,7 +69,7 @@ struct Lengths {
 struct More {
     policy: Option<Box<str>>,
     operator_policy: Option<Box<str>>,
-    effective_policy_definition: Value,
+    effective_policy_definition: Table,
     consumers: u64,
     consumer_capacity: f64,
     consumer_utilisation: f64,
@@ -267,9 +266,9 @@ impl View<'_> {
         let stats = QueueNumbers::measures(&numbers, past, self.ranges.messages);
         let capacity = capacity(holdings.consumers, holdings.ready);
         More {
-            policy: None,
-            operator_policy: None,
-            effective_policy_definition: json!({}),
+            policy: queue.policy.policy.clone(),
+            operator_policy: queue.policy.operator_policy.clone(),
+            effective_policy_definition: Table(queue.policy.effective.clone()),
             consumers: holdings.consumers,
             consumer_capacity: capacity,
             consumer_utilisation: capacity,

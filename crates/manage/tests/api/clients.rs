@@ -6,7 +6,7 @@ use serde_json::json;
 use ternmq_broker::Client;
 use ternmq_broker::inspect::{ConnectionInfo, ConsumerLabel, Protocol};
 use ternmq_broker::mailbox::{CloseReason, Notice, Token};
-use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
+use ternmq_core::queue::{AckMode, ConsumerSpec, Credit, LeaseTimeout};
 use ternmq_core::value::{Headers, Value};
 
 use crate::harness::{NODE, Node, START};
@@ -155,6 +155,7 @@ fn channel_is_shown_with_its_consumers() {
         credit: Credit::Unlimited,
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     };
     let label = ConsumerLabel {
         tag: "ctag".into(),

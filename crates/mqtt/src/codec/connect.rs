@@ -5,7 +5,7 @@ use crate::codec::{Context, DecodeError, Reader, Sender, Violation};
 use crate::frame::{ConnAck, Connect, PacketType, ProtocolVersion, QoS, Will};
 use crate::properties::{Place, Properties, Property};
 use crate::reason_code::ConnectReturnCode;
-use crate::topic;
+use crate::topic::{self, TopicNameError};
 
 /// Connect flags (§3.1.2.3).
 #[derive(Clone, Copy)]
@@ -59,7 +59,7 @@ pub(super) fn decode<'a>(header: &Header, body: &'a [u8]) -> Result<Connect<'a>,
 }
 
 /// Protocol name and level.
-fn decode_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, Violation> {
+pub(super) fn decode_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, Violation> {
     let name = reader.binary()?;
     let known = [
         ProtocolVersion::V31,
@@ -163,6 +163,13 @@ fn check_client_id(
     Ok(())
 }
 
+fn topic_violation(error: TopicNameError) -> Violation {
+    match error {
+        TopicNameError::ControlCharacter => Violation::ControlCharacter,
+        _ => Violation::TopicName,
+    }
+}
+
 fn decode_will<'a>(
     reader: &mut Reader<'a>,
     flags: Flags,
@@ -175,7 +182,7 @@ fn decode_will<'a>(
         properties = Properties::validate(bytes, Place::Will, Sender::Client, |_| {})?;
     }
     let topic = reader.string()?;
-    topic::validate_name(topic).map_err(|_| Violation::TopicName)?;
+    topic::validate_name(topic).map_err(topic_violation)?;
     let payload = reader.binary()?;
     Ok(Will {
         qos,

@@ -88,6 +88,9 @@ pub enum Violation {
     /// MQTT-3.3.1-2.
     #[error("DUP with QoS 0")]
     DupWithoutQos,
+    /// §1.5.4, in a topic name or filter.
+    #[error("control character in a topic")]
+    ControlCharacter,
     /// MQTT-3.3.2-2, or more levels than [`crate::topic::TOPIC_LEVELS_MAX`].
     #[error("topic name invalid")]
     TopicName,

@@ -27,7 +27,7 @@ impl<'a> SubscribeFilters<'a> {
             if !version.is_v5() && byte > 2 {
                 return Err(Violation::SubscribeOptions(byte));
             }
-            if options.no_local && topic::is_shared(filter) {
+            if options.no_local && filter.starts_with(topic::SHARE_PREFIX) {
                 return Err(Violation::NoLocalShared);
             }
             count += 1;
@@ -175,6 +175,8 @@ fn filter_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
     let text = reader.string()?;
     if text.is_empty() {
         Err(Violation::TopicFilterEmpty)
+    } else if topic::has_control_character(text) {
+        Err(Violation::ControlCharacter)
     } else {
         Ok(text)
     }

@@ -136,6 +136,15 @@ pub fn decode(
     })
 }
 
+/// A CONNECT names its version within so many bytes.
+pub(crate) const CONNECT_START_BYTES_MAX: usize = 5 + 2 + 6 + 1;
+
+/// What the sender of a CONNECT speaks, of which only the start is there.
+pub(crate) fn version_at_start(input: &[u8]) -> Option<ProtocolVersion> {
+    let remaining = input.get(1..)?.iter().position(|byte| byte & 0x80 == 0)? + 1;
+    connect::decode_version(&mut Reader::new(input.get(1 + remaining..)?)).ok()
+}
+
 /// Every packet but CONNECT and PUBLISH.
 fn decode_body(
     packet: PacketType,

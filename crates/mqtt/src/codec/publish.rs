@@ -137,6 +137,7 @@ fn decode_topic<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Violation> {
     match topic::validate_name(topic) {
         Ok(()) | Err(TopicNameError::Empty) => Ok(topic),
         Err(_) if topic.contains('\0') => Err(Violation::NulInText),
+        Err(TopicNameError::ControlCharacter) => Err(Violation::ControlCharacter),
         Err(_) => Err(Violation::TopicName),
     }
 }

@@ -8,8 +8,9 @@ use ternmq_broker::inspect::ConnectionStats;
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::Output;
 
-use super::introduction::{Granted, introduction};
 use super::{Connection, HeldConnack, Online, Pending, Phase};
+use crate::account::Account;
+use crate::auth::{self, Authenticator};
 use crate::codec::{self, DecodeError, Decoded, Limits, Sender, Violation};
 use crate::config::MqttConfig;
 use crate::error::ConnectFault;
@@ -27,7 +28,6 @@ struct Wishes {
     receive_max: u16,
     packet_bytes_max: u32,
     topic_alias_max: u16,
-    has_authentication_method: bool,
 }
 
 impl Wishes {
@@ -43,7 +43,6 @@ impl Wishes {
             receive_max: u16::MAX,
             packet_bytes_max: u32::MAX,
             topic_alias_max: 0,
-            has_authentication_method: false,
         };
         for property in connect.properties {
             match property {
@@ -51,7 +50,6 @@ impl Wishes {
                 Property::ReceiveMaximum(max) => wishes.receive_max = max.get(),
                 Property::MaximumPacketSize(max) => wishes.packet_bytes_max = max,
                 Property::TopicAliasMaximum(max) => wishes.topic_alias_max = max,
-                Property::AuthenticationMethod(_) => wishes.has_authentication_method = true,
                 _ => {}
             }
         }
@@ -73,10 +71,20 @@ struct Grants {
     expiry_s: Option<u32>,
     keep_alive_s: Option<u16>,
     assigned_client_id: Option<Box<str>>,
+    /// The last word of the exchange by which the client was authenticated.
+    proof: Option<Box<str>>,
+}
+
+/// Who a client is.
+pub(super) struct Identified {
+    pub(super) user: Arc<User>,
+    pub(super) account: Account,
+    /// For the client, if there was an exchange: that we know it, too.
+    pub(super) proof: Option<Box<str>>,
 }
 
 /// What became of a CONNECT.
-enum Answer {
+pub(super) enum Answer {
     /// It was answered.
     Given,
     /// Its session is another connection's, which is on its way out.
@@ -101,7 +109,7 @@ impl Connection {
                 packet: Packet::Connect(connect),
                 len,
             }) => {
-                match self.on_connect(&connect, now, out) {
+                match self.on_greeting((&connect, &input[..len]), now, out) {
                     Ok(Answer::Given) => {}
                     Ok(Answer::Waits) => return 0,
                     Err(fault) => {
@@ -118,7 +126,12 @@ impl Connection {
                 self.phase = Phase::Closing;
                 input.len()
             }
-            Err(error) => {
+            // Whoever can be told has said which version it speaks by then.
+            Err(error) if is_untold(&error, input) => 0,
+            Err(mut error) => {
+                if let Violation::PacketTooLarge { .. } = error.violation {
+                    error.version = codec::version_at_start(input);
+                }
                 tracing::info!(peer = %self.peer.addr, %error, "MQTT CONNECT refused");
                 self.refuse_malformed(error, out);
                 input.len()
@@ -126,8 +139,32 @@ impl Connection {
         }
     }
 
+    fn on_greeting(
+        &mut self,
+        (connect, bytes): (&Connect<'_>, &[u8]),
+        now: Timestamp,
+        out: &mut Output,
+    ) -> Result<Answer, ConnectFault> {
+        if auth::method_and_data(connect.properties).0.is_some() {
+            self.begin_exchange((connect, bytes), out)?;
+            return Ok(Answer::Given);
+        }
+        let (user, account) = self.identify(connect)?;
+        let identified = Identified {
+            user,
+            account,
+            proof: None,
+        };
+        self.on_connect(connect, identified, now, out)
+    }
+
     /// One CONNACK with an error, and the end. MQTT 3 gets one only where it has a return code.
-    fn refuse(&mut self, version: ProtocolVersion, reason: ReasonCode, out: &mut Output) {
+    pub(super) fn refuse(
+        &mut self,
+        version: ProtocolVersion,
+        reason: ReasonCode,
+        out: &mut Output,
+    ) {
         let connack = ConnAck {
             session_present: false,
             reason,
@@ -139,7 +176,7 @@ impl Connection {
         self.phase = Phase::Closing;
     }
 
-    fn refuse_malformed(&mut self, error: DecodeError, out: &mut Output) {
+    pub(super) fn refuse_malformed(&mut self, error: DecodeError, out: &mut Output) {
         let reason = error.reason_code();
         match (error.violation, error.version) {
             // MQTT-3.1.2-2: a later version is told in the form of MQTT 5, an earlier one in its own.
@@ -158,25 +195,27 @@ impl Connection {
         }
     }
 
-    fn on_connect(
+    /// A CONNECT of somebody who is known.
+    pub(super) fn on_connect(
         &mut self,
         connect: &Connect<'_>,
+        identified: Identified,
         now: Timestamp,
         out: &mut Output,
     ) -> Result<Answer, ConnectFault> {
         let node = Arc::clone(&self.node);
         let config = &node.config;
         let wishes = Wishes::of(connect);
-        if wishes.has_authentication_method {
-            return Err(ConnectFault::AuthenticationMethod);
-        }
-        let mut pending = self.admit(connect)?;
-        if !pending.insists && pending.sessions.is_taken(connect.client_id, &self.mailbox) {
-            self.pending = Some(Box::new(pending));
-            self.phase = Phase::Waiting {
-                until: now.plus_ms(FORMER_CONNECTION_MS),
-            };
-            return Ok(Answer::Waits);
+        let Identified {
+            user,
+            account,
+            proof,
+        } = identified;
+        let certified = self.certified_client_id(connect.client_id)?;
+        let wanted = certified.as_deref().unwrap_or(connect.client_id);
+        let mut pending = self.admit(&user, &account)?;
+        if !pending.insists && pending.sessions.is_taken(wanted, &self.mailbox) {
+            return Ok(self.wait_with(pending, now));
         }
         pending.sessions.sweep(&mut pending.client, now);
         let Pending {
@@ -188,17 +227,13 @@ impl Connection {
         let assigned: Option<Box<str>> = connect
             .client_id
             .is_empty()
-            .then(|| node.broker.random_name().into());
+            .then(|| certified.unwrap_or_else(|| node.broker.random_name().into()));
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        client.identify(client_id);
         let expiry_s = wishes.expiry_s.min(config.session_expiry_s_max);
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
-        let granted = Granted {
-            client_id,
-            keep_alive_s,
-            session_expiry_s: expiry_s,
-        };
-        let properties = &node.client_properties;
-        let stats = client.introduce(introduction(&self.peer, connect, &granted, properties, now));
+        let granted = (client_id, keep_alive_s, expiry_s);
+        let stats = self.introduce(&mut client, connect, granted, now);
         let arrival = Arrival {
             client,
             mailbox: Arc::clone(&self.mailbox),
@@ -210,10 +245,12 @@ impl Connection {
         let (hold, attached) = self.attach(&sessions, client_id, arrival, now)?;
         let Attached { is_present, record } = attached;
         tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
+        let authenticator = || Box::new(Authenticator::new(account));
         self.online = Some(Box::new(Online {
             client_id: client_id.into(),
             silence_ms_max: u64::from(keep_alive_s) * 1500,
             is_blocked,
+            authenticator: proof.is_some().then(authenticator),
             ..Online::new((hold, sessions), stats, connect.version, now)
         }));
         self.phase = Phase::Online;
@@ -221,48 +258,41 @@ impl Connection {
             expiry_s: Some(expiry_s).filter(|granted| *granted != wishes.expiry_s),
             keep_alive_s: Some(keep_alive_s).filter(|granted| *granted != connect.keep_alive_s),
             assigned_client_id: assigned,
+            proof,
         };
         // MQTT 3.1 has no such flag: the bit is reserved there.
         let session_present = is_present && connect.version != ProtocolVersion::V31;
         let start = out.buf().len();
         self.accept(&grants, session_present, wishes.packet_bytes_max, out);
+        node.sys.welcomed(out.len() - start);
         self.hold_connack((record, start), out);
         Ok(Answer::Given)
     }
 
+    /// The session is another connection's, which was told to go.
+    fn wait_with(&mut self, pending: Pending, now: Timestamp) -> Answer {
+        self.pending = Some(Box::new(pending));
+        self.phase = Phase::Waiting {
+            until: now.plus_ms(FORMER_CONNECTION_MS),
+        };
+        Answer::Waits
+    }
+
     /// Lets the client in, or goes on with what it was let in with before it had to wait.
-    fn admit(&mut self, connect: &Connect<'_>) -> Result<Pending, ConnectFault> {
+    fn admit(&mut self, user: &Arc<User>, account: &Account) -> Result<Pending, ConnectFault> {
         if let Some(pending) = self.pending.take() {
             return Ok(*pending);
         }
-        let (user, vhost) = self.login(connect)?;
         let node = &self.node;
+        let vhost = &*account.vhost;
         Ok(Pending {
             client: node
                 .broker
-                .connect(&user, vhost, Arc::clone(&self.mailbox))?,
+                .connect(user, vhost, Arc::clone(&self.mailbox))?,
             sessions: node.registry.vhost(vhost),
             is_blocked: false,
             insists: false,
         })
-    }
-
-    /// Who it is, and which vhost it wants.
-    fn login<'a>(&'a self, connect: &Connect<'a>) -> Result<(Arc<User>, &'a str), ConnectFault> {
-        let broker = &self.node.broker;
-        let config = &self.node.config;
-        // An empty name and password are what some clients send for none.
-        let name = connect.user_name.unwrap_or_default();
-        let password = connect.password.unwrap_or_default();
-        if name.is_empty() && password.is_empty() {
-            return if config.anonymous {
-                Ok((broker.default_user(), &config.vhost))
-            } else {
-                Err(ConnectFault::Anonymous)
-            };
-        }
-        let (vhost, name) = name.rsplit_once(':').unwrap_or((&config.vhost, name));
-        Ok((broker.login(name, password, self.peer.addr.ip())?, vhost))
     }
 
     /// Takes the session of that client identifier, or makes one.
@@ -349,6 +379,7 @@ impl Online {
             silence_ms_max: 0,
             last_packet_at: now,
             assembly: None,
+            authenticator: None,
             has_work: true,
             is_blocked: false,
             is_resting: false,
@@ -381,6 +412,12 @@ impl Connection {
             active.wait_for(lsn);
         }
     }
+}
+
+/// Whether a CONNECT is refused for its size before it came to the version, in which it is to be told.
+fn is_untold(error: &DecodeError, input: &[u8]) -> bool {
+    let is_too_large = matches!(error.violation, Violation::PacketTooLarge { .. });
+    is_too_large && input.len() < codec::CONNECT_START_BYTES_MAX
 }
 
 /// The keep alive that is enforced, in seconds.
@@ -419,4 +456,9 @@ fn connack_properties(config: &MqttConfig, grants: &Grants, out: &mut PropertyBu
             .map(Property::TopicAliasMaximum),
     );
     push(grants.keep_alive_s.map(Property::ServerKeepAlive));
+    if let Some(proof) = &grants.proof {
+        // MQTT-4.12.0-5.
+        let put = auth::put(proof, out);
+        debug_assert!(put.is_ok(), "a method and a signature");
+    }
 }

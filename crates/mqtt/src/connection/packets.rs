@@ -1,9 +1,10 @@
 //! Whole packets from a client that is let in, one after the other.
 
 use ternmq_core::id::Timestamp;
-use ternmq_net::machine::Output;
+use ternmq_net::machine::{Output, Peer};
 
 use super::assembly::Assembly;
+use crate::auth::Authenticator;
 use crate::codec::{self, Decoded, Limits};
 use crate::error::Fault;
 use crate::frame::{Disconnect, Packet, ProtocolVersion};
@@ -20,7 +21,7 @@ enum Next {
 }
 
 /// What the start of the input was.
-pub(super) enum Step {
+enum Step {
     /// Handled; so many bytes.
     Used(usize),
     /// Not a whole packet.
@@ -29,28 +30,60 @@ pub(super) enum Step {
     Close(WillFate),
 }
 
-/// Handles one packet, or a part of a large one.
-pub(super) fn step(
+/// What of a connection packets change, beside its session.
+pub(super) struct Parts<'a> {
+    pub(super) assembly: &'a mut Option<Box<Assembly>>,
+    pub(super) authenticator: &'a mut Option<Box<Authenticator>>,
+    pub(super) peer: &'a Peer,
+}
+
+/// Handles what is there, as long as it is not too much at a time. Returns how many bytes it took, and how the connection
+/// ends, if it does.
+pub(super) fn steps(
     active: &mut Active<'_>,
-    assembly: &mut Option<Box<Assembly>>,
+    parts: &mut Parts<'_>,
+    input: &[u8],
+    speaks: (ProtocolVersion, Limits),
+    now: Timestamp,
+    out: &mut Output,
+) -> (usize, Option<Result<WillFate, Fault>>) {
+    let mut used = 0;
+    loop {
+        match step(active, parts, &input[used..], speaks, now, out) {
+            Ok(Step::Used(len)) => used += len,
+            Ok(Step::Incomplete) => return (used, None),
+            Ok(Step::Close(will)) => return (used, Some(Ok(will))),
+            Err(fault) => return (used, Some(Err(fault))),
+        }
+        if used == input.len() || active.live.is_heavy() {
+            return (used, None);
+        }
+    }
+}
+
+/// Handles one packet, or a part of a large one.
+fn step(
+    active: &mut Active<'_>,
+    parts: &mut Parts<'_>,
     input: &[u8],
     (version, limits): (ProtocolVersion, Limits),
     now: Timestamp,
     out: &mut Output,
 ) -> Result<Step, Fault> {
-    if let Some(unfinished) = assembly {
+    if let Some(unfinished) = parts.assembly {
         let len = unfinished.take(input);
         if unfinished.is_complete()
-            && let Some(complete) = assembly.take()
+            && let Some(complete) = parts.assembly.take()
         {
             let (publish, payload) = complete.finish();
+            active.live.counted.packets_received += 1;
             active.on_publish(&publish.as_frame(), Payload::Assembled(payload), now)?;
         }
         return Ok(Step::Used(len));
     }
     match codec::decode(input, Some(version), limits)? {
         Decoded::Incomplete => Ok(Step::Incomplete),
-        Decoded::Packet { packet, len } => match handle_packet(active, &packet, now, out)? {
+        Decoded::Packet { packet, len } => match handle_packet(active, parts, &packet, now, out)? {
             Next::GoOn => Ok(Step::Used(len)),
             Next::Close(will) => Ok(Step::Close(will)),
         },
@@ -59,7 +92,7 @@ pub(super) fn step(
             payload_len,
             consumed,
         } => {
-            *assembly = Some(Box::new(Assembly::new(&head, payload_len)));
+            *parts.assembly = Some(Box::new(Assembly::new(&head, payload_len)));
             Ok(Step::Used(consumed))
         }
     }
@@ -67,10 +100,12 @@ pub(super) fn step(
 
 fn handle_packet(
     active: &mut Active<'_>,
+    parts: &mut Parts<'_>,
     packet: &Packet<'_>,
     now: Timestamp,
     out: &mut Output,
 ) -> Result<Next, Fault> {
+    active.live.counted.packets_received += 1;
     match packet {
         Packet::Publish(publish) => active.on_publish(publish, Payload::InPacket, now)?,
         Packet::PubAck(ack) => active.on_puback(ack, now)?,
@@ -79,11 +114,22 @@ fn handle_packet(
         Packet::PubComp(ack) => active.on_pubcomp(ack)?,
         Packet::Subscribe(subscribe) => active.on_subscribe(subscribe, now, out.buf())?,
         Packet::Unsubscribe(unsubscribe) => active.on_unsubscribe(unsubscribe, now, out.buf())?,
-        Packet::PingReq => codec::pingresp(out.buf()),
+        Packet::PingReq => {
+            active.live.counted.packets_sent += 1;
+            codec::pingresp(out.buf());
+        }
         Packet::Disconnect(disconnect) => {
             return on_disconnect(active, disconnect).map(Next::Close);
         }
-        Packet::Auth(_) => return Err(Fault::UnexpectedAuth),
+        Packet::Auth(auth) => {
+            let authenticator = parts.authenticator.as_deref_mut();
+            let authenticator = authenticator.ok_or(Fault::UnexpectedAuth)?;
+            let from = (&*active.identity.node, parts.peer);
+            active.live.counted.packets_sent += 1;
+            if let Some(user) = authenticator.on_auth(auth, from, out.buf())? {
+                active.live.client.renew_user(user);
+            }
+        }
         Packet::Connect(_)
         | Packet::ConnAck(_)
         | Packet::SubAck(_)

@@ -22,6 +22,8 @@ impl Bed {
             config: MqttConfig::default(),
             broker,
             registry: Registry::default(),
+            secret: String::new(),
+            sys: crate::sys::Sys::new(0, Timestamp(0)),
             client_properties: Arc::default(),
         });
         let sessions = node.registry.vhost("/");

@@ -10,12 +10,12 @@ use ternmq_core::queue::Outcome;
 
 use super::awaited::settle_found;
 use super::declare::{consumer_label, consumer_spec, expires_ms, own_binding};
-use super::record::session_document;
+use super::record::{session_document, will_document};
 use super::source::Source;
 use super::will::Will;
 use super::window::{Outgoing, Step};
 use super::{Active, Identity, Kept, Live, PeerLimits, Session};
-use crate::topic;
+use crate::sys::Counted;
 
 /// A connection that wants a session.
 pub(crate) struct Arrival {
@@ -100,16 +100,18 @@ impl Session {
             let ended = self.end(&mut client, now);
             self.kept.last_record = ended;
         }
+        // Cancelled once the client has its session.
         let scheduled_will = self.kept.scheduled_will.take();
         self.epoch = epoch;
         self.live = Some(Box::new(Live::new(client, mailbox, limits, will)));
+        self.identity.node.sys.connected();
         let is_present = resumes && self.resume(now);
         let before = (self.kept.expiry_s, self.kept.expires_at.take());
         self.kept.exists = true;
         self.kept.expiry_s = expiry_s;
         let mut live = self.live.take();
         let recorded = match live.as_deref_mut() {
-            Some(live) => self.record_attach(&mut live.client),
+            Some(live) => self.record_attach(&mut live.client, scheduled_will),
             None => Ok(Lsn::NONE),
         };
         self.live = live;
@@ -197,6 +199,7 @@ impl Session {
         let Some(mut live) = self.live.take() else {
             return Fate::Ended;
         };
+        self.identity.node.sys.disconnected();
         for newcomer in mem::take(&mut self.newcomers) {
             // Any notice makes it look again. It has to wait for our lock, so it sees the session as we leave it.
             newcomer.push(Notice::Committed);
@@ -222,6 +225,11 @@ impl Session {
         self.kept.expires_at = Some(at);
         let mut changes = mem::take(&mut live.documents);
         changes.push(session_document(&self.identity, &self.kept, Some(at)));
+        changes.extend(
+            self.kept
+                .scheduled_will
+                .map(|will| will_document(&self.identity, will)),
+        );
         if let Err(error) = live.client.put_documents(changes) {
             // Then after a restart its time counts from there.
             tracing::warn!(%error, client_id = &*self.identity.client_id, "end of a connection not recorded");
@@ -229,12 +237,27 @@ impl Session {
         Fate::Kept(at)
     }
 
+    /// Ends a session whose time is over.
+    pub(crate) fn expire(&mut self, client: &mut Client, now: Timestamp) {
+        self.end(client, now);
+        self.identity.node.sys.expired();
+    }
+
     /// Ends the session: everything of it goes. A will that waits is published now, as the session is over. Returns
     /// what has to be committed before anybody is told.
+    ///
+    /// That is the adapter's to do: the client at hand may be anybody's, and its user may have lost the right.
     pub(crate) fn end(&mut self, client: &mut Client, now: Timestamp) -> Lsn {
+        client.on_own_account(|client| self.end_with(client, now))
+    }
+
+    fn end_with(&mut self, client: &mut Client, now: Timestamp) -> Lsn {
         let kept = mem::take(&mut self.kept);
         if let Some(will) = kept.scheduled_will {
             self.identity.node.broker.fire_scheduled(will);
+        }
+        for subscription in kept.subscriptions.iter() {
+            self.identity.node.sys.unsubscribed(&subscription.filter);
         }
         settle_leases(&kept, client, now);
         let found = self
@@ -272,9 +295,10 @@ const WORK_MAX: usize = 4096;
 const OWED_MAX: usize = 16 * 1024;
 
 impl Live {
-    /// Whether so many answers wait for the journal that the client has to wait with more.
+    /// Whether so many answers wait for the journal, or the journal lags so far behind, that the client has to wait with
+    /// more.
     pub(crate) fn owes_much(&self) -> bool {
-        self.owed.len() >= OWED_MAX
+        self.owed.len() >= OWED_MAX || self.client.committed() < self.read_on_at
     }
 
     /// Whether what was read so far is so much work that other tasks come first.
@@ -307,6 +331,8 @@ impl Live {
             ids: Vec::new(),
             properties: crate::properties::PropertyBuf::new(),
             native: Vec::new(),
+            read_on_at: Lsn::NONE,
+            counted: Counted::default(),
             has_published: false,
             work: 0,
         }
@@ -426,7 +452,7 @@ fn leave_own_queue(
     for subscription in kept
         .subscriptions
         .iter()
-        .filter(|subscription| !topic::is_shared(&subscription.filter))
+        .filter(|subscription| subscription.source.is_none())
     {
         if let Err(refusal) = client.unbind(&own_binding(identity, queue, &subscription.filter)) {
             tracing::debug!(%refusal, queue, "session not unbound");

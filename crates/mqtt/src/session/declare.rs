@@ -13,7 +13,7 @@ use ternmq_broker::mailbox::Token;
 use ternmq_core::error::Refusal;
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::policy::{AT_MOST_ONCE_BYTES_MAX, AT_MOST_ONCE_MAX};
-use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
+use ternmq_core::queue::{AckMode, ConsumerSpec, Credit, LeaseTimeout};
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::tags::Tags;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
@@ -33,7 +33,8 @@ use crate::frame::{
 };
 use crate::properties::Properties;
 use crate::reason_code::ReasonCode;
-use crate::topic::TopicFilter;
+use crate::sys;
+use crate::topic::{self, TopicFilter};
 
 /// Longest queue name, in bytes.
 const QUEUE_NAME_BYTES_MAX: usize = 255;
@@ -46,6 +47,8 @@ pub(super) static NO_ARGUMENTS: Headers = Headers::new();
 struct Granted {
     tag: u32,
     is_new: bool,
+    /// At most what was asked for.
+    qos: QoS,
 }
 
 impl Active<'_> {
@@ -71,7 +74,7 @@ impl Active<'_> {
             };
             match self.subscribe(requested, filter, subscribe.subscription_id) {
                 Ok(subscription) => {
-                    reasons.push(requested.options.qos.granted());
+                    reasons.push(subscription.qos.granted());
                     granted.push((filter, requested, subscription));
                 }
                 Err(refusal) => reasons.push(acknowledge_reason(&refusal)),
@@ -82,7 +85,7 @@ impl Active<'_> {
             Err(error) => {
                 tracing::warn!(%error, client_id = &*self.identity.client_id, "subscriptions not recorded");
                 for (_, requested, _) in granted.extract_if(.., |(.., granted)| granted.is_new) {
-                    self.unsubscribe(requested.filter);
+                    self.unsubscribe(requested.filter, now);
                 }
                 granted.clear();
                 for reason in reasons.iter_mut().filter(|reason| !reason.is_error()) {
@@ -149,28 +152,37 @@ impl Active<'_> {
             });
         }
         let tag = known.map_or_else(|| self.kept.subscriptions.new_tag(), |(tag, _)| tag);
-        let source = match (filter.share_name(), known) {
-            (Some(_), Some((_, source))) => source,
-            (Some(group), None) => Some(self.join_share(group, filter, tag)?),
-            (None, _) => {
-                self.bind_own(filter, requested.options, tag)?;
+        let mut options = requested.options;
+        let source = match (filter.share_name(), filter.queue_name(), known) {
+            (Some(group), _, None) => Some(self.join_share(group, filter, tag)?),
+            (None, Some(queue), None) => Some(self.consume_queue(queue, tag)?),
+            (Some(_), _, Some((_, source))) | (_, Some(_), Some((_, source))) => source,
+            (None, None, _) => {
+                self.bind_own(filter, options, tag)?;
                 None
             }
         };
-        match self.kept.subscriptions.find_mut(requested.filter) {
+        if filter.queue_name().is_some() {
+            // Its messages are acknowledged, no more.
+            options.qos = options.qos.min(QoS::AtLeastOnce);
+        }
+        if let Some(subscription) = self.kept.subscriptions.find_mut(requested.filter) {
             // MQTT-3.8.4-3: the options are replaced, an identifier that is absent now is gone.
-            Some(subscription) => (subscription.options, subscription.id) = (requested.options, id),
-            None => self.kept.subscriptions.push(Subscription {
+            (subscription.options, subscription.id) = (options, id);
+        } else {
+            self.kept.subscriptions.push(Subscription {
                 tag,
                 filter: requested.filter.into(),
-                options: requested.options,
+                options,
                 id,
                 source,
-            }),
+            });
+            self.identity.node.sys.subscribed(requested.filter);
         }
         Ok(Granted {
             tag,
             is_new: known.is_none(),
+            qos: options.qos,
         })
     }
 
@@ -182,9 +194,12 @@ impl Active<'_> {
         tag: u32,
     ) -> Result<(), Refusal> {
         let queue = self.own_queue()?;
-        let config = &self.identity.node.config;
+        let node = &self.identity.node;
+        if topic::is_of_server(filter.filter()) {
+            sys::declare_exchange(&node.broker, self.live.client.vhost())?;
+        }
         self.live.client.bind(&BindingDecl {
-            source: &config.exchange,
+            source: exchange_of(&node.config, filter.filter()),
             destination: Destination::Queue(&queue),
             key: filter.filter().as_bytes(),
             syntax: KeySyntax::Slashed,
@@ -265,7 +280,7 @@ impl Active<'_> {
             RetainHandling::SendIfNew => granted.is_new,
             RetainHandling::DoNotSend => false,
         };
-        if !wanted || filter.share_name().is_some() {
+        if !wanted || filter.share_name().is_some() || filter.queue_name().is_some() {
             return;
         }
         if !granted.is_new {
@@ -277,9 +292,14 @@ impl Active<'_> {
             return;
         }
         let mut messages = Vec::new();
-        self.live
-            .client
-            .retained(filter.filter().as_bytes(), now, &mut messages);
+        if topic::is_of_server(filter.filter()) {
+            let node = &self.identity.node;
+            node.sys.retained(node, filter, now, &mut messages);
+        } else {
+            self.live
+                .client
+                .retained(filter.filter().as_bytes(), now, &mut messages);
+        }
         self.live.work += messages.len();
         messages.truncate(room);
         let publisher = Some(self.identity.publisher);
@@ -313,7 +333,14 @@ impl Active<'_> {
         self.flush(now, out);
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for text in unsubscribe.filters.iter() {
-            reasons.push(self.unsubscribe(text));
+            if TopicFilter::parse(text).is_err() {
+                if !self.live.limits.version.is_v5() {
+                    return Err(Fault::TopicFilter);
+                }
+                reasons.push(ReasonCode::TopicFilterInvalid);
+                continue;
+            }
+            reasons.push(self.unsubscribe(text, now));
         }
         let lsn = self.record_unsubscribed(unsubscribe, &mut reasons);
         let mut unsuback = Vec::new();
@@ -357,7 +384,7 @@ impl Active<'_> {
         }
     }
 
-    fn unsubscribe(&mut self, text: &str) -> ReasonCode {
+    fn unsubscribe(&mut self, text: &str, now: Timestamp) -> ReasonCode {
         if !self.kept.subscriptions.contains(text) {
             return ReasonCode::NoSubscriptionExisted;
         }
@@ -365,15 +392,17 @@ impl Active<'_> {
             return ReasonCode::NoSubscriptionExisted;
         };
         if filter.share_name().is_none()
+            && filter.queue_name().is_none()
             && let Err(refusal) = self.unbind_own(filter)
         {
             return acknowledge_reason(&refusal);
         }
         if let Some(removed) = self.kept.subscriptions.remove(text) {
+            self.identity.node.sys.unsubscribed(text);
             // MQTT-3.10.4-2 to -3: what is being delivered goes on, what only waits need not.
             self.drop_retained(removed.tag);
             if let Some(number) = removed.source {
-                self.leave_share(number, text);
+                self.leave_share(number, text, now);
             }
         }
         ReasonCode::Success
@@ -384,9 +413,11 @@ impl Active<'_> {
         let Some(queue) = own.and_then(|source| source.name.clone()) else {
             return Ok(());
         };
+        let binding = own_binding(self.identity, &queue, filter.filter());
+        // Whoever lost the right to subscribe may still do without.
         self.live
             .client
-            .unbind(&own_binding(self.identity, &queue, filter.filter()))?;
+            .on_own_account(|client| client.unbind(&binding))?;
         Ok(())
     }
 }
@@ -398,12 +429,21 @@ pub(super) fn own_binding<'a>(
     filter: &'a str,
 ) -> BindingDecl<'a> {
     BindingDecl {
-        source: &identity.node.config.exchange,
+        source: exchange_of(&identity.node.config, filter),
         destination: Destination::Queue(queue),
         key: filter.as_bytes(),
         syntax: KeySyntax::Slashed,
         arguments: &NO_ARGUMENTS,
         options: BindingOptions::default(),
+    }
+}
+
+/// The exchange that brings what matches a filter.
+pub(super) fn exchange_of<'a>(config: &'a MqttConfig, filter: &str) -> &'a str {
+    if topic::is_of_server(filter) {
+        sys::EXCHANGE
+    } else {
+        &config.exchange
     }
 }
 
@@ -417,8 +457,8 @@ pub(super) fn queue_arguments(config: &MqttConfig) -> Headers {
         AT_MOST_ONCE_BYTES_MAX,
         number(config.qos0_backlog_bytes_max),
     );
-    if let Some(max) = config.session_backlog_max {
-        arguments.push("x-max-length", number(max.into()));
+    if config.session_backlog_max > 0 {
+        arguments.push("x-max-length", number(config.session_backlog_max.into()));
     }
     if let Some(max) = config.session_backlog_bytes_max {
         arguments.push("x-max-length-bytes", number(max));
@@ -437,6 +477,7 @@ pub(super) fn consumer_spec(limits: &PeerLimits) -> ConsumerSpec {
         credit,
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     }
 }
 

@@ -98,6 +98,7 @@ impl Active<'_> {
             } else {
                 let version = self.live.limits.version;
                 let reason = ReasonCode::Success;
+                self.live.counted.packets_sent += 1;
                 codec::puback(out.buf(), version, PacketType::PubRel, packet_id, reason);
                 Sent::Written(qos)
             };

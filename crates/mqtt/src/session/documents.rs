@@ -11,19 +11,21 @@
 //! 1 session     -              expiry u32 s │ expires at u64 ms, 0 while connected │ publisher u64 │ next tag u32
 //!                              │ flags u8: bit 0 the own queue is the session's work │ own queue, a name; empty if none
 //! 2 subscription filter        tag u32 │ options u8, as in SUBSCRIBE │ identifier u32, 0 if none
-//!                              │ queue of the group, a name; empty if not shared
+//!                              │ queue of the group, or the one consumed, a name; empty if neither
 //! 3 received    packet id u16  -
 //! 4 outgoing    packet id u16  step u8: 1 sent, 2 released │ serial u64 │ record u64, 0 if none
 //!                              │ queue, a name; empty for the session's own
+//! 5 will        -              scheduled u64
 //! ```
 //!
 //! *Received* are QoS 2 packets from the client between PUBLISH and PUBREL; *outgoing* are those to the client, up to
 //! PUBCOMP: sent before PUBREC came, released after it. The serial says in which order they were sent; the record is the
-//! message's, by which it is recognised when its queue gives it out again.
+//! message's, by which it is recognised when its queue gives it out again. A *will* is one that waits for its delay: the
+//! broker knows it by that number, and publishes it unless the client comes back before.
 
 use std::num::NonZeroU16;
 
-use ternmq_broker::DocumentChange;
+use ternmq_broker::{DocumentChange, ScheduleId};
 use ternmq_core::id::{Lsn, PublisherId, Timestamp};
 
 use crate::frame::{PacketId, SubscribeOptions};
@@ -45,6 +47,8 @@ pub(crate) enum Subject<'a> {
     Received(PacketId),
     /// A QoS 2 packet to the client.
     Outgoing(PacketId),
+    /// The will that waits for its delay.
+    ScheduledWill,
 }
 
 /// The session as a whole.
@@ -120,6 +124,7 @@ pub(crate) fn key(client_id: &str, subject: Subject<'_>) -> Box<[u8]> {
             key.push(4);
             key.extend_from_slice(&id.get().to_be_bytes());
         }
+        Subject::ScheduledWill => key.push(5),
     }
     key.into()
 }
@@ -134,6 +139,7 @@ pub(crate) fn read_key(key: &[u8]) -> Option<(&str, Subject<'_>)> {
         2 => Subject::Subscription(reader.text(reader.0.len())?),
         3 => Subject::Received(NonZeroU16::new(reader.u16()?)?),
         4 => Subject::Outgoing(NonZeroU16::new(reader.u16()?)?),
+        5 => Subject::ScheduledWill,
         _ => return None,
     };
     reader.end((client_id, subject))
@@ -163,6 +169,20 @@ pub(crate) fn received() -> Vec<u8> {
 /// Whether that is what the document of a received packet says.
 pub(crate) fn is_received(value: &[u8]) -> bool {
     value == [VERSION]
+}
+
+/// What the document of a will says: by which name the broker knows it.
+pub(crate) fn scheduled_will(will: ScheduleId) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend_from_slice(&will.0.to_be_bytes());
+    out
+}
+
+/// See [`scheduled_will`].
+pub(crate) fn read_scheduled_will(value: &[u8]) -> Option<ScheduleId> {
+    let mut reader = Reader::versioned(value)?;
+    let will = ScheduleId(reader.u64()?);
+    reader.end(will)
 }
 
 impl SessionDocument {

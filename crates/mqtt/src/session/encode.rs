@@ -87,42 +87,48 @@ impl Active<'_> {
         now: Timestamp,
         out: &mut Output,
     ) -> Sent {
-        let grant = self.kept.subscriptions.grant(&outgoing.tags);
+        let (subscriptions, is_durable) = (&self.kept.subscriptions, self.kept.is_durable());
+        let grant = subscriptions.grant(&outgoing.tags);
         let Live {
             limits,
             properties,
             ids,
             aliases_out,
+            counted,
             ..
         } = &mut *self.live;
         let message = &outgoing.message;
-        let Some(rendered) = mapping::from_core(message, limits.version, now, properties) else {
+        let version = limits.version;
+        let rendered = match subscriptions.queue_of(grant, &outgoing.tags) {
+            Some(name) => Some(mapping::from_queue(
+                (message, name),
+                version,
+                now,
+                properties,
+            )),
+            None => mapping::from_core(message, version, now, properties),
+        };
+        let Some(rendered) = rendered else {
             return Sent::Never;
         };
         let qos_max = rendered.qos.min(grant.qos);
         let (qos, packet_id, dup) = match terms.settled(outgoing, qos_max) {
-            (QoS::ExactlyOnce, ..)
-                if self.kept.is_durable() && matches!(terms, Terms::New { .. }) =>
-            {
+            (QoS::ExactlyOnce, ..) if is_durable && matches!(terms, Terms::New { .. }) => {
                 return Sent::FirstRecorded;
             }
             (QoS::AtLeastOnce | QoS::ExactlyOnce, None, _) => return Sent::Waits,
             settled => settled,
         };
         ids.clear();
-        if limits.version.is_v5() {
-            self.kept.subscriptions.ids(&outgoing.tags, ids);
+        if version.is_v5() {
+            subscriptions.ids(&outgoing.tags, ids);
         }
         let alias = Alias::choose(aliases_out, limits.topic_alias_max, rendered.topic);
         let head = OutgoingPublish {
             dup,
             qos,
             retain: outgoing.retained || grant.retain_as_published && rendered.retain,
-            topic: if alias.is_known {
-                TopicText::Topic(&[])
-            } else {
-                rendered.topic
-            },
+            topic: alias.topic(rendered.topic),
             packet_id,
             topic_alias: alias.number,
             message_expiry_s: rendered.message_expiry_s,
@@ -130,13 +136,13 @@ impl Active<'_> {
             properties: rendered.properties,
         };
         let body_len = message.body().len();
-        let len = codec::publish_len(&head, limits.version, body_len);
-        if len.map_or(true, |len| len > limits.packet_bytes_max as usize) {
+        let len = codec::publish_len(&head, version, body_len);
+        if len.map_or(true, |len| len > limits.packet_bytes_max as usize)
+            || write(&head, outgoing, version, out).is_err()
+        {
             return Sent::TooLarge;
         }
-        if write(&head, outgoing, limits.version, out).is_err() {
-            return Sent::TooLarge;
-        }
+        counted.published_to(body_len);
         if alias.number.is_some() && !alias.is_known {
             remember(aliases_out, rendered.topic);
         }
@@ -168,6 +174,15 @@ struct Alias {
 }
 
 impl Alias {
+    /// The topic that goes with it: none once the client knows it.
+    fn topic<'a>(&self, topic: TopicText<'a>) -> TopicText<'a> {
+        if self.is_known {
+            TopicText::Topic(&[])
+        } else {
+            topic
+        }
+    }
+
     fn choose(aliases: &[AliasedTopic], alias_max: u16, topic: TopicText<'_>) -> Self {
         if alias_max == 0 {
             return Self {

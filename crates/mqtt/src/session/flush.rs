@@ -1,12 +1,13 @@
 //! The end of a read: its publishes, with the documents that change with them, in one batch; then the answers, once
 //! what they promise is safe.
 
-use ternmq_broker::{LogError, Settlement, Turn};
+use ternmq_broker::{LogError, Published, Settlement, Turn};
 use ternmq_core::id::{Lsn, Position, Timestamp};
 use ternmq_core::queue::Outcome;
 
 use super::documents::{self, Subject};
 use super::publish::{TurnRetain, forget, remember};
+use super::window::Lease;
 use super::{Active, Live};
 use crate::codec;
 use crate::error::acknowledge_reason;
@@ -52,6 +53,7 @@ impl Active<'_> {
             return;
         }
         let handed = self.hand_over(now);
+        self.wait_for(self.live.read_on_at);
         let mut lsn = handed.unwrap_or(Lsn::NONE);
         lsn = lsn.max(self.retain());
         if handed.is_err() {
@@ -79,28 +81,18 @@ impl Active<'_> {
             documents,
             releases,
             rejected,
+            read_on_at,
             ..
         } = &mut *self.live;
         rejected.clear();
         if documents.is_empty() {
             debug_assert!(releases.is_empty(), "a release changes a document");
-            let published = client.publish(turn, now);
-            rejected.extend_from_slice(published.rejected);
-            return Ok(published.lsn);
+            return Ok(noted(&client.publish(turn, now), rejected, read_on_at));
         }
         for change in documents.drain(..) {
             turn.push_document(change);
         }
-        let mut by_source: Vec<(u16, Vec<Position>)> = Vec::new();
-        for lease in releases.drain(..) {
-            match by_source
-                .iter_mut()
-                .find(|(source, _)| *source == lease.source)
-            {
-                Some((_, positions)) => positions.push(lease.position),
-                None => by_source.push((lease.source, vec![lease.position])),
-            }
-        }
+        let by_source = by_source(releases);
         let sources = &self.kept.sources;
         let mut settlements = Vec::with_capacity(by_source.len());
         for (source, positions) in &by_source {
@@ -114,10 +106,7 @@ impl Active<'_> {
             }
         }
         let handed = match client.commit(turn, &settlements, now) {
-            Ok(published) => {
-                rejected.extend_from_slice(published.rejected);
-                Ok(published.lsn)
-            }
+            Ok(published) => Ok(noted(&published, rejected, read_on_at)),
             Err(error) => {
                 tracing::warn!(%error, "journal refused publishes and documents");
                 rejected.extend(0..turn.len());
@@ -229,6 +218,7 @@ impl Active<'_> {
             owed,
             pubacks_owed,
             limits,
+            counted,
             ..
         } = &mut *self.live;
         if owed.is_empty() {
@@ -237,6 +227,7 @@ impl Active<'_> {
         let committed = client.committed();
         let mut confirmed = 0;
         while let Some(Owed { answer, .. }) = owed.pop_front_if(|owed| owed.lsn <= committed) {
+            counted.packets_sent += 1;
             match answer {
                 Answer::Ack(packet, packet_id, reason) => {
                     *pubacks_owed -= usize::from(packet == PacketType::PubAck);
@@ -255,6 +246,7 @@ impl Active<'_> {
     /// Sends a packet once `lsn` is committed, behind all answers that wait already.
     pub(super) fn answer_when(&mut self, lsn: Lsn, packet: Vec<u8>, out: &mut Vec<u8>) {
         if self.is_committed(lsn) {
+            self.live.counted.packets_sent += 1;
             out.extend_from_slice(&packet);
             return;
         }
@@ -264,6 +256,30 @@ impl Active<'_> {
         });
         self.live.client.notify_commit(lsn);
     }
+}
+
+/// Takes down what a publish came to. Returns its record.
+fn noted(published: &Published<'_>, rejected: &mut Vec<usize>, read_on_at: &mut Lsn) -> Lsn {
+    rejected.extend_from_slice(published.rejected);
+    if published.slow_down {
+        *read_on_at = published.lsn;
+    }
+    published.lsn
+}
+
+/// Leases by the number of their source.
+fn by_source(leases: &mut Vec<Lease>) -> Vec<(u16, Vec<Position>)> {
+    let mut by_source: Vec<(u16, Vec<Position>)> = Vec::new();
+    for lease in leases.drain(..) {
+        let known = by_source
+            .iter_mut()
+            .find(|(source, _)| *source == lease.source);
+        match known {
+            Some((_, positions)) => positions.push(lease.position),
+            None => by_source.push((lease.source, vec![lease.position])),
+        }
+    }
+    by_source
 }
 
 fn is_rejected(rejected: &[usize], index: Option<usize>) -> bool {

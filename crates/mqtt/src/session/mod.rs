@@ -41,8 +41,10 @@ use ternmq_core::queue::Delivery;
 
 use crate::frame::ProtocolVersion;
 use crate::listener::Node;
+use crate::mapping::Origin;
 use crate::properties::PropertyBuf;
 use crate::registry::VhostSessions;
+use crate::sys::Counted;
 use flush::Owed;
 pub(crate) use publish::Payload;
 use publish::{TurnAck, TurnRetain};
@@ -73,6 +75,17 @@ pub(crate) struct Identity {
     pub(crate) client_id: Box<str>,
     /// For subscriptions that do not want the session's own messages.
     pub(crate) publisher: PublisherId,
+}
+
+impl Identity {
+    /// Of what the session publishes.
+    fn origin(&self, now: Timestamp) -> Origin<'_> {
+        Origin {
+            exchange: self.node.config.exchange.as_bytes(),
+            received_at: now,
+            publisher: Some(self.publisher),
+        }
+    }
 }
 
 /// What is kept between connections.
@@ -134,6 +147,10 @@ pub(crate) struct Live {
     pub(crate) ids: Vec<u32>,
     pub(crate) properties: PropertyBuf,
     pub(crate) native: Vec<u8>,
+    /// Nothing more is read before this record is committed: the disk does not keep up.
+    pub(crate) read_on_at: Lsn,
+    /// What this turn brings, for `$SYS`.
+    pub(crate) counted: Counted,
     /// Whether the client published, and so is stopped under memory pressure.
     pub(crate) has_published: bool,
     /// Retained messages looked through for what this read asked.

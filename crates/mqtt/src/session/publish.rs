@@ -5,7 +5,8 @@
 //! ```
 
 use bytes::Bytes;
-use ternmq_broker::Unroutable;
+use ternmq_broker::{Retain, Unroutable};
+use ternmq_core::error::Refusal;
 use ternmq_core::id::Timestamp;
 use ternmq_core::message::{Body, Message, Properties as CoreProperties};
 use ternmq_core::routing::RouteRequest;
@@ -14,14 +15,13 @@ use ternmq_core::value::{Headers, Value};
 
 use super::topic_alias::{define_alias, resolve_topic};
 use super::{Active, Live};
+use crate::config::MqttConfig;
 use crate::error::Fault;
-use crate::frame::{PacketId, PacketType, Publish, QoS};
-use crate::mapping::{self, Origin};
+use crate::frame::{PacketId, PacketType, ProtocolVersion, Publish, QoS};
+use crate::mapping;
 use crate::properties::{Properties, Property};
 use crate::reason_code::ReasonCode;
-
-/// Topics of the broker itself: a client's publishes there go nowhere.
-const SYS_PREFIX: &str = "$SYS/";
+use crate::topic::{DELAYED_PREFIX, SYS_PREFIX};
 
 /// Where a publish's payload is.
 #[derive(Clone, Debug)]
@@ -73,6 +73,7 @@ impl Active<'_> {
         now: Timestamp,
     ) -> Result<(), Fault> {
         let config = &self.identity.node.config;
+        self.live.counted.published_by(payload.len(publish));
         define_alias(&mut self.live.aliases_in, publish, config.topic_alias_max)?;
         if let Some(packet_id) = publish.packet_id {
             if self.is_repeated(publish, packet_id) {
@@ -118,12 +119,14 @@ impl Active<'_> {
             turn_acks,
             aliases_in,
             native,
+            limits,
             ..
         } = &mut *self.live;
         let topic = resolve_topic(publish, aliases_in, config.topic_levels_max)?;
-        if topic.starts_with(SYS_PREFIX) {
-            return Ok(Taken::Refused(ReasonCode::NotAuthorized));
-        }
+        let (delay_ms, topic) = match destination(topic) {
+            Ok(split) => split,
+            Err(reason) => return Ok(Taken::Refused(reason)),
+        };
         let request = RouteRequest {
             exchange: config.exchange.as_bytes(),
             routing_key: topic.as_bytes(),
@@ -134,7 +137,16 @@ impl Active<'_> {
             publisher: Some(identity.publisher),
             from_client: true,
         };
-        let route = client.route(&request)?;
+        let mut route = match client.route(&request) {
+            Err(refusal) if is_told(&refusal, limits.version, config) => {
+                return Ok(Taken::Refused(ReasonCode::NotAuthorized));
+            }
+            route => route?,
+        };
+        if let Some(delay_ms) = delay_ms {
+            // Where it goes is seen when its time has come, and that it may is seen now.
+            route = client.route_later(now.plus_ms(delay_ms), retain(publish));
+        }
         let nobody = route.is_empty();
         let reason = answer_reason(route.is_unroutable());
         if nobody {
@@ -146,17 +158,13 @@ impl Active<'_> {
                 reason,
             });
         }
-        let origin = Origin {
-            exchange: config.exchange.as_bytes(),
-            received_at: now,
-            publisher: Some(identity.publisher),
-        };
+        let origin = identity.origin(now);
         let mut parts = mapping::to_core(publish, topic, origin, native);
         if let Payload::Assembled(bytes) = payload {
             parts.body = Body::Shared(bytes);
         }
         let message = parts.build(client.scratch());
-        let retained = publish.retain.then(|| message.clone());
+        let retained = (publish.retain && delay_ms.is_none()).then(|| message.clone());
         let index = (!nobody).then(|| turn.push(message, route));
         if publish.packet_id.is_some() {
             turn.expect_confirm();
@@ -246,6 +254,49 @@ impl Active<'_> {
         self.kept.received.len() + self.live.pubacks_owed
     }
 }
+
+/// Whether a client that may not publish is told so, and keeps its connection.
+fn is_told(refusal: &Refusal, version: ProtocolVersion, config: &MqttConfig) -> bool {
+    let is_unauthorized = matches!(
+        refusal,
+        Refusal::AccessRefused { .. } | Refusal::TopicRefused { .. }
+    );
+    is_unauthorized && version.is_v5() && !config.disconnect_on_unauthorized
+}
+
+fn retain(publish: &Publish<'_>) -> Retain {
+    if publish.retain {
+        Retain::Yes
+    } else {
+        Retain::No
+    }
+}
+
+/// The delay in front of a topic, in milliseconds, and the topic.
+fn destination(topic: &str) -> Result<(Option<u64>, &str), ReasonCode> {
+    if topic.starts_with(SYS_PREFIX) {
+        return Err(ReasonCode::NotAuthorized);
+    }
+    let Some(rest) = topic.strip_prefix(DELAYED_PREFIX) else {
+        return Ok((None, topic));
+    };
+    let (seconds, topic) = rest.split_once('/').ok_or(ReasonCode::TopicNameInvalid)?;
+    let is_number = seconds.bytes().all(|byte| byte.is_ascii_digit());
+    match seconds.parse::<u64>() {
+        Ok(seconds)
+            if is_number
+                && seconds <= DELAY_S_MAX
+                && !topic.is_empty()
+                && !topic.starts_with(SYS_PREFIX) =>
+        {
+            Ok((Some(seconds * 1000), topic))
+        }
+        _ => Err(ReasonCode::TopicNameInvalid),
+    }
+}
+
+/// Ten years.
+const DELAY_S_MAX: u64 = 10 * 365 * 24 * 3600;
 
 /// What became of a publish.
 enum Taken {

@@ -14,7 +14,7 @@
 
 use std::mem;
 
-use ternmq_broker::{Client, DocumentChange, LogError};
+use ternmq_broker::{Client, DocumentChange, LogError, ScheduleId};
 use ternmq_core::id::{Lsn, Timestamp};
 
 use super::documents::{
@@ -73,17 +73,31 @@ pub(super) fn session_document(
     documents::put(&identity.client_id, Subject::Session, document.encode())
 }
 
+/// The document of a will that waits for its delay.
+pub(super) fn will_document(identity: &Identity, will: ScheduleId) -> DocumentChange {
+    let value = documents::scheduled_will(will);
+    documents::put(&identity.client_id, Subject::ScheduledWill, value)
+}
+
 impl Session {
-    /// Records that the session is connected. Returns what has to be committed before the client may rely on it.
+    /// Records that the session is connected, and that the will of an earlier connection does not wait any more. Returns what has to be committed before the client may rely on it.
     ///
     /// # Errors
     /// The journal takes no more records.
-    pub(super) fn record_attach(&mut self, client: &mut Client) -> Result<Lsn, LogError> {
+    pub(super) fn record_attach(
+        &mut self,
+        client: &mut Client,
+        cancelled: Option<ScheduleId>,
+    ) -> Result<Lsn, LogError> {
         if !self.kept.is_durable() && !self.kept.is_recorded {
             return Ok(self.kept.last_record);
         }
-        let document = session_document(&self.identity, &self.kept, None);
-        let lsn = client.put_documents(vec![document])?;
+        let mut changes = vec![session_document(&self.identity, &self.kept, None)];
+        if cancelled.is_some() {
+            let client_id = &self.identity.client_id;
+            changes.push(documents::remove(client_id, Subject::ScheduledWill));
+        }
+        let lsn = client.put_documents(changes)?;
         self.kept.is_recorded = true;
         self.kept.last_record = self.kept.last_record.max(lsn);
         if self.kept.window.is_awaiting() && self.kept.restored_until == Lsn::NONE {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ternmq_broker::mailbox::{Mailbox, Token};
-use ternmq_broker::{Client, DocumentChange};
+use ternmq_broker::{Client, DocumentChange, ScheduleId};
 use ternmq_core::id::{Lsn, Timestamp};
-use ternmq_core::queue::{AckMode, ConsumerSpec, Credit};
+use ternmq_core::queue::{AckMode, ConsumerSpec, Credit, LeaseTimeout};
 
 use super::declare::expires_ms;
 use super::documents::{
@@ -24,7 +24,7 @@ use crate::frame::PacketId;
 use crate::listener::Node;
 use crate::registry::VhostSessions;
 use crate::session::attach::Fate;
-use crate::topic::TopicFilter;
+use crate::topic::{QUEUE_PREFIX, TopicFilter};
 
 type Key = Box<[u8]>;
 /// Key and value.
@@ -37,6 +37,7 @@ struct Documents {
     subscriptions: Vec<(Box<str>, SubscriptionDocument)>,
     received: Vec<u16>,
     outgoing: Vec<(PacketId, OutgoingDocument)>,
+    will: Option<ScheduleId>,
     keys: Vec<Key>,
 }
 
@@ -125,7 +126,8 @@ impl Documents {
             Subject::Subscription(filter) => {
                 let document = SubscriptionDocument::decode(value)?;
                 let parsed = TopicFilter::parse(filter).ok()?;
-                if parsed.share_name().is_some() != document.share_queue.is_some() {
+                let consumes = parsed.share_name().is_some() || parsed.queue_name().is_some();
+                if consumes != document.share_queue.is_some() {
                     return None;
                 }
                 self.subscriptions.push((filter.into(), document));
@@ -133,6 +135,7 @@ impl Documents {
             // They come in the order of their keys, so ascending.
             Subject::Received(id) if documents::is_received(value) => self.received.push(id.get()),
             Subject::Received(_) => return None,
+            Subject::ScheduledWill => self.will = Some(documents::read_scheduled_will(value)?),
             Subject::Outgoing(id) => {
                 let document = OutgoingDocument::decode(value)?;
                 if packet_id(document.serial) != id {
@@ -173,8 +176,12 @@ fn restore_session(
     kept.expiry_s = document.expiry_s;
     kept.expires_at = Some(expires_at);
     kept.received = documents.received;
+    kept.scheduled_will = documents.will;
     kept.restore_sources(document.own_queue);
     kept.restore_subscriptions(documents.subscriptions, document.next_tag, sessions);
+    for subscription in kept.subscriptions.iter() {
+        node.sys.subscribed(&subscription.filter);
+    }
     kept.restore_window(documents.outgoing, client_id, sessions);
     sessions.let_go(Fate::Kept(expires_at), &mut session, &cell);
     Vec::new()
@@ -209,7 +216,11 @@ impl Kept {
             let source = share_queue.and_then(|queue| {
                 let number = u16::try_from(self.sources.len()).ok()?;
                 self.sources.push(Source {
-                    name: Some(sessions.restore_share(&filter, &queue)),
+                    name: Some(if filter.starts_with(QUEUE_PREFIX) {
+                        queue.into()
+                    } else {
+                        sessions.restore_share(&filter, &queue)
+                    }),
                     share: Some(tag),
                     ..Source::default()
                 });
@@ -273,6 +284,7 @@ fn adjust_expiry(sessions: &VhostSessions, client_id: &str, client: &mut Client)
         credit: Credit::Limited(0),
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     };
     // Missing, it is missed when the client comes.
     if let Ok(consumer) = client.consume(name, nothing, Token(0)) {

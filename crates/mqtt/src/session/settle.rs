@@ -40,6 +40,7 @@ impl Active<'_> {
             let is_known = self.kept.window.awaits(ack.packet_id);
             if !ack.reason.is_error() && !is_known {
                 let reason = ReasonCode::PacketIdentifierNotFound;
+                self.live.counted.packets_sent += 1;
                 codec::puback(out, version, PacketType::PubRel, ack.packet_id, reason);
             }
             return Ok(());
@@ -117,6 +118,7 @@ impl Active<'_> {
         if self.kept.is_durable() {
             self.answer_with_turn(packet, packet_id, reason);
         } else {
+            self.live.counted.packets_sent += 1;
             codec::puback(out, self.live.limits.version, packet, packet_id, reason);
         }
     }

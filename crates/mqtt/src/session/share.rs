@@ -1,21 +1,31 @@
-//! Membership in groups of shared subscriptions (§4.8.2).
+//! Membership in groups of shared subscriptions (§4.8.2), and consuming a queue that is there already.
 //!
-//! A group is a queue bound once; its members are competing consumers of it, and so may be any other client.
+//! A group is a queue bound once; its members are competing consumers of it, and so may be any other client. A
+//! subscription of `$queue/NAME` is the same without the binding: whoever made the queue says what comes into it. Both
+//! deliver what they consume, and settle what the client answers: PUBACK is an acknowledgement, PUBACK with an error a
+//! rejection, and what is unanswered when the client goes is returned.
 
-use ternmq_broker::Client;
+use std::sync::Arc;
+
 use ternmq_broker::mailbox::Token;
+use ternmq_broker::{Client, Consumer};
 use ternmq_core::error::Refusal;
+use ternmq_core::id::Timestamp;
+use ternmq_core::queue::Outcome;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{BindingDecl, BindingOptions, Destination, QueueDecl};
 use ternmq_core::value::Value;
 
 use super::Active;
 use super::attach::delete_share;
-use super::declare::{NO_ARGUMENTS, consumer_label, consumer_spec, expires_ms, queue_arguments};
+use super::declare::{
+    NO_ARGUMENTS, consumer_label, consumer_spec, exchange_of, expires_ms, queue_arguments,
+};
 use super::source::Source;
 use super::window::Outgoing;
 use crate::config::MqttConfig;
-use crate::topic::TopicFilter;
+use crate::sys;
+use crate::topic::{self, TopicFilter};
 
 impl Active<'_> {
     /// Becomes a member of a shared subscription's group. Returns the number of the new source.
@@ -25,16 +35,7 @@ impl Active<'_> {
         filter: TopicFilter<'_>,
         tag: u32,
     ) -> Result<u16, Refusal> {
-        if self.kept.sources.is_empty() {
-            self.kept.sources.push(Source::default());
-        }
-        let number = self.free_source();
-        let sources_max = u64::from(u16::MAX);
-        let too_many = |_| Refusal::LimitReached {
-            limit: "shared subscriptions",
-            max: sources_max,
-        };
-        let number = u16::try_from(number).map_err(too_many)?;
+        let number = self.new_source_number()?;
         let identity = self.identity;
         let spec = consumer_spec(&self.live.limits);
         let label = consumer_label(&self.live.limits);
@@ -43,8 +44,11 @@ impl Active<'_> {
             .sessions
             .join_share(group, filter.filter(), |queue| {
                 declare_group(client, queue, &identity.node.config)?;
+                if topic::is_of_server(filter.filter()) {
+                    sys::declare_exchange(&identity.node.broker, client.vhost())?;
+                }
                 client.bind(&BindingDecl {
-                    source: &identity.node.config.exchange,
+                    source: exchange_of(&identity.node.config, filter.filter()),
                     destination: Destination::Queue(queue),
                     key: filter.filter().as_bytes(),
                     syntax: KeySyntax::Slashed,
@@ -53,6 +57,33 @@ impl Active<'_> {
                 })?;
                 client.consume_as(queue, spec, Token(number.into()), label)
             })?;
+        self.put_source(number, consumer, name, tag);
+        Ok(number)
+    }
+
+    /// Consumes a queue that is there already. Returns the number of the new source.
+    pub(super) fn consume_queue(&mut self, name: &str, tag: u32) -> Result<u16, Refusal> {
+        let number = self.new_source_number()?;
+        let spec = consumer_spec(&self.live.limits);
+        let label = consumer_label(&self.live.limits);
+        let client = &mut self.live.client;
+        let consumer = client.consume_as(name, spec, Token(number.into()), label)?;
+        self.put_source(number, consumer, name.into(), tag);
+        Ok(number)
+    }
+
+    fn new_source_number(&mut self) -> Result<u16, Refusal> {
+        if self.kept.sources.is_empty() {
+            self.kept.sources.push(Source::default());
+        }
+        let too_many = |_| Refusal::LimitReached {
+            limit: "shared subscriptions",
+            max: u16::MAX.into(),
+        };
+        u16::try_from(self.free_source()).map_err(too_many)
+    }
+
+    fn put_source(&mut self, number: u16, consumer: Consumer, name: Arc<str>, tag: u32) {
         let source = Source {
             queue: Some(consumer.queue().clone()),
             name: Some(name),
@@ -64,7 +95,6 @@ impl Active<'_> {
             Some(place) => *place = source,
             None => self.kept.sources.push(source),
         }
-        Ok(number)
     }
 
     /// A source that nothing refers to any more, or one behind the last.
@@ -92,8 +122,16 @@ impl Active<'_> {
             .unwrap_or(sources.len())
     }
 
-    /// Stops consuming a group's queue. What the client has of it stays leased to it.
-    pub(super) fn leave_share(&mut self, number: u16, text: &str) {
+    /// Stops consuming a queue, of a group or not. What the client has of it stays leased to it, what only waits to be
+    /// sent goes back.
+    pub(super) fn leave_share(&mut self, number: u16, text: &str, now: Timestamp) {
+        for outgoing in std::mem::take(&mut self.kept.pending) {
+            if outgoing.lease.is_some_and(|lease| lease.source == number) {
+                self.settle_now(outgoing.lease, Outcome::Untouched, now);
+            } else {
+                self.kept.pending.push_back(outgoing);
+            }
+        }
         let Some(source) = self.kept.sources.get_mut(usize::from(number)) else {
             return;
         };

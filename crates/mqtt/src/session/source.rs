@@ -24,8 +24,8 @@ pub(crate) struct Source {
     pub(crate) ready: bool,
     /// Delivered and done, to be settled with the next flush.
     pub(crate) done: Vec<Position>,
-    /// The shared subscription it belongs to (its tag); none for the session's own queue, and for a source that was
-    /// left.
+    /// The subscription it belongs to (its tag), a shared one or that of a queue; none for the session's own queue, and
+    /// for a source that was left.
     pub(crate) share: Option<u32>,
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ternmq_core::tags::Tags;
 
 use crate::frame::{QoS, SubscribeOptions};
+use crate::topic::QUEUE_PREFIX;
 
 /// One subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,11 +20,16 @@ pub(crate) struct Subscription {
     pub(crate) options: SubscribeOptions,
     /// Subscription identifier of MQTT 5.
     pub(crate) id: Option<u32>,
-    /// Number of the session's source, if it is shared.
+    /// Number of the session's source, if it is shared or consumes a queue.
     pub(crate) source: Option<u16>,
 }
 
 impl Subscription {
+    /// Whether it consumes a queue that is there without it.
+    fn is_of_queue(&self) -> bool {
+        self.source.is_some() && self.filter.starts_with(QUEUE_PREFIX)
+    }
+
     /// Whether it was removed.
     fn is_gap(&self) -> bool {
         self.filter.is_empty()
@@ -37,6 +43,8 @@ pub(crate) struct Grant {
     pub(crate) qos: QoS,
     /// Whether any keeps the publisher's retain flag.
     pub(crate) retain_as_published: bool,
+    /// The subscription consumes a queue: the queue's messages have its QoS, and its filter is their topic.
+    pub(crate) is_of_queue: bool,
 }
 
 /// All subscriptions of a session.
@@ -186,16 +194,28 @@ impl Subscriptions {
             let so_far = grant.unwrap_or(Grant {
                 qos: QoS::AtMostOnce,
                 retain_as_published: false,
+                is_of_queue: false,
             });
             grant = Some(Grant {
                 qos: so_far.qos.max(options.qos),
                 retain_as_published: so_far.retain_as_published || options.retain_as_published,
+                is_of_queue: subscription.is_of_queue(),
             });
         }
         grant.unwrap_or(Grant {
             qos: QoS::ExactlyOnce,
             retain_as_published: false,
+            is_of_queue: false,
         })
+    }
+
+    /// What stands for the queue that a message was consumed from by its subscription, if it was.
+    pub(crate) fn queue_of(&self, grant: Grant, tags: &Tags) -> Option<&str> {
+        if !grant.is_of_queue {
+            return None;
+        }
+        let tag = tags.as_slice().first()?;
+        self.by_tag(*tag).map(|subscription| &*subscription.filter)
     }
 
     /// Appends the subscription identifiers of these tags, each once (MQTT-3.3.4-3 to -5).

@@ -7,7 +7,7 @@ use ternmq_core::routing::key::KeySyntax;
 
 use super::{Active, Live, publish};
 use crate::frame::{self, QoS};
-use crate::mapping::{self, Origin};
+use crate::mapping;
 use crate::properties::{Properties, Property};
 
 /// A will, kept from CONNECT to the end of the connection.
@@ -78,11 +78,7 @@ impl Active<'_> {
         let Ok(route) = client.route(&request) else {
             return;
         };
-        let origin = Origin {
-            exchange,
-            received_at: now,
-            publisher: Some(identity.publisher),
-        };
+        let origin = identity.origin(now);
         let message =
             mapping::will_to_core(&will.as_frame(), origin, native).build(client.scratch());
         let delay_s = will.delay_s.min(self.kept.expiry_s);

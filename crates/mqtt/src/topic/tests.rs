@@ -104,10 +104,14 @@ fn share_name_must_be_there_and_have_no_wildcard() {
 
 #[test]
 fn topic_names_have_no_wildcards_and_at_least_one_character() {
-    for name in ["/", "a", " ", "a//b", "$SYS/x", "\u{FEFF}a", "a\u{1}b"] {
+    for name in ["/", "a", " ", "a//b", "$SYS/x", "\u{FEFF}a", "\u{A0}"] {
         assert_eq!(validate_name(name), Ok(()), "{name}");
     }
     assert_eq!(validate_name(""), Err(TopicNameError::Empty));
+    for name in ["a\u{1}b", "\u{1F}", "a\u{7F}", "\u{80}", "\u{9F}/b"] {
+        let refused = Err(TopicNameError::ControlCharacter);
+        assert_eq!(validate_name(name), refused, "{name:?}");
+    }
     for name in ["+", "#", "a/+/b", "a#", "a\0b"] {
         assert_eq!(
             validate_name(name),

@@ -2,6 +2,7 @@
 
 use ternmq_broker::BrokerConfig;
 use ternmq_mqtt::MqttConfig;
+use ternmq_mqtt::config::PortVhost;
 use ternmq_mqtt::properties::Property;
 
 use crate::harness::{Hello, Post, V5, V31, V311, World};
@@ -207,6 +208,42 @@ fn user_name_may_name_the_vhost() {
 }
 
 #[test]
+fn port_may_name_the_vhost_and_the_user_name_comes_before_it() {
+    let broker = BrokerConfig {
+        vhosts: vec!["/".to_owned(), "port".to_owned()],
+        ..BrokerConfig::default()
+    };
+    let config = MqttConfig {
+        anonymous: true,
+        port_vhosts: vec![PortVhost {
+            port: 1884,
+            vhost: "port".into(),
+        }],
+        ..MqttConfig::default()
+    };
+    let world = World::on(config, &broker, TestLog::new());
+    let at = |port: &str, hello: &Hello<'_>| {
+        let mut device = world.dial_between("127.0.0.1:50000", port);
+        assert_eq!(device.greet(hello), ["CONNACK 00"]);
+        device
+    };
+    let mut there = at("127.0.0.1:1884", &Hello::new("there"));
+    there.subscribe("t", 0);
+    let mut publish = |port: &str, hello: &Hello<'_>| {
+        at(port, hello).publish(&Post::new("t", "x"));
+        there.recv().len()
+    };
+    assert_eq!(publish("127.0.0.1:1884", &Hello::new("a")), 1);
+    let guest = Hello::new("b").login("guest", b"guest");
+    assert_eq!(publish("127.0.0.1:1884", &guest), 1);
+    let root = Hello::new("c").login("/:guest", b"guest");
+    assert_eq!(publish("127.0.0.1:1884", &root), 0);
+    assert_eq!(publish("127.0.0.1:1883", &Hello::new("d")), 0);
+    let port = Hello::new("e").login("port:guest", b"guest");
+    assert_eq!(publish("127.0.0.1:1883", &port), 1);
+}
+
+#[test]
 fn too_many_connections_are_told_as_quota() {
     let broker = BrokerConfig {
         connections_max: 1,
@@ -223,24 +260,6 @@ fn too_many_connections_are_told_as_quota() {
         world.dial().greet(&Hello::new("b").version(V311)),
         ["CONNACK 05"]
     );
-}
-
-#[test]
-fn authentication_method_is_not_supported() {
-    let world = World::new();
-    let mut device = world.dial();
-    let hello = Hello::new("a").with(Property::AuthenticationMethod("SCRAM-SHA-256"));
-    assert_eq!(device.greet(&hello), ["CONNACK 8C"]);
-    assert!(device.is_closed());
-}
-
-#[test]
-fn auth_without_a_method_is_a_protocol_error() {
-    let world = World::new();
-    let mut device = world.v5("a");
-    // AUTH 0x19 with method "x".
-    device.send(&[0xF0, 6, 0x19, 4, 0x15, 0, 1, b'x']);
-    assert_eq!(device.recv(), ["DISCONNECT 82"]);
 }
 
 #[test]
@@ -291,8 +310,23 @@ fn large_connect_is_refused_before_login() {
     let world = World::new();
     let payload = "x".repeat(65_535);
     let mut device = world.dial();
-    device.send(&Hello::new("a").will("w", &payload).encode());
+    assert_eq!(
+        device.greet(&Hello::new("a").will("w", &payload)),
+        ["CONNACK 95"]
+    );
+    assert!(device.is_closed());
+    let hello = Hello::new("a").version(V311).will("w", &payload);
+    let mut device = world.dial();
+    device.send(&hello.encode());
     assert!(device.is_closed() && device.recv_bytes().is_empty());
+    // The version is waited for, and no more.
+    let bytes = Hello::new("a").will("w", &payload).encode();
+    let mut device = world.dial();
+    device.send(&bytes[..12]);
+    assert!(!device.is_closed());
+    device.send(&bytes[12..14]);
+    assert_eq!(device.recv(), ["CONNACK 95"]);
+    assert!(device.is_closed());
 }
 
 #[test]

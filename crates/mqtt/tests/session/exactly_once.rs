@@ -4,14 +4,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 
-use ternmq_broker::BrokerConfig;
 use ternmq_mqtt::MqttConfig;
 use ternmq_mqtt::frame::PacketType::{PubAck, PubComp, PubRec, PubRel};
 use ternmq_mqtt::frame::{Ack, Packet, PacketType, ProtocolVersion};
 use ternmq_mqtt::properties::Property;
 use ternmq_mqtt::reason_code::ReasonCode;
 
-use crate::harness::{Device, Hello, Post, V5, V311, World, id};
+use crate::harness::{Device, Hello, Post, V5, V311, World, id, nobody_logs_in};
 use crate::log::TestLog;
 
 /// Numbers that look random, the same for the same seed.
@@ -292,7 +291,7 @@ impl Run {
             anonymous: true,
             ..MqttConfig::default()
         };
-        let world = World::on(config, &BrokerConfig::default(), TestLog::held_back());
+        let world = World::on(config, &nobody_logs_in(), TestLog::held_back());
         let version = if seed.is_multiple_of(2) { V5 } else { V311 };
         let mut clients = vec![
             Model::new("publisher", version),

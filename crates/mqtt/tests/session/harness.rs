@@ -1,14 +1,13 @@
 //! A broker in memory, a clock that stands still, and clients made of packets: no sockets, no tasks, no waiting.
 
 use std::cell::{Ref, RefCell, RefMut};
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use ternmq_broker::clock::{Clock as _, ManualClock};
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_broker::{Broker, BrokerConfig, Client};
+use ternmq_broker::{Broker, BrokerConfig, Client, UserConfig};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::{FormatId, NewMessage, NoProperties, PropertyFormat};
 use ternmq_core::record::Formats;
@@ -18,7 +17,7 @@ use ternmq_core::value::Headers;
 
 use ternmq_mqtt::codec::{self, Decoded, Limits, Sender};
 use ternmq_mqtt::frame::{
-    Ack, Connect, Disconnect, Packet, PacketId, PacketType, ProtocolVersion, Publish, QoS,
+    Ack, Auth, Connect, Disconnect, Packet, PacketId, PacketType, ProtocolVersion, Publish, QoS,
     Subscribe, SubscribeOptions, Unsubscribe, Will,
 };
 use ternmq_mqtt::frame::{SubscribeFilters, UnsubscribeFilters};
@@ -26,6 +25,8 @@ use ternmq_mqtt::properties::{Properties, Property, PropertyBuf};
 use ternmq_mqtt::reason_code::ReasonCode;
 use ternmq_mqtt::{MqttAcceptor, MqttConfig};
 use ternmq_net::machine::{Acceptor, Flow, Machine, Output, Peer};
+use ternmq_net::timers::Ticker;
+use ternmq_net::tls::{ClientCertificate, TlsPeer};
 
 use crate::log::TestLog;
 
@@ -40,6 +41,18 @@ pub(crate) struct World {
     broker_config: BrokerConfig,
     acceptor: MqttAcceptor,
     lines: Lines,
+}
+
+/// Users without passwords: hashing one takes longer than most of these tests.
+pub(crate) fn nobody_logs_in() -> BrokerConfig {
+    let user = UserConfig {
+        password: String::new(),
+        ..UserConfig::default()
+    };
+    BrokerConfig {
+        users: vec![user],
+        ..BrokerConfig::default()
+    }
 }
 
 struct Forms;
@@ -64,14 +77,11 @@ impl World {
 
     /// As configured, but with anonymous login.
     pub(crate) fn with(config: MqttConfig) -> Self {
-        Self::on(
-            MqttConfig {
-                anonymous: true,
-                ..config
-            },
-            &BrokerConfig::default(),
-            TestLog::new(),
-        )
+        let config = MqttConfig {
+            anonymous: true,
+            ..config
+        };
+        Self::on(config, &nobody_logs_in(), TestLog::new())
     }
 
     pub(crate) fn on(config: MqttConfig, broker: &BrokerConfig, log: TestLog) -> Self {
@@ -121,6 +131,7 @@ impl World {
     pub(crate) fn pass(&self, ms: u64) {
         let now = self.clock.advance_ms(ms);
         self.broker.tick(now);
+        self.acceptor.tick(now);
     }
 
     /// A transport that has sent nothing yet.
@@ -129,8 +140,34 @@ impl World {
     }
 
     pub(crate) fn dial_from(&self, addr: &str) -> Device {
-        let addr: SocketAddr = addr.parse().unwrap();
-        let peer = Peer::tcp(addr, "127.0.0.1:1883".parse().unwrap());
+        self.dial_between(addr, "127.0.0.1:1883")
+    }
+
+    /// From where to where.
+    pub(crate) fn dial_between(&self, addr: &str, local_addr: &str) -> Device {
+        self.dial_as(Peer::tcp(
+            addr.parse().unwrap(),
+            local_addr.parse().unwrap(),
+        ))
+    }
+
+    /// Over TLS, with a certificate.
+    pub(crate) fn dial_with(&self, certificate: ClientCertificate) -> Device {
+        let mut peer = Peer::tcp(
+            "127.0.0.1:50000".parse().unwrap(),
+            "127.0.0.1:8883".parse().unwrap(),
+        );
+        peer.tls = Some(Arc::new(TlsPeer {
+            version: "tlsv1.3",
+            key_exchange: "any",
+            cipher: "aes_256_gcm",
+            hash: "aead",
+            certificate: Some(certificate),
+        }));
+        self.dial_as(peer)
+    }
+
+    fn dial_as(&self, peer: Peer) -> Device {
         let mailbox = Mailbox::new(self.acceptor.token_max());
         let machine = self
             .acceptor
@@ -492,7 +529,7 @@ impl Device {
     }
 
     /// The others hear that a session is wanted, and go when it is time.
-    fn let_others_go(&mut self) {
+    pub(crate) fn let_others_go(&mut self) {
         let clock = self.line().clock.clone();
         let others: Vec<_> = self
             .lines
@@ -698,6 +735,22 @@ impl Device {
         });
     }
 
+    /// AUTH with a method and data.
+    pub(crate) fn auth(&mut self, reason: ReasonCode, method: &str, data: &str) {
+        let mut properties = PropertyBuf::new();
+        properties
+            .push(Property::AuthenticationMethod(method))
+            .unwrap();
+        if !data.is_empty() {
+            let data = Property::AuthenticationData(data.as_bytes());
+            properties.push(data).unwrap();
+        }
+        self.packet(&Packet::Auth(Auth {
+            reason,
+            properties: properties.as_properties(),
+        }));
+    }
+
     pub(crate) fn puback(&mut self, packet_id: u16) {
         self.ack(PacketType::PubAck, packet_id);
     }
@@ -760,6 +813,11 @@ fn words(packet: &Packet<'_>, version: ProtocolVersion) -> String {
         Packet::SubAck(p) => format!("SUBACK {} {:02X?}", p.packet_id, p.reasons.as_bytes()),
         Packet::UnsubAck(p) => format!("UNSUBACK {} {:02X?}", p.packet_id, p.reasons.as_bytes()),
         Packet::PingResp => "PINGRESP".to_owned(),
+        Packet::Auth(p) => format!(
+            "AUTH {:02X}{}",
+            p.reason.as_u8(),
+            property_words(p.properties)
+        ),
         Packet::Disconnect(p) => format!("DISCONNECT {:02X}", p.reason.as_u8()),
         other => panic!("not a packet of the server: {other:?}"),
     }
@@ -787,6 +845,10 @@ fn property_words(properties: Properties<'_>) -> String {
             Property::SubscriptionIdentifier(id) => format!(" sub{id}"),
             Property::MessageExpiryInterval(seconds) => format!(" expiry{seconds}"),
             Property::TopicAlias(alias) => format!(" alias{alias}"),
+            Property::AuthenticationMethod(method) => format!(" {method}"),
+            Property::AuthenticationData(data) => {
+                format!(" [{}]", String::from_utf8_lossy(data))
+            }
             Property::UserProperty(name, value) => format!(" {name}:{value}"),
             other => format!(" {other:?}"),
         })

@@ -85,7 +85,7 @@ fn qos_0_backlog_of_a_session_is_bounded_in_bytes() {
 fn backlog_of_a_session_loses_its_oldest_messages_beyond_the_configured_number_and_bytes() {
     for (messages_max, bytes_max) in [(Some(3), None), (None, Some(15)), (Some(100), Some(15))] {
         let world = World::with(MqttConfig {
-            session_backlog_max: messages_max,
+            session_backlog_max: messages_max.unwrap_or(0),
             session_backlog_bytes_max: bytes_max,
             ..MqttConfig::default()
         });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use ternmq_broker::{Batch, Index, Log, LogError, Watcher};
+use ternmq_broker::{Batch, Index, Log, LogError, Pressure, Watcher};
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -18,6 +18,7 @@ struct State {
     committed: usize,
     is_held_back: bool,
     is_full: bool,
+    is_behind: bool,
     watcher: Option<Arc<dyn Watcher>>,
 }
 
@@ -54,6 +55,11 @@ impl TestLog {
     /// Whether it refuses what comes.
     pub(crate) fn set_full(&self, is_full: bool) {
         self.0.lock().is_full = is_full;
+    }
+
+    /// Whether it takes more than its disk.
+    pub(crate) fn set_behind(&self, is_behind: bool) {
+        self.0.lock().is_behind = is_behind;
     }
 
     /// All records so far.
@@ -131,6 +137,14 @@ impl Log for TestLog {
 
     fn committed(&self) -> Index {
         Index(self.0.lock().committed as u64)
+    }
+
+    fn pressure(&self) -> Pressure {
+        if self.0.lock().is_behind {
+            Pressure::Behind
+        } else {
+            Pressure::None
+        }
     }
 
     fn watch(&self, watcher: Arc<dyn Watcher>) {

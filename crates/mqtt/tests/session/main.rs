@@ -5,7 +5,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod access;
+mod auth;
+mod certificate;
 mod connect;
+mod delayed;
 mod deliver;
 mod disconnect;
 mod exactly_once;
@@ -18,11 +22,13 @@ mod limits;
 mod log;
 mod malformed;
 mod publish;
+mod queue;
 mod restart;
 mod retained;
 mod sessions;
 mod shared;
 mod subscribe;
+mod sys;
 mod topic_alias;
 mod waits;
 mod will;

@@ -19,7 +19,7 @@ const fn case(what: &'static str, bytes: &'static [u8], reason: &'static str, in
     }
 }
 
-const CASES: [Case; 50] = [
+const CASES: [Case; 53] = [
     case("packet type 0", &[0x00, 0], "81", true),
     case("CONNACK", &[0x20, 2, 0, 0], "82", true),
     case("CONNACK with flags", &[0x21, 2, 0, 0], "81", true),
@@ -65,6 +65,19 @@ const CASES: [Case; 50] = [
         true,
     ),
     case("PUBLISH with U+0000", &[0x30, 4, 0, 1, 0, 0], "81", true),
+    case("PUBLISH with U+0001", &[0x30, 4, 0, 1, 1, 0], "81", true),
+    case(
+        "SUBSCRIBE with U+009F",
+        &[0x82, 8, 0, 1, 0, 0, 2, 0xC2, 0x9F, 0],
+        "81",
+        false,
+    ),
+    case(
+        "UNSUBSCRIBE with U+007F",
+        &[0xA2, 6, 0, 1, 0, 0, 1, 0x7F],
+        "81",
+        false,
+    ),
     case(
         "PUBLISH with a surrogate",
         &[0x30, 6, 0, 3, 0xED, 0xA0, 0x80, 0],

@@ -449,3 +449,27 @@ fn lower_qos_in_a_later_connect_changes_no_subscription() {
     world.v5("p").publish(&Post::new("t", "x").qos2(1));
     assert_eq!(device.recv(), ["PUBLISH t=x q2 id1"]);
 }
+
+#[test]
+fn session_that_is_taken_while_its_end_is_due_is_one_and_ends_once() {
+    let world = World::new();
+    let hello = Hello::new("a").expiry(10);
+    world.connect(&hello).drop_line();
+    world.pass(9_000);
+    let mut device = world.connect(&hello.clone().resume());
+    device.subscribe("t", 1);
+    let mut newer = world.dial();
+    assert_eq!(newer.greet(&hello.resume()), ["CONNACK 00 present"]);
+    assert!(device.is_closed());
+    world.pass(60_000);
+    world.v5("sweeps");
+    world.v5("p").publish(&Post::new("t", "x"));
+    assert_eq!(newer.recv(), ["PUBLISH t=x q0"]);
+    newer.drop_line();
+    world.pass(10_000);
+    assert_eq!(world.dial().greet(&hello_again()), ["CONNACK 00"]);
+}
+
+fn hello_again() -> Hello<'static> {
+    Hello::new("a").expiry(10).resume()
+}

@@ -1,7 +1,7 @@
 //! Shared subscriptions (§4.8.2).
 
 use ternmq_broker::mailbox::Token;
-use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit};
+use ternmq_core::queue::{AckMode, Budget, ConsumerSpec, Credit, LeaseTimeout};
 use ternmq_mqtt::frame::PacketType::{PubAck, PubRec};
 use ternmq_mqtt::properties::Property;
 use ternmq_mqtt::reason_code::ReasonCode;
@@ -219,6 +219,7 @@ fn any_consumer_may_join_the_group() {
         credit: Credit::Unlimited,
         priority: 9,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     };
     let consumer = native.consume(queue, spec, Token(0)).unwrap();
     world.v5("p").publish(&Post::new("t/x", "2").qos1(1));

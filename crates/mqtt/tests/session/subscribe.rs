@@ -30,6 +30,16 @@ fn suback_has_one_code_per_filter_in_order() {
 }
 
 #[test]
+fn malformed_filter_to_unsubscribe_is_told_as_one_to_subscribe() {
+    let world = World::new();
+    let mut device = world.v5("a");
+    assert_eq!(device.unsubscribe("a/+b"), ["UNSUBACK 2 [8F]"]);
+    let mut device = world.v3("b");
+    assert!(device.unsubscribe("a/+b").is_empty());
+    assert!(device.is_closed());
+}
+
+#[test]
 fn malformed_filter_closes_mqtt_3() {
     let world = World::new();
     let mut device = world.v3("s");

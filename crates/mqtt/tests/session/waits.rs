@@ -405,3 +405,25 @@ fn qos_2_message_that_the_client_refused_is_not_sent_again_after_a_restart() {
     let mut device = world.connect(&Hello::new("s").expiry(60).resume());
     assert!(device.recv().is_empty(), "MQTT-4.4.0-2: never sent again");
 }
+
+#[test]
+fn publisher_is_not_read_from_while_the_disk_lags_behind_what_it_sent() {
+    let world = World::new();
+    let mut kept = world.connect(&Hello::new("kept").expiry(60));
+    kept.subscribe("t", 1);
+    let (mut publisher, mut other) = (world.v5("p"), world.v5("o"));
+    world.log.hold_back();
+    world.log.set_behind(true);
+    publisher.publish(&Post::new("t", "1").qos1(1));
+    assert!(!publisher.reads());
+    publisher.send(&Post::new("t", "2").qos1(2).encode(V5));
+    assert!(publisher.unconsumed() > 0, "it waits to be read");
+    other.publish(&Post::new("t", "3"));
+    assert!(other.reads(), "what needs no disk goes on");
+    world.log.set_behind(false);
+    world.log.commit();
+    assert_eq!(publisher.recv(), ["PUBACK 1"]);
+    assert!(publisher.reads());
+    world.log.commit();
+    assert_eq!(publisher.recv(), ["PUBACK 2"]);
+}

@@ -244,3 +244,51 @@ fn retained_delayed_will_without_payload_forgets_the_topics_message() {
     world.pass(5_000);
     assert_eq!(world.v5("s").subscribe("w", 0).len(), 1);
 }
+
+#[test]
+fn delayed_will_waits_over_a_restart_and_is_cancelled_by_the_client_that_comes_back() {
+    let delayed = Hello::new("a")
+        .expiry(60)
+        .will("w", "gone")
+        .will_with(Property::WillDelayInterval(30));
+    let kept = Hello::new("watcher").expiry(3600);
+    for comes_back in [false, true] {
+        let world = World::new();
+        world.connect(&kept).subscribe("w", 1);
+        world.connect(&delayed).drop_line();
+        world.pass(10_000);
+        let world = world.crash();
+        let mut watcher = world.connect(&kept.clone().resume());
+        if comes_back {
+            world.connect(&Hello::new("a").expiry(60).resume());
+            // Nor does it come back with the next restart.
+            let world = world.crash();
+            let mut watcher = world.connect(&kept.clone().resume());
+            world.pass(40_000);
+            assert!(watcher.recv().is_empty());
+            continue;
+        }
+        world.pass(19_999);
+        assert!(watcher.recv().is_empty());
+        world.pass(1);
+        assert_eq!(watcher.recv().len(), 1);
+    }
+}
+
+#[test]
+fn session_that_ends_after_a_restart_sends_its_delayed_will() {
+    let world = World::new();
+    let kept = Hello::new("watcher").expiry(3600);
+    world.connect(&kept).subscribe("w", 1);
+    let delayed = Hello::new("a")
+        .expiry(60)
+        .will("w", "gone")
+        .will_with(Property::WillDelayInterval(30));
+    world.connect(&delayed).drop_line();
+    let world = world.crash();
+    let mut watcher = world.connect(&kept.resume());
+    world.connect(&Hello::new("a"));
+    assert_eq!(watcher.recv().len(), 1, "a clean start ends the session");
+    world.pass(40_000);
+    assert!(watcher.recv().is_empty());
+}

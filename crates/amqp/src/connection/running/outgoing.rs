@@ -9,6 +9,7 @@ use ternmq_core::queue::Budget;
 use ternmq_net::machine::{OUTPUT_BUDGET_BYTES, Output};
 
 use super::{Pressure, Running};
+use crate::error::delivery_timed_out;
 use crate::session::{ConsumerSlot, write_method};
 
 /// What a client is told to be short, in RabbitMQ's words.
@@ -183,6 +184,24 @@ impl Running {
             session.on_cancelled(slot, notify, &mut self.shared.context(now, out));
             self.hold_behind(cancel_at, out);
         }
+    }
+
+    /// A consumer holds a delivery for too long: its channel is closed.
+    pub(in crate::connection) fn on_timed_out(
+        &mut self,
+        token: Token,
+        now: Timestamp,
+        out: &mut Output,
+    ) {
+        let (channel, slot) = ConsumerSlot::from_token(token);
+        let Some(session) = self.channels.open_session(channel) else {
+            return;
+        };
+        let Some(timeout_ms) = session.lease_timeout_ms(slot, &self.shared.client) else {
+            return;
+        };
+        // A fault of the channel's alone ends nothing else.
+        let _ = self.on_fault(channel, delivery_timed_out(channel, timeout_ms), now, out);
     }
 
     /// Sends consumers what waits for them, in turns, until nothing waits or the output is full. Returns whether

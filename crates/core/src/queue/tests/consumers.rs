@@ -294,6 +294,7 @@ fn exclusive_consumer_is_alone() {
         credit: Credit::Unlimited,
         priority: 0,
         exclusive: false,
+        lease_timeout: LeaseTimeout::Never,
     };
     let refused = bed.queue.add_consumer(Timestamp(0), plain, &mut bed.fx);
     assert_eq!(refused, Err(ConsumeRefusal::ExclusiveUse));

@@ -511,6 +511,7 @@ impl Pair {
                     credit,
                     priority: *priority,
                     exclusive: *exclusive,
+                    lease_timeout: LeaseTimeout::Never,
                 };
                 let got = self.queue.add_consumer(now, spec, &mut self.fx);
                 let expected = self

@@ -44,11 +44,12 @@ fn outgoing() -> OutgoingDocument {
 
 #[test]
 fn keys_have_the_layout_of_version_1() {
-    let subjects: [(Subject<'_>, &[u8]); 4] = [
+    let subjects: [(Subject<'_>, &[u8]); 5] = [
         (Subject::Session, b"mqtt\0\0\x02id\x01"),
         (Subject::Subscription("a/#"), b"mqtt\0\0\x02id\x02a/#"),
         (Subject::Received(id(258)), b"mqtt\0\0\x02id\x03\x01\x02"),
         (Subject::Outgoing(id(65_535)), b"mqtt\0\0\x02id\x04\xFF\xFF"),
+        (Subject::ScheduledWill, b"mqtt\0\0\x02id\x05"),
     ];
     for (subject, golden) in subjects {
         assert_eq!(&*key("id", subject), golden);
@@ -73,6 +74,9 @@ fn values_have_the_layout_of_version_1() {
         b"\x01\0\0\0\x03\x16\x0F\xFF\xFF\xFF\x01s"
     );
     assert_eq!(received(), b"\x01");
+    let will = ScheduleId(0x0102);
+    assert_eq!(scheduled_will(will), b"\x01\0\0\0\0\0\0\x01\x02");
+    assert_eq!(read_scheduled_will(&scheduled_will(will)), Some(will));
     let golden = b"\x01\x01\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x01\x02\0";
     assert_eq!(outgoing().encode(), golden);
     let released = OutgoingDocument {
