@@ -4,6 +4,7 @@
 //! cargo bench --bench load                  # all scenarios, about half a minute
 //! cargo bench --bench load -- mqtt          # those with this in their name
 //! cargo bench --bench load -- backlog       # a million messages that wait, over a kill
+//! cargo bench --bench load -- objects       # ten thousand queues, two thousand connections
 //! ```
 //! Environment, all optional:
 //!
@@ -23,6 +24,7 @@
 )]
 
 mod backlog;
+mod objects;
 mod process;
 mod run;
 mod scenario;
@@ -68,6 +70,9 @@ fn main() -> anyhow::Result<()> {
     }
     if "backlog".contains(&filter) {
         backlog::run()?;
+    }
+    if "objects".contains(&filter) {
+        objects::run()?;
     }
     Ok(())
 }

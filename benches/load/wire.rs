@@ -251,7 +251,8 @@ fn ready(raw: Raw) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-fn amqp_publish(exchange: &str, key: &str, delivery_mode: u8, body: &[u8]) -> Vec<u8> {
+/// Frames of a publish that says nothing but its delivery mode.
+pub(crate) fn amqp_publish(exchange: &str, key: &str, delivery_mode: u8, body: &[u8]) -> Vec<u8> {
     let arguments = [&[0, 0][..], &short(exchange), &short(key), &[0]].concat();
     let size = (body.len() as u64).to_be_bytes();
     // Of all properties only the delivery mode.
