@@ -8,7 +8,6 @@ use ternmq_broker::{Client, User};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::Output;
 
-use super::introduction::{Granted, introduction};
 use super::{Connection, HeldConnack, Online, Pending, Phase};
 use crate::account::Account;
 use crate::auth::{self, Authenticator};
@@ -233,13 +232,8 @@ impl Connection {
         client.identify(client_id);
         let expiry_s = wishes.expiry_s.min(config.session_expiry_s_max);
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
-        let granted = Granted {
-            client_id,
-            keep_alive_s,
-            session_expiry_s: expiry_s,
-        };
-        let properties = &node.client_properties;
-        let stats = client.introduce(introduction(&self.peer, connect, &granted, properties, now));
+        let granted = (client_id, keep_alive_s, expiry_s);
+        let stats = self.introduce(&mut client, connect, granted, now);
         let arrival = self.arrival(client, connect, &wishes);
         let (hold, attached) = self.attach(&sessions, client_id, arrival, now)?;
         let Attached { is_present, record } = attached;
