@@ -28,12 +28,12 @@ pub struct Redrive {
     /// Only those that were published to this exchange
     #[arg(long, value_name = "EXCHANGE")]
     exchange: Option<String>,
-    /// To this exchange, instead of where they died
-    #[arg(long, value_name = "EXCHANGE")]
-    to_exchange: Option<String>,
-    /// With this routing key
-    #[arg(long, value_name = "KEY", requires = "to_exchange")]
+    /// With this routing key, instead of to where they died; alone it names a queue
+    #[arg(long, value_name = "KEY")]
     to_key: Option<String>,
+    /// To this exchange
+    #[arg(long, value_name = "EXCHANGE", requires = "to_key")]
+    to_exchange: Option<String>,
     /// At most so many a second
     #[arg(long, value_name = "COUNT")]
     rate: Option<u64>,
