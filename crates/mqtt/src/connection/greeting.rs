@@ -3,8 +3,8 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use ternmq_broker::User;
 use ternmq_broker::inspect::ConnectionStats;
+use ternmq_broker::{Client, User};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::Output;
 
@@ -234,14 +234,7 @@ impl Connection {
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
         let granted = (client_id, keep_alive_s, expiry_s);
         let stats = self.introduce(&mut client, connect, granted, now);
-        let arrival = Arrival {
-            client,
-            mailbox: Arc::clone(&self.mailbox),
-            limits: wishes.limits(connect.version, config),
-            will: connect.will.as_ref().map(|will| Box::new(Will::new(will))),
-            clean_start: connect.clean_start,
-            expiry_s,
-        };
+        let arrival = self.arrival(client, connect, &wishes);
         let (hold, attached) = self.attach(&sessions, client_id, arrival, now)?;
         let Attached { is_present, record } = attached;
         tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
@@ -267,6 +260,18 @@ impl Connection {
         node.sys.welcomed(out.len() - start);
         self.hold_connack((record, start), out);
         Ok(Answer::Given)
+    }
+
+    fn arrival(&self, client: Client, connect: &Connect<'_>, wishes: &Wishes) -> Arrival {
+        let config = &self.node.config;
+        Arrival {
+            client,
+            mailbox: Arc::clone(&self.mailbox),
+            limits: wishes.limits(connect.version, config),
+            will: connect.will.as_ref().map(|will| Box::new(Will::new(will))),
+            clean_start: connect.clean_start,
+            expiry_s: wishes.expiry_s.min(config.session_expiry_s_max),
+        }
     }
 
     /// The session is another connection's, which was told to go.

@@ -64,6 +64,16 @@ pub(crate) struct TurnRetain {
     pub(super) message: Message,
 }
 
+impl TurnRetain {
+    fn new(index: Option<usize>, ack: Option<usize>, message: Message) -> Self {
+        Self {
+            index,
+            ack,
+            message,
+        }
+    }
+}
+
 impl Active<'_> {
     /// A PUBLISH arrived.
     pub(crate) fn on_publish(
@@ -151,12 +161,10 @@ impl Active<'_> {
         let reason = answer_reason(route.is_unroutable());
         if nobody {
             turn.push_unroutable(&route, payload.len(publish), Unroutable::Dropped);
-        }
-        if nobody && !publish.retain {
-            return Ok(Taken::Turn {
-                index: None,
-                reason,
-            });
+            if !publish.retain {
+                let index = None;
+                return Ok(Taken::Turn { index, reason });
+            }
         }
         let origin = identity.origin(now);
         let mut parts = mapping::to_core(publish, topic, origin, native);
@@ -171,11 +179,7 @@ impl Active<'_> {
         }
         if let Some(message) = retained {
             let ack = publish.packet_id.map(|_| turn_acks.len());
-            turn_retains.push(TurnRetain {
-                index,
-                ack,
-                message,
-            });
+            turn_retains.push(TurnRetain::new(index, ack, message));
         }
         Ok(Taken::Turn { index, reason })
     }

@@ -136,7 +136,7 @@ fn what_is_cut_short_or_goes_on_is_no_document() {
         &b"mqtt"[..],
         b"mqtt\0\0\x02i",
         b"mqtt\0\0\0\x03\0\0",
-        b"mqtt\0\0\0\x05",
+        b"mqtt\0\0\0\x06",
     ] {
         assert_eq!(read_key(bad), None);
     }
