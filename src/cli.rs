@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use ternmq_control::{Completions, Pages};
 
+use crate::config_command::ConfigCommand;
 use crate::store_command::StoreCommand;
 
 /// A message broker: RabbitMQ clients (AMQP 0.9.1) and MQTT devices (3.1, 3.1.1, 5) meet in one core.
 ///
 /// Without arguments it listens for AMQP on port 5672 and for MQTT on port 1883; user guest, password guest may log in
 /// from this machine.
-#[derive(Debug, Default, Parser)]
+#[derive(Clone, Debug, Default, Parser)]
 #[command(name = "ternmq", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Configuration file (TOML); flags override it
+    /// Configuration file (TOML, or RabbitMQ's form if it is named *.conf); the environment and flags override it
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 
@@ -29,6 +30,11 @@ pub(crate) struct Cli {
     /// Listen for MQTT here, port 0 for a free one; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub(crate) mqtt: Vec<String>,
+
+    /// Listen for MQTT over WebSocket here; without it at port 15675 of the addresses of MQTT, or a free one where that is
+    /// 0; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtt_websocket: Vec<String>,
 
     /// Serve the management HTTP API here, port 0 for a free one; may be repeated
     #[arg(long, value_name = "ADDR")]
@@ -56,6 +62,9 @@ pub(crate) enum Command {
     /// Look at a data directory while the broker is not running, or repair it
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Check or print the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Write a script that completes commands in a shell
     Completions(Completions),
     /// Write the manual page, or all of them

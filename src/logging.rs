@@ -7,17 +7,50 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+/// Which lines are written; can be changed while the process runs.
+pub(crate) struct Filter {
+    replace: Box<dyn Fn(EnvFilter) -> anyhow::Result<()> + Send + Sync>,
+}
+
+impl Filter {
+    /// Writes the lines that these settings ask for from now on.
+    pub(crate) fn set(&self, log: &Log) -> anyhow::Result<()> {
+        (self.replace)(filter(log)?)
+    }
+}
+
+fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(&log.level).with_context(|| format!("log.level {:?}", log.level))
+}
+
 /// Sets up the process's log. Called once.
-pub(crate) fn init(log: &Log) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::try_new(&log.level).with_context(|| format!("log.level {:?}", log.level))?;
+pub(crate) fn init(log: &Log) -> anyhow::Result<Filter> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(log)?)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let (initialised, filter) = match log.format {
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let replace = move |filter| Ok(handle.reload(filter)?);
+            (builder.try_init(), Filter::new(replace))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            let replace = move |filter| Ok(handle.reload(filter)?);
+            (builder.try_init(), Filter::new(replace))
+        }
+    };
+    initialised.map_err(|error| anyhow!(error).context("log"))?;
+    Ok(filter)
+}
+
+impl Filter {
+    fn new(replace: impl Fn(EnvFilter) -> anyhow::Result<()> + Send + Sync + 'static) -> Self {
+        Self {
+            replace: Box::new(replace),
+        }
     }
-    .map_err(|error| anyhow!(error).context("log"))
 }

@@ -4,14 +4,18 @@
 
 mod cli;
 mod config;
+mod config_command;
 mod logging;
 mod management;
 mod protocols;
 mod ready_file;
+mod reload;
 mod run;
+mod service;
 mod storage;
 mod store_command;
 mod system;
+mod tls;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +32,9 @@ fn main() -> ExitCode {
     let ended = match cli.command.clone() {
         None => run::run(cli).map(|()| ExitCode::SUCCESS),
         Some(cli::Command::Store(command)) => run::look_at_store(&command, cli),
+        Some(cli::Command::Config(command)) => {
+            run::look_at_config(&command, cli).map(|()| ExitCode::SUCCESS)
+        }
         Some(cli::Command::Completions(shell)) => ask(shell.write(cli::Cli::command())),
         Some(cli::Command::Man(pages)) => ask(pages.write(cli::Cli::command())),
         Some(cli::Command::Control(command)) => ask(ternmq_control::run(&command)),

@@ -13,11 +13,12 @@ use tracing::{info, warn};
 
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::config_command::{self, ConfigCommand};
+use crate::logging::Filter;
+use crate::reload::{Running, WATCH};
 use crate::store_command::StoreCommand;
-use crate::{logging, management, protocols, ready_file, storage, store_command, system};
-
-/// Publishers pause when messages hold this share of the machine's memory, unless the configuration says otherwise.
-const MEMORY_HIGH_PERCENT: u64 = 40;
+use crate::tls::Certificates;
+use crate::{logging, management, protocols, ready_file, service, storage, store_command, system};
 
 /// How long tasks that are still there at the end may hold up the exit.
 const RUNTIME_STOP: Duration = Duration::from_secs(1);
@@ -25,16 +26,11 @@ const RUNTIME_STOP: Duration = Duration::from_secs(1);
 /// Runs until a signal ends it.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     system::raise_open_files_limit();
-    let mut config = Config::load(cli)?;
-    let share = |bytes: u64| bytes / 100 * MEMORY_HIGH_PERCENT;
-    let memory_high = config.broker.memory_high_bytes;
-    config.broker.memory_high_bytes = memory_high.or_else(|| system::memory_bytes().map(share));
-    let cluster = config.broker.cluster_name.take();
-    config.broker.cluster_name =
-        cluster.or_else(|| Some(format!("ternmq@{}", system::host_name()?)));
-    logging::init(&config.log)?;
+    let config = Config::load(cli.clone())?;
+    let filter = logging::init(&config.log)?;
+    config.log_remarks();
     let runtime = runtime().context("cannot start the runtime")?;
-    let ended = runtime.block_on(serve(config));
+    let ended = runtime.block_on(serve(config, &cli, &filter));
     runtime.shutdown_timeout(RUNTIME_STOP);
     ended
 }
@@ -50,6 +46,12 @@ pub(crate) fn look_at_store(command: &StoreCommand, cli: Cli) -> anyhow::Result<
     })
 }
 
+/// Looks at the configuration instead.
+pub(crate) fn look_at_config(command: &ConfigCommand, cli: Cli) -> anyhow::Result<()> {
+    system::raise_open_files_limit();
+    config_command::run(command, &Config::load(cli)?)
+}
+
 /// As many worker threads as the machine has cores.
 fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
@@ -58,12 +60,15 @@ fn runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut signals = Signals::register().context("cannot wait for signals")?;
+async fn serve(mut config: Config, cli: &Cli, filter: &Filter) -> anyhow::Result<()> {
+    let in_signals = "cannot wait for signals";
+    let mut signals = Signals::register().context(in_signals)?;
+    let mut hangup = signal(SignalKind::hangup()).context(in_signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let server_config = ServerConfig {
         connections_max: config.limits.connections_max,
-        ..ServerConfig::default()
+        handshake_timeout: Duration::from_millis(config.limits.handshake_timeout_ms),
+        handshakes_max: config.limits.handshakes_max,
     };
     let mut server = Server::new(&server_config, Arc::clone(&clock));
     let started_at = clock.now();
@@ -71,7 +76,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     server.tick(Arc::new(broker.clone()));
     let manage = management::open(&config, &broker, started_at, server.connections_max())?;
     server.tick(manage.clone());
-    let listening = protocols::listen(&config, &broker, &manage, &mut server)?;
+    let mut certificates = Certificates::default();
+    let listening = protocols::listen(&config, &broker, &manage, &mut certificates, &mut server)?;
+    manage.set_certificates(certificates.shown());
 
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -91,8 +98,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ready_file::write(path, &listening)?;
     }
     info!(connections_max = server.connections_max(), "ready");
+    service::notify(service::State::Ready);
 
-    let signal = signals.next().await;
+    let running = Running {
+        cli,
+        server: &server,
+        certificates: &certificates,
+        manage: &manage,
+        filter,
+    };
+    let signal = attend((&mut signals, &mut hangup), &running, &mut config).await;
+    service::notify(service::State::Stopping);
     info!(
         signal,
         connections = server.connection_count(),
@@ -109,6 +125,22 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     broker.close();
     Ok(())
+}
+
+/// Does what the running process is asked for until a signal ends it; returns which.
+async fn attend(
+    (signals, hangup): (&mut Signals, &mut Signal),
+    running: &Running<'_>,
+    config: &mut Config,
+) -> &'static str {
+    let mut watch = tokio::time::interval(WATCH);
+    loop {
+        tokio::select! {
+            signal = signals.next() => return signal,
+            _ = hangup.recv() => running.reload(config),
+            _ = watch.tick() => running.look_at_certificates(),
+        }
+    }
 }
 
 /// The exit code after a second signal: connections were not said goodbye.

@@ -28,7 +28,8 @@ fn message_published_over_http_comes_out_over_amqp() {
     assert_eq!(published, (200, json!({"routed": true})));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let connection = lapin::Connection::connect(&broker.amqp_uri(), Default::default());
+        let uri = broker.amqp_uri();
+        let connection = lapin::Connection::connect(&uri, Default::default());
         let connection = soon(connection).await.unwrap();
         let channel = soon(connection.create_channel()).await.unwrap();
         let got = soon(channel.basic_get("q".into(), Default::default()))

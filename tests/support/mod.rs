@@ -17,6 +17,7 @@ pub mod http;
 pub mod mqtt;
 pub mod node;
 pub mod raw;
+pub mod secure;
 
 use std::collections::HashMap;
 use std::fs;
@@ -43,6 +44,8 @@ pub struct Ternmq {
     pub amqp: SocketAddr,
     /// Where it speaks MQTT.
     pub mqtt: SocketAddr,
+    /// Where it speaks anything, by RabbitMQ's name for it.
+    pub addresses: HashMap<String, SocketAddr>,
     /// Where it serves the management API.
     pub management: SocketAddr,
     /// Where it serves metrics.
@@ -103,6 +106,7 @@ impl Ternmq {
         let mut broker = Self {
             amqp: nowhere,
             mqtt: nowhere,
+            addresses: HashMap::new(),
             management: nowhere,
             prometheus: nowhere,
             child,
@@ -116,6 +120,7 @@ impl Ternmq {
         broker.mqtt = addresses["mqtt"];
         broker.management = addresses["http"];
         broker.prometheus = addresses["http/prometheus"];
+        broker.addresses = addresses;
         broker
     }
 

@@ -1,6 +1,6 @@
 //! What an operator can set about AMQP 0.9.1.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use ternmq_net::tls::{AltNameKind, HolderName, NameFrom};
 
 use crate::frame::{FRAME_HARD_MAX, FRAME_MIN_SIZE};
@@ -10,7 +10,7 @@ use crate::frame::{FRAME_HARD_MAX, FRAME_MIN_SIZE};
 pub(crate) const CONSUMER_CHURN_MAX: usize = 8192;
 
 /// Settings of the AMQP 0.9.1 adapter. Unknown keys are refused.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AmqpConfig {
     /// Most channels a connection may have open; 1 to 65,535. Clients may agree on fewer.

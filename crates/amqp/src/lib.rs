@@ -22,7 +22,8 @@
 //!
 //! # Where it differs from RabbitMQ 3.10, measured side by side
 //! - An exchange type nobody knows is channel error 406, as in RabbitMQ 4, not connection error 503.
-//! - `x-delivery-limit` is taken on classic queues too.
+//! - `x-delivery-limit` is taken on classic queues too. A queue that is there is redeclared without `x-queue-type` as what
+//!   it is, so that a vhost's default type can change under those who declare its queues; RabbitMQ answers 406.
 //! - `x-queue-master-locator` means nothing here and its value is not looked at; RabbitMQ answers a bad one with 541.
 //!   Streams are not there: `x-queue-type` `stream` is refused like any unknown type.
 //! - Past its length limit a priority queue drops its lowest priorities first; RabbitMQ drops from the head, which is

@@ -11,7 +11,7 @@ const PRODUCT_VERSION: &str = "4.1.0";
 pub(crate) const CLUSTER_NAME: &str = "ternmq";
 
 /// Settings of the broker, apart from those of its protocols.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrokerConfig {
     /// Virtual hosts that a new node begins with. Default: `/`.
@@ -76,7 +76,7 @@ impl Default for BrokerConfig {
 }
 
 /// What a confirmed message survives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// The loss of power: it is on the disk, synced, before it is confirmed.
@@ -87,7 +87,7 @@ pub enum Durability {
 }
 
 /// How a node keeps its data.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
     /// What a confirmed message survives. Default: `fsync`.
@@ -151,7 +151,7 @@ impl Default for StorageConfig {
 }
 
 /// How much memory messages may take.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
     /// Waiting messages leave memory when all together take more than this, in bytes. Default: 64 MiB.
@@ -167,7 +167,7 @@ impl Default for MemoryConfig {
 }
 
 /// Somebody who may log in from the first start on, with all rights in some vhosts.
-#[derive(Clone, serde::Deserialize)]
+#[derive(Clone, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
     /// Login name.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Settings of the management API; where it listens is the binary's.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ManageConfig {
     /// What every path begins with, before `/api`; for a proxy that hands on part of its own paths.
@@ -49,7 +49,7 @@ impl Default for ManageConfig {
 }
 
 /// Settings of the metrics for Prometheus; where they are asked for is the binary's.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrometheusConfig {
     /// The path of the aggregated metrics; the others are below it.

@@ -145,6 +145,10 @@ fn topology() -> Router<r::Shared> {
         )
         .route("/queues", get(r::queues::list))
         .route("/queues/detailed", get(r::queues::list))
+        .route(
+            "/queues/quorum/{vhost}/{name}/status",
+            get(r::queues::quorum_status),
+        )
         .route("/queues/{vhost}", get(r::queues::list_in_vhost))
         .route(
             "/queues/{vhost}/{name}",

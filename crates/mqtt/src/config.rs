@@ -1,10 +1,10 @@
 //! What can be configured, with units, limits and defaults.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use ternmq_net::tls::{AltNameKind, ClientCertificate, HolderName, NameFrom};
 
 /// Settings of the MQTT adapter, from the section `[mqtt]` of the configuration file.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MqttConfig {
     /// Whether clients without user name and password are let in, as the broker's default user.
@@ -77,7 +77,7 @@ pub struct MqttConfig {
 }
 
 /// One of [`MqttConfig::port_vhosts`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PortVhost {
     /// The listener's port.
@@ -87,7 +87,7 @@ pub struct PortVhost {
 }
 
 /// One of [`MqttConfig::certificate_vhosts`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateVhost {
     /// The user name that the certificate stands for.

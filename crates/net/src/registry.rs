@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use ternmq_broker::clock::Clock;
@@ -25,7 +25,7 @@ pub(crate) enum Stage {
 /// All connections of a server.
 pub(crate) struct Registry {
     clock: Arc<dyn Clock>,
-    connections_max: usize,
+    connections_max: AtomicUsize,
     stage: AtomicU8,
     next: AtomicU64,
     mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
@@ -37,7 +37,7 @@ impl Registry {
     pub(crate) fn new(clock: Arc<dyn Clock>, connections_max: usize) -> Self {
         Self {
             clock,
-            connections_max,
+            connections_max: AtomicUsize::new(connections_max),
             stage: AtomicU8::new(Stage::Serving as u8),
             next: AtomicU64::new(1),
             mailboxes: Mutex::default(),
@@ -50,7 +50,13 @@ impl Registry {
     }
 
     pub(crate) fn connections_max(&self) -> usize {
+        self.connections_max.load(Ordering::Relaxed)
+    }
+
+    /// Those that are there stay, however many.
+    pub(crate) fn set_connections_max(&self, connections_max: usize) {
         self.connections_max
+            .store(connections_max, Ordering::Relaxed);
     }
 
     pub(crate) fn connection_count(&self) -> usize {
@@ -92,7 +98,7 @@ impl Registry {
         if self.stage() != Stage::Serving {
             return Err(NoPlace::Stopping);
         }
-        if mailboxes.len() >= self.connections_max {
+        if mailboxes.len() >= self.connections_max() {
             return Err(NoPlace::Crowded);
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);

@@ -109,6 +109,11 @@ impl Server {
         self.registry.connections_max()
     }
 
+    /// Changes that limit. Connections that are there stay, however many they are.
+    pub fn set_connections_max(&self, connections_max: usize) {
+        self.registry.set_connections_max(connections_max);
+    }
+
     /// Stops accepting, lets every connection say goodbye in its protocol's words, and returns when all are gone. Those
     /// that are left after `grace` are cut off.
     pub async fn shutdown(mut self, grace: Duration) -> Farewell {

@@ -15,5 +15,5 @@ mod verify;
 
 pub use files::TlsError;
 pub use peer::{AltNameKind, ClientCertificate, HolderName, NameFrom, SubjectAltName, TlsPeer};
-pub use server::{Alpn, TlsServer, TlsStream};
+pub use server::{Alpn, CertificateEnd, TlsServer, TlsStream};
 pub use settings::{TlsSettings, TlsVersion, Verify};

@@ -11,7 +11,10 @@ use ternmq_journal::Batch;
 use super::password::{hash_password, scram_verifier};
 use super::pattern::Pattern;
 use super::registry::State;
-use super::{AdminRefusal, Changed, NAME_BYTES_MAX, OBJECTS_MAX, TAGS_MAX, TEXT_BYTES_MAX};
+use super::{
+    AdminRefusal, Changed, NAME_BYTES_MAX, OBJECTS_MAX, PASSWORD_BYTES_MAX, TAGS_MAX,
+    TEXT_BYTES_MAX,
+};
 use crate::broker::{Inner, Weight};
 
 impl From<Orphan> for AdminRefusal {
@@ -121,7 +124,11 @@ impl Inner {
 
 /// Sets a password that is not hashed yet.
 pub(super) fn set_password(entry: &mut UserEntry, password: &[u8]) -> Result<(), AdminRefusal> {
-    check_length("password", password.len())?;
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(AdminRefusal::Invalid(format!(
+            "password is longer than {PASSWORD_BYTES_MAX} bytes"
+        )));
+    }
     entry.password = Some(hash_password(HashAlgorithm::Sha256, password));
     entry.scram = Some(scram_verifier(password));
     Ok(())

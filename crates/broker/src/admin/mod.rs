@@ -47,7 +47,10 @@ pub(crate) use vhosts::vhost_deleted;
 /// Longest name of anything that is set, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 
-/// Longest text of anything that is set, in bytes: a description, a parameter's value, a password.
+/// Longest password that is set, in bytes.
+pub const PASSWORD_BYTES_MAX: usize = 4096;
+
+/// Longest text of anything that is set, in bytes: a description, a parameter's value.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Tags of a user or a vhost, at most.

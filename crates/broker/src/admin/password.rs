@@ -76,10 +76,12 @@ fn scram_with(password: &[u8], salt: &[u8], iterations: u32) -> ScramVerifier {
 
 /// `Hi(password, salt, iterations)`: PBKDF2 with one block of output.
 fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> [u8; 32] {
-    let mut u = hmac(password, &[salt, &1_u32.to_be_bytes()]);
+    // The password is hashed into the key once: it may be longer than a block.
+    let keyed = keyed(password);
+    let mut u = finish(keyed.clone(), &[salt, &1_u32.to_be_bytes()]);
     let mut sum = u;
     for _ in 1..iterations {
-        u = hmac(password, &[&u]);
+        u = finish(keyed.clone(), &[&u]);
         for (all, one) in sum.iter_mut().zip(u) {
             *all ^= one;
         }
@@ -88,7 +90,14 @@ fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> [u8; 32] {
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+    finish(keyed(key), parts)
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of every length")
+}
+
+fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     for part in parts {
         mac.update(part);
     }

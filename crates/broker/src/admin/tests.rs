@@ -171,6 +171,15 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         ..plain(b"x")
     };
     assert!(is_invalid(admin.put_user("ann", spec)));
+    let password = "p".repeat(PASSWORD_BYTES_MAX + 1);
+    assert!(is_invalid(
+        admin.put_user("ann", plain(password.as_bytes()))
+    ));
+    assert!(
+        admin
+            .put_user("ann", plain(&password.as_bytes()[1..]))
+            .is_ok()
+    );
     let text = "x".repeat(TEXT_BYTES_MAX + 1);
     assert!(is_invalid(admin.put_global_parameter("p", &text)));
     assert!(admin.put_global_parameter("p", &text[1..]).is_ok());

@@ -55,7 +55,6 @@ pub(super) fn all(manage: &Manage) -> Value {
     );
     put("users", values(admin.users().into_iter().map(UserRow::of)));
     let vhosts = admin.vhosts().into_iter().map(|info| {
-        let limits: Vec<Value> = Vec::new();
         json!({
             "name": info.name,
             "description": info.spec.description,
@@ -64,7 +63,7 @@ pub(super) fn all(manage: &Manage) -> Value {
             "tracing": info.spec.tracing,
             "protected_from_deletion": info.spec.protected,
             "metadata": Metadata::of(&info.spec),
-            "limits": limits,
+            "limits": [],
         })
     });
     put("vhosts", vhosts.collect());

@@ -12,7 +12,7 @@ use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
 use crate::rates::{Details, Measures, Numbers as _, Past, QueueNumbers, Ranges, queue_numbers};
-use crate::reply::Answer;
+use crate::reply::{self, Answer};
 use crate::request::{Names, Query};
 use crate::table::Table;
 use crate::time;
@@ -196,6 +196,32 @@ pub(crate) async fn get(
         extent: Extent::of(&query),
     };
     Ok(listing::object(&view.show(&queue, Some(detail)), &query))
+}
+
+/// Who keeps a replicated queue, in the words of RabbitMQ's tools: this node, which is its leader.
+pub(crate) async fn quorum_status(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+) -> Answer {
+    caller.vhost(&vhost)?;
+    let queue = manage.broker.inspect().queue(&vhost, &name);
+    let queue = queue.ok_or_else(Fault::not_found)?;
+    if queue.settings.kind != QueueKind::Quorum {
+        return Err(Fault::bad_request("not_quorum_queue"));
+    }
+    Ok(reply::json(&json!([{
+        "Node Name": manage.node.name,
+        "Raft State": "leader",
+        "Membership": "voter",
+        "Last Log Index": 0,
+        "Last Written": 0,
+        "Last Applied": 0,
+        "Commit Index": 0,
+        "Snapshot Index": 0,
+        "Term": 1,
+        "Machine Version": 0,
+    }])))
 }
 
 impl View<'_> {

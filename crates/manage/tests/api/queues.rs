@@ -329,3 +329,26 @@ fn actions_on_mirrors_are_accepted_and_others_are_not() {
     node.post("/queues/%2F/nope/actions", &json!({"action": "sync"}))
         .expect_not_found();
 }
+
+#[test]
+fn replicated_queue_tells_who_keeps_it() {
+    let node = Node::new();
+    node.put("/queues/%2F/q", &json!({"type": "quorum", "durable": true}))
+        .expect(201);
+    node.put("/queues/%2F/c", &json!({})).expect(201);
+    let status = node.get("/queues/quorum/%2F/q/status").expect(200);
+    assert_eq!(status[0]["Node Name"], NODE);
+    assert_eq!(status[0]["Raft State"], "leader");
+    node.get("/queues/quorum/%2F/c/status")
+        .expect_bad_request("not_quorum_queue");
+    node.get("/queues/quorum/%2F/nope/status")
+        .expect_not_found();
+    // A vhost may have that name too.
+    node.put("/vhosts/quorum", &json!({})).expect(201);
+    node.put("/queues/quorum/q", &json!({})).expect(201);
+    assert_eq!(node.get("/queues/quorum/q").expect(200)["vhost"], "quorum");
+    assert_eq!(
+        node.get("/queues/quorum/q/bindings").expect(200)[0]["routing_key"],
+        "q"
+    );
+}

@@ -1,6 +1,7 @@
 //! The server's side of handshakes, with certificates that can be exchanged.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,21 +29,30 @@ pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 pub enum Alpn {
     /// Nothing: the port says what is spoken.
     None,
-    /// HTTP/2 or HTTP/1.1.
+    /// HTTP/1.1.
     Http,
 }
 
 /// Accepts TLS handshakes, each with the certificates of its moment.
 pub struct TlsServer {
-    settings: TlsSettings,
     alpn: Alpn,
     current: ArcSwap<Loaded>,
     watched: Mutex<Watched>,
 }
 
 struct Loaded {
+    settings: TlsSettings,
     config: Arc<ServerConfig>,
-    not_after_s: Vec<u64>,
+    ends: Vec<CertificateEnd>,
+}
+
+/// When a certificate ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateEnd {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// In seconds since 1970.
+    pub not_after_s: u64,
 }
 
 /// How the files looked, to tell when they change.
@@ -56,9 +66,8 @@ impl TlsServer {
     /// Reads the files that the settings name.
     pub fn load(settings: TlsSettings, alpn: Alpn) -> Result<Self, TlsError> {
         let loaded = Fingerprint::of(&settings);
-        let current = ArcSwap::from_pointee(load(&settings, alpn)?);
+        let current = ArcSwap::from_pointee(load(settings, alpn)?);
         Ok(Self {
-            settings,
             alpn,
             current,
             watched: Mutex::new(Watched {
@@ -68,21 +77,21 @@ impl TlsServer {
         })
     }
 
-    /// The settings it was made with.
-    pub fn settings(&self) -> &TlsSettings {
-        &self.settings
-    }
-
     /// Reads the files again. Handshakes from now on use what is in them; if they cannot be used, everything stays as
     /// it was.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let fingerprint = Fingerprint::of(&self.settings);
+        let settings = self.current.load().settings.clone();
+        self.reload_with(settings)
+    }
+
+    /// The same with other settings.
+    pub fn reload_with(&self, settings: TlsSettings) -> Result<(), TlsError> {
         *self.watched.lock() = Watched {
-            loaded: fingerprint,
+            loaded: Fingerprint::of(&settings),
             changing: None,
         };
-        self.current
-            .store(Arc::new(load(&self.settings, self.alpn)?));
+        let loaded = load(settings, self.alpn)?;
+        self.current.store(Arc::new(loaded));
         Ok(())
     }
 
@@ -90,7 +99,7 @@ impl TlsServer {
     /// the last call, so that a certificate and its key that are replaced one after the other are read together. `None`
     /// if there was nothing to do.
     pub fn reload_if_changed(&self) -> Option<Result<(), TlsError>> {
-        let now = Fingerprint::of(&self.settings);
+        let now = Fingerprint::of(&self.current.load().settings);
         let mut watched = self.watched.lock();
         if now == watched.loaded {
             watched.changing = None;
@@ -104,10 +113,10 @@ impl TlsServer {
         Some(self.reload())
     }
 
-    /// When the certificates in use end, in seconds since 1970: our own, then those that lead to a root, then the
-    /// authorities whose clients are trusted.
-    pub fn not_after_s(&self) -> Vec<u64> {
-        self.current.load().not_after_s.clone()
+    /// When the certificates in use end: our own, then those that lead to a root, then the authorities whose clients are
+    /// trusted.
+    pub fn ends(&self) -> Vec<CertificateEnd> {
+        self.current.load().ends.clone()
     }
 
     /// What rustls needs, as it is now. For servers that do their handshakes themselves.
@@ -123,7 +132,20 @@ impl TlsServer {
     }
 }
 
-fn load(settings: &TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
+fn load(settings: TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
+    let (mut config, ends) = configure(&settings)?;
+    if alpn == Alpn::Http {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    Ok(Loaded {
+        settings,
+        config: Arc::new(config),
+        ends,
+    })
+}
+
+/// Also says when the certificates end.
+fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<CertificateEnd>), TlsError> {
     if settings.depth > DEPTH_MAX {
         let (key, range) = ("depth", "0 to 6");
         return Err(TlsError::Invalid { key, range });
@@ -132,9 +154,10 @@ fn load(settings: &TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
     if settings.fail_if_no_peer_cert && settings.verify == Verify::None {
         return Err(TlsError::Invalid { key, range });
     }
-    let chain = File::required("certfile", settings.certfile.as_ref())?.certificates()?;
+    let file = File::required("certfile", settings.certfile.as_ref())?;
+    let chain = file.certificates()?;
+    let mut ends = ends_of(file, &chain);
     let private_key = File::required("keyfile", settings.keyfile.as_ref())?.private_key()?;
-    let mut not_after_s = ends(&chain);
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(settings)?)
@@ -143,7 +166,7 @@ fn load(settings: &TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
         Verify::None => builder.with_no_client_auth(),
         Verify::Peer => {
             let file = File::required("cacertfile", settings.cacertfile.as_ref())?;
-            not_after_s.extend(ends(&file.certificates()?));
+            ends.extend(ends_of(file, &file.certificates()?));
             builder.with_client_cert_verifier(verifier(settings, file, &provider)?)
         }
     };
@@ -154,20 +177,18 @@ fn load(settings: &TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
     // nobody resumes what would not be accepted any more.
     config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::Setup(error.to_string()))?;
     config.send_tls13_tickets = 1;
-    if alpn == Alpn::Http {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    }
-    Ok(Loaded {
-        config: Arc::new(config),
-        not_after_s,
-    })
+    Ok((config, ends))
 }
 
-fn ends(certificates: &[CertificateDer<'_>]) -> Vec<u64> {
-    certificates
+fn ends_of(file: File<'_>, certificates: &[CertificateDer<'_>]) -> Vec<CertificateEnd> {
+    let ends = certificates
         .iter()
-        .filter_map(|certificate| certificate::not_after_s(certificate).ok())
-        .collect()
+        .filter_map(|certificate| certificate::not_after_s(certificate).ok());
+    ends.map(|not_after_s| CertificateEnd {
+        file: file.path.to_owned(),
+        not_after_s,
+    })
+    .collect()
 }
 
 fn versions(

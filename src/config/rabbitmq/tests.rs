@@ -1,0 +1,228 @@
+use super::*;
+
+const MEMORY: u64 = 10_000_000_000;
+
+fn translated(text: &str) -> (Table, Vec<Remark>) {
+    translate(text, Some(MEMORY))
+}
+
+/// The table of one line that is taken without a remark.
+fn table(line: &str) -> Table {
+    let (table, remarks) = translated(line);
+    assert_eq!(remarks, [], "{line}");
+    table
+}
+
+fn toml(text: &str) -> Table {
+    toml::from_str(text).unwrap()
+}
+
+#[test]
+fn every_key_with_a_counterpart_leads_to_it() {
+    for (line, expected) in [
+        (
+            "listeners.tcp.default = 5673",
+            "amqp.listen = ['0.0.0.0:5673']",
+        ),
+        (
+            "listeners.tcp.1 = 127.0.0.1:5673",
+            "amqp.listen = ['127.0.0.1:5673']",
+        ),
+        (
+            "listeners.tcp.local = ::1:5673",
+            "amqp.listen = ['::1:5673']",
+        ),
+        ("listeners.tcp = none", "amqp.listen = []"),
+        (
+            "listeners.ssl.default = 5671",
+            "amqp.tls_listen = ['0.0.0.0:5671']",
+        ),
+        ("listeners.ssl = none", "amqp.tls_listen = []"),
+        (
+            "mqtt.listeners.tcp.default = 1884",
+            "mqtt.listen = ['0.0.0.0:1884']",
+        ),
+        (
+            "mqtt.listeners.ssl.default = 8883",
+            "mqtt.tls_listen = ['0.0.0.0:8883']",
+        ),
+        ("mqtt.listeners.tcp = none", "mqtt.listen = []"),
+        (
+            "web_mqtt.tcp.port = 8083",
+            "mqtt.websocket_listen = ['0.0.0.0:8083']",
+        ),
+        (
+            "web_mqtt.ssl.port = 8084",
+            "mqtt.websocket_tls_listen = ['0.0.0.0:8084']",
+        ),
+        ("web_mqtt.ws_path = /x", "mqtt.websocket_paths = ['/x']"),
+        (
+            "management.tcp.port = 15673",
+            "management.listen = ['0.0.0.0:15673']",
+        ),
+        (
+            "management.ssl.certfile = /c.pem",
+            "management.tls.certfile = '/c.pem'",
+        ),
+        (
+            "load_definitions = /d.json",
+            "management.load_definitions = '/d.json'",
+        ),
+        ("ssl_options.certfile = /c.pem", "tls.certfile = '/c.pem'"),
+        (
+            "ssl_options.verify = verify_peer",
+            "tls.verify = 'verify_peer'",
+        ),
+        (
+            "ssl_options.fail_if_no_peer_cert = true",
+            "tls.fail_if_no_peer_cert = true",
+        ),
+        (
+            "ssl_options.versions.1 = tlsv1.3",
+            "tls.versions = ['tlsv1.3']",
+        ),
+        ("default_vhost = /shop", "broker.vhosts = ['/shop']"),
+        (
+            "vm_memory_high_watermark.absolute = 2GB",
+            "broker.memory_high_bytes = 2000000000",
+        ),
+        (
+            "vm_memory_high_watermark.absolute = 2GiB",
+            "broker.memory_high_bytes = 2147483648",
+        ),
+        (
+            "vm_memory_high_watermark.relative = 0.6",
+            "broker.memory_high_bytes = 6000000000",
+        ),
+        (
+            "disk_free_limit.absolute = 50MB",
+            "storage.disk_free_low_bytes = 50000000\nstorage.disk_free_min_bytes = 50000000",
+        ),
+        (
+            "disk_free_limit.relative = 1.5",
+            "storage.disk_free_low_bytes = 15000000000\nstorage.disk_free_min_bytes = 134217728",
+        ),
+        ("heartbeat = 30", "amqp.heartbeat_s = 30"),
+        ("frame_max = 65536", "amqp.frame_max = 65536"),
+        ("channel_max = 128", "amqp.channel_max = 128"),
+        ("log.console.level = warning", "log.level = 'warn'"),
+        ("log.file.formatter = json", "log.format = 'json'"),
+        (
+            "consumer_timeout = 3600000",
+            "broker.consumer_timeout_ms = 3600000",
+        ),
+        (
+            "ssl_cert_login_from = common_name",
+            "amqp.ssl_cert_login_from = 'common_name'\nmqtt.ssl_cert_login_from = 'common_name'",
+        ),
+        (
+            "cluster_name = 'the one'",
+            "broker.cluster_name = 'the one'",
+        ),
+        ("mqtt.allow_anonymous = true", "mqtt.anonymous = true"),
+        ("mqtt.prefetch = 10", "mqtt.in_flight_max = 10"),
+        (
+            "mqtt.subscription_ttl = 1800000",
+            "mqtt.session_expiry_s_max = 1800",
+        ),
+        ("proxy_protocol = true", "amqp.proxy_protocol = true"),
+    ] {
+        assert_eq!(table(line), toml(expected), "{line}");
+    }
+}
+
+#[test]
+fn listeners_of_several_names_are_all_opened() {
+    let (table, _) = translated("listeners.tcp.1 = 5672\nlisteners.tcp.2 = [::]:5673\n");
+    assert_eq!(table, toml("amqp.listen = ['0.0.0.0:5672', '[::]:5673']"));
+}
+
+#[test]
+fn first_user_is_made_of_all_lines_about_it() {
+    let text = "default_user = shop\ndefault_pass = s=1\ndefault_user_tags.management = true\n\
+                default_permissions.configure = .*\n";
+    let expected = "[[broker.users]]\nname = 'shop'\npassword = 's=1'\ntags = ['management']\nloopback_only = false";
+    assert_eq!(table(text), toml(expected));
+    let expected = "[[broker.users]]\nname = 'guest'\npassword = 'x'\ntags = ['administrator']\nloopback_only = true";
+    assert_eq!(table("default_pass = x"), toml(expected));
+}
+
+#[test]
+fn users_of_this_machine_only_are_guest_unless_the_file_says_otherwise() {
+    for (text, expected) in [
+        ("loopback_users = none", "[]"),
+        ("loopback_users.guest = false", "[]"),
+        ("loopback_users.guest = true", "['guest']"),
+        ("loopback_users.shop = true", "['guest', 'shop']"),
+        (
+            "loopback_users.guest = false\nloopback_users.shop = true",
+            "['shop']",
+        ),
+    ] {
+        let expected = format!("broker.loopback_users = {expected}");
+        assert_eq!(table(text), toml(&expected), "{text}");
+    }
+}
+
+#[test]
+fn comments_and_empty_lines_say_nothing() {
+    let text = "# heartbeat = 1\n\n  ## more\n%% old style\nheartbeat=2\n";
+    assert_eq!(table(text), toml("amqp.heartbeat_s = 2"));
+}
+
+#[test]
+fn lines_without_effect_are_named_with_their_number() {
+    for (line, reason) in [
+        (
+            "cluster_formation.peer_discovery_backend = x",
+            "has no effect",
+        ),
+        ("tcp_listen_options.backlog = 128", "has no effect"),
+        ("log.file = x.log", "has no effect"),
+        ("no_such.key = 1", "is not known"),
+        ("products = 1", "is not known"),
+        ("heartbeat", "no line of the form"),
+        ("heartbeat = soon", "no number"),
+        ("mqtt.allow_anonymous = maybe", "neither true nor false"),
+        ("listeners.tcp.default = x", "neither a port nor"),
+        ("listeners.tcp = 5672", "`none` does"),
+        ("ssl_options.versions.1 = tlsv1.1", "not spoken"),
+        ("default_permissions.read = ^a", "all permissions"),
+        ("disk_free_limit.absolute = lots", "no number of bytes"),
+        ("vm_memory_high_watermark.relative = x", "no number"),
+        ("log.console.level = loud", "no level"),
+    ] {
+        let (_, remarks) = translated(&format!("heartbeat = 7\n{line}\n"));
+        assert_eq!(remarks.len(), 1, "{line}");
+        assert_eq!(remarks[0].line, 2);
+        assert!(remarks[0].text.contains(reason), "{}", remarks[0].text);
+    }
+}
+
+#[test]
+fn sizes_have_decimal_and_binary_units() {
+    for (text, expected) in [
+        ("123", Ok(123)),
+        ("1kB", Ok(1000)),
+        ("1KiB", Ok(1024)),
+        ("2 MB", Ok(2_000_000)),
+        ("1G", Ok(1 << 30)),
+        ("1Gi", Ok(1 << 30)),
+        ("-1", Err(())),
+        ("9999999999TB", Err(())),
+        ("GB", Err(())),
+    ] {
+        assert_eq!(bytes(text).map_err(|_| ()), expected, "{text}");
+    }
+}
+
+#[test]
+fn counterparts_are_keys_that_there_are() {
+    let known = super::super::tests::defaults();
+    for same in keys::SAME {
+        let found = known
+            .get(same.section)
+            .and_then(|section| section.get(same.key));
+        assert!(found.is_some(), "{}.{}", same.section, same.key);
+    }
+}
