@@ -361,7 +361,10 @@ fn invalid_argument(
             return format!("{arg} and {other} are mutually exclusive");
         }
         ArgumentFault::NotAHistoryLength(value) => {
-            let value = describe(value);
+            let value = match value {
+                Value::Text(text) => Binary(text).term(),
+                other => describe(other),
+            };
             return format!("Invalid argument {value}, '{arg}' must be a positive integer");
         }
         ArgumentFault::NoDelayedKind => {
