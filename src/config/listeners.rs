@@ -60,6 +60,7 @@ const WEBSOCKET_FRAME_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A protocol's section: where it is spoken, and its adapter's settings.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "PROXY protocol is a name")]
 pub(crate) struct Protocol<T> {
     /// Empty: not spoken at all, or with TLS only.
     pub(crate) listen: Vec<SocketAddr>,
@@ -93,6 +94,7 @@ struct ListenerKeys {
 /// The keys of `[mqtt]` about WebSocket.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
+#[allow(clippy::struct_field_names, reason = "named as in the file")]
 pub(super) struct WebSocketKeys {
     websocket_listen: Option<Vec<String>>,
     websocket_tls_listen: Option<Vec<String>>,

@@ -86,8 +86,9 @@ impl Translation {
     fn take(&mut self, line: Line<'_>) -> Outcome {
         let parts: Vec<&str> = line.key.split('.').collect();
         match parts[..] {
-            ["listeners", "tcp"] | ["listeners", "ssl"] => self.no_listeners(line),
-            ["mqtt", "listeners", "tcp" | "ssl"] => self.no_listeners(line),
+            ["listeners", "tcp" | "ssl"] | ["mqtt", "listeners", "tcp" | "ssl"] => {
+                self.no_listeners(line)
+            }
             ["listeners", "tcp", _] => self.listen("amqp", "listen", line.value),
             ["listeners", "ssl", _] => self.listen("amqp", "tls_listen", line.value),
             ["mqtt", "listeners", "tcp", _] => self.listen("mqtt", "listen", line.value),
@@ -116,7 +117,10 @@ impl Translation {
                 "management" | "prometheus",
                 "ssl",
                 key @ ("certfile" | "keyfile" | "cacertfile"),
-            ] => self.own_file(line, key),
+            ] => {
+                self.own_file(line, key);
+                Ok(())
+            }
             ["ssl_options", "versions", _] => self.tls_version(line.value),
             ["default_user_tags", tag] => {
                 if boolean(line.value)? {
@@ -124,7 +128,7 @@ impl Translation {
                 }
                 Ok(())
             }
-            ["default_permissions", "configure" | "read" | "write"] => self.permission(line),
+            ["default_permissions", "configure" | "read" | "write"] => permission(line),
             ["loopback_users"] if line.value == "none" => {
                 self.loopback = Some(Vec::new());
                 Ok(())
@@ -257,7 +261,7 @@ impl Translation {
     }
 
     /// A file of a section's own TLS.
-    fn own_file(&mut self, line: Line<'_>, key: &str) -> Outcome {
+    fn own_file(&mut self, line: Line<'_>, key: &str) {
         let section = line.key.split('.').next().unwrap_or_default();
         let section = self
             .table
@@ -269,7 +273,6 @@ impl Translation {
                 tls.insert(key.to_owned(), line.value.into());
             }
         }
-        Ok(())
     }
 
     fn tls_version(&mut self, value: &str) -> Outcome {
@@ -280,16 +283,6 @@ impl Translation {
             }
             old => Err(format!("{old} is not spoken; TLS 1.2 and 1.3 are")),
         }
-    }
-
-    fn permission(&self, line: Line<'_>) -> Outcome {
-        if line.value == ".*" {
-            return Ok(());
-        }
-        Err(format!(
-            "{}: the first user has all permissions; change them while the node runs",
-            line.key
-        ))
     }
 
     fn loopback_user(&mut self, user: &str, value: &str) -> Outcome {
@@ -353,6 +346,17 @@ impl Translation {
         self.set("broker", "users", vec![Value::Table(user)].into());
         self.table
     }
+}
+
+/// A new node's first user has all of them.
+fn permission(line: Line<'_>) -> Outcome {
+    if line.value == ".*" {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: the first user has all permissions; change them while the node runs",
+        line.key
+    ))
 }
 
 fn is_end_or_dot(rest: &str) -> bool {

@@ -30,8 +30,8 @@ pub use crate::progress::Bar;
 
 use crate::client::Api;
 use crate::commands::{
-    bindings, channels, connections, consumers, definitions, exchanges, health, permissions,
-    policies, queues, status, top, users, vhosts,
+    bindings, channels, connections, consumers, definitions, delayed, exchanges, health,
+    permissions, policies, queues, retained, sessions, status, top, users, vhosts,
 };
 use crate::options::Server;
 use crate::output::{Form, Output};
@@ -57,6 +57,12 @@ pub enum Command {
     Channels(With<channels::Channels>),
     /// List consumers
     Consumers(With<consumers::Consumers>),
+    /// List MQTT sessions and shared groups
+    Sessions(With<sessions::Sessions>),
+    /// List and forget retained MQTT messages
+    Retained(With<retained::Retained>),
+    /// List and cancel delayed messages
+    Delayed(With<delayed::Delayed>),
     /// List, add, change and delete users
     Users(With<users::Users>),
     /// List, add and delete virtual hosts, and limit them
@@ -115,6 +121,9 @@ impl Command {
             Self::Connections(with) => (&with.action, &with.server),
             Self::Channels(with) => (&with.action, &with.server),
             Self::Consumers(with) => (&with.action, &with.server),
+            Self::Sessions(with) => (&with.action, &with.server),
+            Self::Retained(with) => (&with.action, &with.server),
+            Self::Delayed(with) => (&with.action, &with.server),
             Self::Users(with) => (&with.action, &with.server),
             Self::Vhosts(with) => (&with.action, &with.server),
             Self::Permissions(with) => (&with.action, &with.server),

@@ -88,3 +88,12 @@ impl Read for Counted<'_> {
         Ok(count)
     }
 }
+
+/// Waits before something far away is asked again. There is nothing to wait on: the answer is in another process.
+pub(crate) fn pause(time: Duration) {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "HTTP has no way to be woken by the other side"
+    )]
+    std::thread::sleep(time);
+}

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome};
-use crate::field::{Field, Kind, find};
+use crate::field::{Field, Kind, duration, find, find_str, text};
 use crate::options::Selection;
 use crate::path::Path;
 use crate::{Action, Context};
@@ -67,6 +67,8 @@ pub enum Exchanges {
         #[arg(long)]
         if_unused: bool,
     },
+    /// Say where a message would go, and why not elsewhere. Nothing is published
+    Explain(Message),
     /// Publish a message to an exchange; exit code 1 if it went nowhere
     Publish(Message),
 }
@@ -140,6 +142,7 @@ impl Action for Exchanges {
                 context.api.delete(&path)?;
                 context.out.done(format!("deleted exchange {name}"))
             }
+            Self::Explain(message) => message.explain(context),
             Self::Publish(message) => message.publish(context),
         }
     }
@@ -162,7 +165,69 @@ fn show(context: &mut Context<'_>, name: &str) -> Outcome {
     bindings::show(context, "Bindings", from)
 }
 
+const FOLLOWED: [Field; 4] = [
+    Field::text("destination_type", "TO"),
+    Field::text("destination", "DESTINATION"),
+    Field::text("routing_key", "KEY"),
+    Field::text("arguments", "ARGUMENTS"),
+];
+
+const MISSED: [Field; 4] = [
+    Field::text("destination_type", "NOT TO"),
+    Field::text("destination", "DESTINATION"),
+    Field::text("routing_key", "KEY"),
+    Field::text("why_not", "WHY NOT"),
+];
+
 impl Message {
+    fn properties(&self) -> Value {
+        let mut properties = arguments(&self.properties);
+        if !self.headers.is_empty() {
+            properties["headers"] = arguments(&self.headers);
+        }
+        properties
+    }
+
+    fn explain(&self, context: &mut Context<'_>) -> Outcome {
+        let path = context.own_thing("explain-route", "exchange", &self.exchange);
+        let body = json!({"routing_key": self.routing_key, "properties": self.properties()});
+        let answer = context.api.post(&path, &body)?;
+        if context.out.is_json() {
+            return context.out.json(&answer);
+        }
+        let queues = text(find(&answer, "queues"));
+        let queues = if queues.is_empty() {
+            "nowhere"
+        } else {
+            &queues
+        };
+        context.out.line(format!("goes to: {queues}"))?;
+        let visited = find(&answer, "visited").as_array();
+        for visit in visited.into_iter().flatten() {
+            let (name, kind) = (find_str(visit, "exchange"), find_str(visit, "type"));
+            context
+                .out
+                .heading(&format!("Exchange {name:?} ({kind})"))?;
+            if let Some(ms) = find(visit, "delayed_ms").as_u64() {
+                context
+                    .out
+                    .line(format!("waits here for {}", duration(ms)))?;
+            }
+            for (bindings, fields) in [("followed", &FOLLOWED), ("missed", &MISSED)] {
+                let bindings = find(visit, bindings).as_array();
+                let bindings = bindings.map(Vec::as_slice).unwrap_or_default();
+                context.out.rows(bindings, fields)?;
+            }
+            let left_out = find(visit, "left_out").as_u64().unwrap_or(0);
+            if left_out > 0 {
+                context
+                    .out
+                    .line(format!("and {left_out} more that do not match"))?;
+            }
+        }
+        Ok(())
+    }
+
     fn publish(&self, context: &mut Context<'_>) -> Outcome {
         let payload = match &self.payload {
             Some(payload) => payload.clone().into_bytes(),
@@ -172,15 +237,11 @@ impl Message {
             Ok(text) => (text, "string"),
             Err(bytes) => (STANDARD.encode(bytes.as_bytes()), "base64"),
         };
-        let mut properties = arguments(&self.properties);
-        if !self.headers.is_empty() {
-            properties["headers"] = arguments(&self.headers);
-        }
         let path = context.thing("exchanges", "exchange", &self.exchange);
         let answer = context.api.post(
             &Path::join(path, "publish"),
             &json!({
-                "properties": properties,
+                "properties": self.properties(),
                 "routing_key": self.routing_key,
                 "payload": payload,
                 "payload_encoding": encoding,

@@ -28,6 +28,49 @@ pub struct Get {
     raw: bool,
 }
 
+/// `ternmq queues peek`.
+#[derive(Clone, Debug, Args)]
+pub struct Peek {
+    /// The queue's name
+    name: String,
+    /// At most so many messages
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    count: u32,
+    /// Pass over so many first
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        conflicts_with = "in_flight"
+    )]
+    from: u64,
+    /// Those that somebody has and did not settle, with who has them
+    #[arg(long)]
+    in_flight: bool,
+    /// Show at most so many bytes of each
+    #[arg(long, value_name = "BYTES", default_value_t = 50_000)]
+    truncate: u32,
+    /// Write payloads only, one after the other, as they are
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Action for Peek {
+    fn run(&self, context: &mut Context<'_>) -> Outcome {
+        let path = context.own_thing("queues", "queue", &self.name);
+        let path = if self.in_flight {
+            path.join("in-flight")
+        } else {
+            path.join("messages").query("from", self.from)
+        };
+        let path = path
+            .query("count", self.count)
+            .query("truncate", self.truncate);
+        let messages = context.api.get(&path)?;
+        show(context, &messages, self.raw)
+    }
+}
+
 /// What becomes of messages that were got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Then {
@@ -49,14 +92,22 @@ impl Then {
     }
 }
 
-const HEAD: [Field; 7] = [
+const HEAD: [Field; 15] = [
     Field::text("exchange", "exchange"),
     Field::text("routing_key", "key"),
     Field::new("payload_bytes", "size", Kind::Bytes),
     Field::new("redelivered", "redelivered", Kind::Flag),
     Field::count("message_count", "behind it"),
-    Field::text("state", "state"),
-    Field::text("held_by", "held by"),
+    Field::text("topic", "topic"),
+    Field::text("received_at", "came"),
+    Field::text("enqueued_at", "came"),
+    Field::text("expires_at", "expires"),
+    Field::count("attempts", "attempts"),
+    Field::count("failures", "failures"),
+    Field::text("held_by.connection", "held by"),
+    Field::text("held_by.channel", "channel"),
+    Field::text("held_by.consumer_tag", "consumer"),
+    Field::new("held_ms", "held for", Kind::Duration),
 ];
 
 impl Action for Get {

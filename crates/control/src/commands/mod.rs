@@ -5,6 +5,7 @@ pub(crate) mod channels;
 pub(crate) mod connections;
 pub(crate) mod consumers;
 pub(crate) mod definitions;
+pub(crate) mod delayed;
 pub(crate) mod exchanges;
 pub(crate) mod health;
 pub(crate) mod limits;
@@ -12,6 +13,9 @@ mod messages;
 pub(crate) mod permissions;
 pub(crate) mod policies;
 pub(crate) mod queues;
+mod redrive;
+pub(crate) mod retained;
+pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod top;
 pub(crate) mod users;
@@ -39,6 +43,12 @@ impl Context<'_> {
             Some(vhost) => path.join(vhost).called(format!("vhost {vhost:?}")),
             None => path,
         }
+    }
+
+    /// The same below `/api/x/`, which RabbitMQ does not have.
+    fn own_thing(&self, kind: &str, label: &str, name: &str) -> Path {
+        let vhost = self.server.vhost();
+        Path::of(["x", kind, vhost, name]).called(format!("{label} {name:?} in vhost {vhost:?}"))
     }
 
     /// A thing in the virtual host that is meant.

@@ -8,7 +8,7 @@ use crate::field::{Field, Kind, find};
 use crate::options::Selection;
 use crate::{Action, Context};
 
-use super::{arguments, bindings, messages, parse_argument};
+use super::{arguments, bindings, messages, parse_argument, redrive};
 
 const LIST: [Field; 14] = [
     Field::text("name", "NAME"),
@@ -103,6 +103,20 @@ pub enum Queues {
         /// Its name
         name: String,
     },
+    /// Look at messages where they are, without side effects
+    Peek(messages::Peek),
+    /// Stop serving consumers; publishers go on
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Serve consumers again
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// Send dead letters back to where they died
+    Redrive(redrive::Redrive),
     /// Take messages out of a queue, or look at them and put them back, as a consumer would
     Get(messages::Get),
 }
@@ -175,9 +189,24 @@ impl Action for Queues {
                 context.api.delete(&path)?;
                 context.out.done(format!("purged queue {name}"))
             }
+            Self::Peek(peek) => peek.run(context),
+            Self::Pause { name } => {
+                serve(context, name, "pause")?;
+                context.out.done(format!("paused queue {name}"))
+            }
+            Self::Resume { name } => {
+                serve(context, name, "resume")?;
+                context.out.done(format!("resumed queue {name}"))
+            }
+            Self::Redrive(redrive) => redrive.run(context),
             Self::Get(get) => get.run(context),
         }
     }
+}
+
+fn serve(context: &mut Context<'_>, name: &str, verb: &str) -> Outcome {
+    let path = context.own_thing("queues", "queue", name).join(verb);
+    context.api.post(&path, &json!({})).map(drop)
 }
 
 fn show(context: &mut Context<'_>, name: &str) -> Outcome {

@@ -226,3 +226,108 @@ fn top_shows_what_is_busy() {
     assert_eq!(lines.next(), Some("queues 2   in 12/s"));
     assert!(done.written.contains("\nbusy "), "{}", done.written);
 }
+
+#[test]
+fn peek_asks_for_what_waits_or_for_what_is_held() {
+    let messages = r#"[{"exchange":"e","routing_key":"k","payload":"hello","payload_bytes":5,
+        "payload_encoding":"string","properties":{"headers":{"n":1}},"attempts":2,
+        "held_by":{"connection":"c","channel":1,"consumer_tag":"t"},"held_ms":1500}]"#;
+    let line = ["queues", "peek", "q", "--from", "5"];
+    let done = run_line(&line, fine(&[messages]));
+    let expected = "/api/x/queues/%2F/q/messages?from=5&count=10&truncate=50000";
+    assert_eq!(done.asked[0].path, expected);
+    for part in [
+        "key       k\n",
+        "held for  1 s\n",
+        "header n: 1\n",
+        "  hello\n",
+    ] {
+        assert!(done.written.contains(part), "{part:?} in {}", done.written);
+    }
+    let done = run_line(&["queues", "peek", "q", "--in-flight"], fine(&["[]"]));
+    let expected = "/api/x/queues/%2F/q/in-flight?count=10&truncate=50000";
+    assert_eq!(done.asked[0].path, expected);
+    assert_eq!(done.written, "no messages\n");
+}
+
+#[test]
+fn redrive_is_followed_until_it_ends() {
+    let answers = vec![
+        Answer::json(202, r#"{"id":7,"state":"running","total":3,"seen":0}"#),
+        Answer::json(200, r#"{"id":7,"state":"running","total":3,"seen":1}"#),
+        Answer::json(
+            200,
+            r#"{"id":7,"state":"done","moved":2,"skipped":1,"failed":0}"#,
+        ),
+    ];
+    let line = [
+        "queues", "redrive", "dead", "--reason", "expired", "--rate", "10",
+    ];
+    let done = run_line(&line, answers);
+    done.outcome.unwrap();
+    assert_eq!(done.asked[0].line(), "POST /api/x/queues/%2F/dead/redrive");
+    let expected = json!({"dry_run": false, "filter": {"reason": "expired"}, "rate": 10});
+    assert_eq!(body(&done.asked[0]), expected);
+    assert_eq!(done.asked[2].line(), "GET /api/x/tasks/7");
+    assert_eq!(done.written, "moved 2, left 1 alone, 0 found no queue\n");
+}
+
+#[test]
+fn redrive_that_fails_is_a_failure() {
+    let task = r#"{"id":7,"state":"failed","reason":"the queue is gone"}"#;
+    let done = run_line(&["queues", "redrive", "dead"], fine(&[task]));
+    let failure = done.outcome.unwrap_err();
+    assert_eq!(failure.to_string(), "the task is failed: the queue is gone");
+}
+
+#[test]
+fn dry_run_says_how_many_would_go_where() {
+    let answer = r#"{"dry_run":true,"seen":9,"matching":4,"targets":{"orders":4}}"#;
+    let line = ["queues", "redrive", "dead", "--dry-run"];
+    let done = run_line(&line, fine(&[answer]));
+    assert_eq!(
+        done.written,
+        "4 of 9 would go back\nTO      MESSAGES\norders         4\n"
+    );
+}
+
+#[test]
+fn explanation_names_what_matches_and_what_does_not() {
+    let answer = r#"{"routed":true,"queues":["a"],"visited":[{"exchange":"e","type":"topic",
+        "followed":[{"destination":"a","destination_type":"queue","routing_key":"x.#"}],
+        "missed":[{"destination":"b","destination_type":"queue","routing_key":"y",
+            "why_not":"its pattern does not match the routing key"}],"left_out":2}]}"#;
+    let done = run_line(&["exchanges", "explain", "e", "x.1"], fine(&[answer]));
+    done.outcome.unwrap();
+    assert_eq!(done.asked[0].line(), "POST /api/x/explain-route/%2F/e");
+    for part in [
+        "goes to: a\n",
+        "Exchange \"e\" (topic)\n",
+        "does not match",
+        "and 2 more",
+    ] {
+        assert!(done.written.contains(part), "{part:?} in {}", done.written);
+    }
+}
+
+#[test]
+fn sessions_are_listed_with_how_much_they_subscribe_to() {
+    let sessions = r#"[{"client_id":"lamp","connected":true,"subscriptions":[{},{}]}]"#;
+    let done = run_line(&["sessions", "list"], fine(&[sessions]));
+    assert_eq!(done.asked[0].line(), "GET /api/x/mqtt/sessions/%2F");
+    let expected = "\
+CLIENT  CONNECTED  SUBSCRIPTIONS
+lamp    yes                    2
+";
+    assert_eq!(done.written, expected);
+}
+
+#[test]
+fn retained_and_delayed_messages_are_forgotten_one_by_one() {
+    let line = ["retained", "delete", "a/b"];
+    let done = run_line(&line, vec![Answer::json(204, "")]);
+    assert_eq!(done.asked[0].line(), "DELETE /api/x/retained/%2F/a%2Fb");
+    let done = run_line(&["delayed", "cancel", "7"], vec![Answer::json(404, "{}")]);
+    assert_eq!(done.asked[0].line(), "DELETE /api/x/delayed/%2F/7");
+    assert!(matches!(done.outcome, Err(Failure::NotFound(_))));
+}

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use ternmq_broker::inspect::BindingEnd;
-use ternmq_core::policy::QueueSettings;
+use ternmq_core::access::PolicyScope;
+use ternmq_core::policy::{QueueSettings, check_definition};
 use ternmq_core::topology::Destination;
 
 use super::Plan;
@@ -16,6 +17,7 @@ pub(super) fn check(manage: &Manage, plan: Plan) -> Result<Plan, Problems> {
     let mut problems = Vec::new();
     check_owners(manage, &plan, &mut problems);
     check_patterns(&plan, &mut problems);
+    check_policies(&plan, &mut problems);
     check_declarations(&plan, &mut problems);
     check_bindings(manage, &plan, &mut problems);
     if problems.is_empty() {
@@ -79,6 +81,18 @@ fn check_patterns(plan: &Plan, problems: &mut Vec<String>) {
     for pattern in of_permissions.chain(of_topics).chain(of_policies) {
         if let Err(error) = fancy_regex::Regex::new(pattern) {
             problems.push(format!("invalid regexp '{pattern}': {error}"));
+        }
+    }
+}
+
+fn check_policies(plan: &Plan, problems: &mut Vec<String>) {
+    let of_users = plan.policies.iter().map(|info| (PolicyScope::User, info));
+    let of_operators = plan.operator_policies.iter();
+    let of_operators = of_operators.map(|info| (PolicyScope::Operator, info));
+    for (scope, info) in of_users.chain(of_operators) {
+        if let Err(fault) = check_definition(scope, &info.policy.definition) {
+            let (name, vhost) = (&info.name, &info.vhost);
+            problems.push(format!("policy '{name}' in vhost '{vhost}': {fault}"));
         }
     }
 }

@@ -142,10 +142,12 @@ fn canonical_protocol(name: &str) -> String {
     let name = name.trim().to_ascii_lowercase();
     match name.as_str() {
         "amqp091" | "amqp0.9.1" | "amqp/tcp" => "amqp",
-        "amqp/ssl" | "amqp/tls" => "amqps",
-        "http/web-mqtt" | "ws" => "web-mqtt",
+        "amqps" | "amqp/tls" => "amqp/ssl",
+        "mqtts" | "mqtt/tls" => "mqtt/ssl",
+        "web-mqtt" | "ws" => "http/web-mqtt",
+        "web-mqtt/tls" | "wss" => "https/web-mqtt",
+        "prometheus" => "http/prometheus",
         "http/management" | "management" => "http",
-        "mqtt/ssl" => "mqtts",
         other => other,
     }
     .to_owned()
@@ -216,7 +218,7 @@ pub(crate) async fn ready(State(manage): State<Shared>, _: Caller) -> Answer {
     let listening = manage.listening();
     if !listening
         .iter()
-        .any(|l| l.protocol == "amqp" || l.protocol == "amqps")
+        .any(|l| l.protocol == "amqp" || l.protocol == "amqp/ssl")
     {
         return Ok(failed("no active AMQP listener", json!({})));
     }

@@ -19,7 +19,12 @@ use crate::reply::{self, Answer};
 use crate::request::{Names, Query};
 
 /// How each protocol is called where plugins are listed.
-const PLUGINS: [(&str, &str); 2] = [("mqtt", "rabbitmq_mqtt"), ("http", "rabbitmq_management")];
+const PLUGINS: [(&str, &str); 4] = [
+    ("mqtt", "rabbitmq_mqtt"),
+    ("http", "rabbitmq_management"),
+    ("http/web-mqtt", "rabbitmq_web_mqtt"),
+    ("http/prometheus", "rabbitmq_prometheus"),
+];
 
 /// What memory is used for, in the words of RabbitMQ, but for the two that are known here.
 const MEMORY_UNUSED: [&str; 22] = [

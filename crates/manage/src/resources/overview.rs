@@ -101,7 +101,9 @@ pub(crate) struct Context {
 /// The places where the API is served.
 pub(crate) fn contexts(manage: &Manage) -> Vec<Context> {
     let listening = manage.listening();
-    let http = listening.iter().filter(|l| l.protocol.starts_with("http"));
+    let http = listening
+        .iter()
+        .filter(|l| ["http", "https"].contains(&l.protocol));
     let context = |listening: &Listening| Context {
         node: manage.node.name.clone(),
         description: "RabbitMQ Management",

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::json;
 use ternmq_broker::inspect::{QueueSnapshot, QueueState};
 use ternmq_core::policy::QueueKind;
 
