@@ -115,6 +115,7 @@ fn help_names_every_flag() {
         "--mqtt",
         "--management",
         "--prometheus",
+        "--mqtt-websocket",
         "--mqtt-anonymous",
         "--ready-file",
     ] {
@@ -149,9 +150,9 @@ fn port_in_use_is_one_clear_line_and_exit_code_1() {
 fn unknown_key_in_the_configuration_is_named() {
     let directory = tempfile::tempdir().unwrap();
     for (config, key) in [
-        ("[amqp]\nheart_beat = 3\n", "heart_beat"),
-        ("[mqtt]\nanonymus = true\n", "anonymus"),
-        ("[limits]\nconnections = 3\n", "connections"),
+        ("[amqp]\nheart_beat = 3\n", "amqp.heart_beat"),
+        ("[mqtt]\nanonymus = true\n", "mqtt.anonymus"),
+        ("[limits]\nconnections = 3\n", "limits.connections"),
         ("[kafka]\nlisten = []\n", "kafka"),
     ] {
         let path = write_config(directory.path(), config);

@@ -35,7 +35,10 @@ impl Secure {
         let authorities = directory.path().join("ca.pem");
         fs::write(&authorities, &authority.pem).unwrap();
         let config = format!(
-            "[tls]\ncertfile = {certificate:?}\nkeyfile = {key:?}\ncacertfile = {authorities:?}\n{more}"
+            "[tls]\ncertfile = {:?}\nkeyfile = {:?}\ncacertfile = {:?}\n{more}",
+            certificate.to_str().unwrap(),
+            key.to_str().unwrap(),
+            authorities.to_str().unwrap()
         );
         let path = write_config(directory.path(), &config);
         let broker = Ternmq::start(&["--config", path.to_str().unwrap()]);
