@@ -28,6 +28,8 @@
 //! client has no state by which it could mistake it.
 //!
 //! # Left out
+//! What clients may rely on, and the test that holds it, is listed in `tests/checklist.md`.
+//!
 //! - Methods of enhanced authentication (§4.12) other than SCRAM-SHA-256, channel binding, and `SASLprep` of names and
 //!   passwords.
 //! - Retain unavailable, a maximum QoS below 2, subscription identifiers, wildcard or shared subscriptions switched
