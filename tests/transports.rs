@@ -1,10 +1,5 @@
 //! The real binary over TLS, WebSocket and behind a proxy, and what changes while it runs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
 
@@ -35,7 +30,10 @@ impl Secure {
         let authorities = directory.path().join("ca.pem");
         fs::write(&authorities, &authority.pem).unwrap();
         let config = format!(
-            "[tls]\ncertfile = {certificate:?}\nkeyfile = {key:?}\ncacertfile = {authorities:?}\n{more}"
+            "[tls]\ncertfile = '{}'\nkeyfile = '{}'\ncacertfile = '{}'\n{more}",
+            certificate.display(),
+            key.display(),
+            authorities.display()
         );
         let path = write_config(directory.path(), &config);
         let broker = Ternmq::start(&["--config", path.to_str().unwrap()]);

@@ -117,7 +117,10 @@ impl Translation {
                 "management" | "prometheus",
                 "ssl",
                 key @ ("certfile" | "keyfile" | "cacertfile"),
-            ] => self.own_file(line, key),
+            ] => {
+                self.own_file(line, key);
+                Ok(())
+            }
             ["ssl_options", "versions", _] => self.tls_version(line.value),
             ["default_user_tags", tag] => {
                 if boolean(line.value)? {
