@@ -84,7 +84,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) ready_file: Option<PathBuf>,
     /// The file this was read from.
-    pub(crate) config_file: Option<PathBuf>,
+    pub(crate) source: Option<PathBuf>,
     /// What of the file has no effect.
     pub(crate) remarks: Vec<Remark>,
 }
@@ -252,7 +252,7 @@ impl Config {
             log: file.log,
             data_dir,
             ready_file: cli.ready_file,
-            config_file: cli.config,
+            source: cli.config,
             remarks: Vec::new(),
         };
         if config.amqp.is_silent() && config.mqtt.is_silent() {

@@ -30,7 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let ended = match cli.command.clone() {
-        None => run::run(cli).map(|()| ExitCode::SUCCESS),
+        None => run::run(&cli).map(|()| ExitCode::SUCCESS),
         Some(cli::Command::Store(command)) => run::look_at_store(&command, cli),
         Some(cli::Command::Config(command)) => {
             run::look_at_config(&command, cli).map(|()| ExitCode::SUCCESS)

@@ -20,7 +20,7 @@ pub(crate) fn open(
         name: NodeFacts::default_name(),
         started_at,
         data_dir: config.data_dir.clone(),
-        config_files: config.config_file.iter().cloned().collect(),
+        config_files: config.source.iter().cloned().collect(),
         memory_high_bytes: config.broker.memory_high_bytes.unwrap_or(0),
         disk_free_low_bytes: config.storage.disk_free_low_bytes,
         connections_max,

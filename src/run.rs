@@ -24,13 +24,13 @@ use crate::{logging, management, protocols, ready_file, service, storage, store_
 const RUNTIME_STOP: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     system::raise_open_files_limit();
     let config = Config::load(cli.clone())?;
     let filter = logging::init(&config.log)?;
     config.log_remarks();
     let runtime = runtime().context("cannot start the runtime")?;
-    let ended = runtime.block_on(serve(config, &cli, &filter));
+    let ended = runtime.block_on(serve(config, cli, &filter));
     runtime.shutdown_timeout(RUNTIME_STOP);
     ended
 }

@@ -73,7 +73,7 @@ fn tell(section: &str, outcome: Result<(), ternmq_net::tls::TlsError>) {
     match outcome {
         Ok(()) => info!(section, "certificates read again, for new connections"),
         Err(error) => {
-            error!(section, %error, "the new certificates cannot be used, the old ones stay")
+            error!(section, %error, "the new certificates cannot be used, the old ones stay");
         }
     }
 }

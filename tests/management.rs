@@ -1,4 +1,5 @@
 //! The management API of the real binary, over sockets.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
 
@@ -29,10 +30,10 @@ fn message_published_over_http_comes_out_over_amqp() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let uri = broker.amqp_uri();
-        let connection = lapin::Connection::connect(&uri, Default::default());
+        let connection = lapin::Connection::connect(&uri, lapin::ConnectionProperties::default());
         let connection = soon(connection).await.unwrap();
         let channel = soon(connection.create_channel()).await.unwrap();
-        let got = soon(channel.basic_get("q".into(), Default::default()))
+        let got = soon(channel.basic_get("q".into(), lapin::options::BasicGetOptions::default()))
             .await
             .unwrap()
             .unwrap();
@@ -49,7 +50,8 @@ fn message_published_over_http_comes_out_over_amqp() {
             name.replace(' ', "%20").replace('>', "%3E")
         );
         assert_eq!(ask(addr, "DELETE", &path, "").0, 204);
-        let closed = soon(channel.basic_get("q".into(), Default::default())).await;
+        let closed =
+            soon(channel.basic_get("q".into(), lapin::options::BasicGetOptions::default())).await;
         assert!(closed.is_err());
     });
 }

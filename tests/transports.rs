@@ -1,5 +1,10 @@
 //! The real binary over TLS, WebSocket and behind a proxy, and what changes while it runs.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 mod support;
 
@@ -30,10 +35,10 @@ impl Secure {
         let authorities = directory.path().join("ca.pem");
         fs::write(&authorities, &authority.pem).unwrap();
         let config = format!(
-            "[tls]\ncertfile = '{}'\nkeyfile = '{}'\ncacertfile = '{}'\n{more}",
-            certificate.display(),
-            key.display(),
-            authorities.display()
+            "[tls]\ncertfile = {:?}\nkeyfile = {:?}\ncacertfile = {:?}\n{more}",
+            certificate.to_str().unwrap(),
+            key.to_str().unwrap(),
+            authorities.to_str().unwrap()
         );
         let path = write_config(directory.path(), &config);
         let broker = Ternmq::start(&["--config", path.to_str().unwrap()]);

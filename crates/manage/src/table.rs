@@ -120,7 +120,7 @@ mod tests {
                 "decimal",
                 Value::Decimal {
                     scale: 2,
-                    value: 314,
+                    value: 225,
                 },
             ),
             ("time", Value::Timestamp(5)),
@@ -130,7 +130,7 @@ mod tests {
         .map(|(name, value)| (name.into(), value))
         .collect();
         let json =
-            json!({"void": null, "byte": -3, "decimal": 3.14, "time": 5, "bytes": "ab\u{fffd}"});
+            json!({"void": null, "byte": -3, "decimal": 2.25, "time": 5, "bytes": "ab\u{fffd}"});
         assert_eq!(serde_json::to_value(Table(headers)).unwrap(), json);
     }
 

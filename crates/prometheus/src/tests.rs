@@ -259,14 +259,15 @@ fn bounds_of_sizes_are_written_as_dashboards_do() {
     declare(&mut client, "q", "classic");
     publish(&mut client, "q", &[0; 100]);
     publish(&mut client, "q", &[0; 101]);
-    publish(&mut client, "q", &[0; 2_000_000]);
+    publish(&mut client, "q", &vec![0; 2_000_000]);
     let exposition = ask(&source, &Endpoint::Aggregated);
     let below = |bound| {
         let labels = [("protocol", "amqp091"), ("le", bound)];
         exposition.value("rabbitmq_message_size_bytes_bucket", &labels)
     };
     let counts = dashboards::SIZE_BOUNDS.map(|bound| below(bound).unwrap());
-    assert_eq!(counts, [1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0]);
+    let expected = [1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0];
+    assert_eq!(counts.as_slice(), expected.as_slice());
     let amqp = [("protocol", "amqp091")];
     let sum = exposition.value("rabbitmq_message_size_bytes_sum", &amqp);
     assert_eq!(sum, Some(2_000_201.0));

@@ -1,5 +1,11 @@
 //! The API without sockets: requests in, answers out, over a broker in memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod bindings;
 mod clients;
 mod definitions;
