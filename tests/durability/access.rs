@@ -94,7 +94,6 @@ async fn vhosts_and_users_of_the_first_start_stay() {
 /// What is set in words that both starts understand.
 fn set(addr: SocketAddr) -> Vec<serde_json::Value> {
     let lists = [
-        "/vhosts/orders",
         "/users",
         "/permissions",
         "/topic-permissions",
@@ -105,7 +104,12 @@ fn set(addr: SocketAddr) -> Vec<serde_json::Value> {
         "/vhost-limits",
         "/user-limits",
     ];
-    lists.map(|path| get(addr, path)).to_vec()
+    let mut set = lists.map(|path| get(addr, path)).to_vec();
+    let vhost = get(addr, "/vhosts/orders");
+    // Not what it counts.
+    let keys = ["name", "description", "tags", "metadata", "tracing"];
+    set.extend(keys.map(|key| vhost[key].clone()));
+    set
 }
 
 #[tokio::test]

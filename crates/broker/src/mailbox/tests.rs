@@ -101,15 +101,16 @@ fn at_the_token_limit_all_is_kept_and_one_above_closes_the_connection() {
     for token in 0..20 {
         mailbox.push(Notice::Ready(Token(token)));
         mailbox.push(Notice::Cancelled(Token(token)));
+        mailbox.push(Notice::TimedOut(Token(token)));
     }
-    assert_eq!(drained(&mailbox).len(), 40);
-    for token in 0..41 {
+    assert_eq!(drained(&mailbox).len(), 60);
+    for token in 0..61 {
         mailbox.push(Notice::Ready(Token(token)));
     }
     let notices = drained(&mailbox);
-    assert_eq!(notices.len(), 41);
+    assert_eq!(notices.len(), 61);
     assert!(matches!(
-        notices[40],
+        notices[60],
         Notice::Close(CloseReason::Administrative(_))
     ));
 }
