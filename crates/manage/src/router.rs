@@ -374,6 +374,7 @@ fn health() -> Router<r::Shared> {
     Router::new()
         .route("/aliveness-test/{vhost}", get(r::health::aliveness))
         .route("/healthchecks/node", get(r::health::in_service))
+        .route("/healthchecks/node/{node}", get(r::health::node))
         .route("/health/checks/alarms", get(r::health::alarms))
         .route("/health/checks/local-alarms", get(r::health::alarms))
         .route(

@@ -15,7 +15,7 @@ use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::QueueDecl;
 use ternmq_core::value::Headers;
 
-use super::Shared;
+use super::{Shared, nodes};
 use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
@@ -196,6 +196,16 @@ pub(crate) async fn leaders_in_vhost_matching(
 
 /// Whoever answers is in service.
 pub(crate) async fn in_service(_: Caller) -> Answer {
+    Ok(well())
+}
+
+/// The same of a node by its name: of this one, since there is no other.
+pub(crate) async fn node(
+    State(manage): State<Shared>,
+    _: Caller,
+    Names(name): Names<String>,
+) -> Answer {
+    nodes::check_name(&manage, &name)?;
     Ok(well())
 }
 

@@ -87,3 +87,17 @@ fn aliveness_is_tested_with_a_message() {
     assert_eq!(queue["messages"], 0);
     node.get("/aliveness-test/nope").expect_not_found();
 }
+
+#[test]
+fn a_node_is_asked_by_its_name() {
+    let node = Node::new();
+    let overview = node.get("/overview").expect(200);
+    let name = overview["node"].as_str().unwrap();
+    let well = json!({"status": "ok"});
+    assert_eq!(node.get("/healthchecks/node").expect(200), well);
+    assert_eq!(
+        node.get(&format!("/healthchecks/node/{name}")).expect(200),
+        well
+    );
+    node.get("/healthchecks/node/other@host").expect_not_found();
+}
