@@ -34,12 +34,17 @@ const BASIC_ACK: MethodId = (CLASS_BASIC, 80);
 const BASIC_REJECT: MethodId = (CLASS_BASIC, 90);
 const BASIC_NACK: MethodId = (CLASS_BASIC, 120);
 
+/// Nothing is awaited.
+const NEVER: Timestamp = Timestamp(u64::MAX);
+
 /// What channels share.
 struct Shared {
     broker: Broker,
     client: Client,
     publishes: Publishes,
     consumers: usize,
+    /// When to look for deliveries without a consumer that are held for too long.
+    overdue_at: Timestamp,
     wire: Wire,
     /// As others see the connection.
     stats: Arc<ConnectionStats>,
@@ -53,6 +58,7 @@ impl Shared {
             client: &mut self.client,
             publishes: &mut self.publishes,
             consumers: &mut self.consumers,
+            overdue_at: &mut self.overdue_at,
             wire: self.wire,
             now,
             out,
@@ -150,6 +156,7 @@ impl Running {
             client,
             publishes: Publishes::default(),
             consumers: 0,
+            overdue_at: NEVER,
             wire,
             stats,
         };

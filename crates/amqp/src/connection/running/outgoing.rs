@@ -8,7 +8,7 @@ use ternmq_core::id::Timestamp;
 use ternmq_core::queue::Budget;
 use ternmq_net::machine::{OUTPUT_BUDGET_BYTES, Output};
 
-use super::{Pressure, Running};
+use super::{NEVER, Pressure, Running};
 use crate::error::delivery_timed_out;
 use crate::session::{ConsumerSlot, write_method};
 
@@ -202,6 +202,32 @@ impl Running {
         };
         // A fault of the channel's alone ends nothing else.
         let _ = self.on_fault(channel, delivery_timed_out(channel, timeout_ms), now, out);
+    }
+
+    /// When [`Self::close_overdue`] is to be called.
+    pub(in crate::connection) fn deadline(&self) -> Option<Timestamp> {
+        Some(self.shared.overdue_at).filter(|at| *at != NEVER)
+    }
+
+    /// Channels that hold a delivery without a consumer for too long are closed.
+    pub(in crate::connection) fn close_overdue(&mut self, now: Timestamp, out: &mut Output) {
+        if now < self.shared.overdue_at {
+            return;
+        }
+        let (mut overdue, mut next) = (Vec::new(), NEVER);
+        for (channel, session) in self.channels.open_sessions() {
+            let (timeout_ms, due) = session.overdue(now);
+            if let Some(timeout_ms) = timeout_ms {
+                overdue.push((channel, timeout_ms));
+            } else if let Some(due) = due {
+                next = next.min(due);
+            }
+        }
+        self.shared.overdue_at = next;
+        for (channel, timeout_ms) in overdue {
+            // A fault of the channel's alone ends nothing else.
+            let _ = self.on_fault(channel, delivery_timed_out(channel, timeout_ms), now, out);
+        }
     }
 
     /// Sends consumers what waits for them, in turns, until nothing waits or the output is full. Returns whether
