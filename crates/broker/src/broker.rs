@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
+use crate::expiries::Expiries;
 use crate::gate::Gate;
 use crate::history::Budget;
 use crate::hold::Hold;
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     next_connection: AtomicU64,
     pub(crate) next_queue: AtomicU64,
     pub(crate) timers: Timers,
+    pub(crate) expiries: Expiries,
     pub(crate) schedule: Schedule,
     pub(crate) histories: Arc<Budget>,
     pub(crate) hold: Hold,
@@ -168,6 +170,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             next_queue: AtomicU64::new(1),
             timers: Timers::default(),
+            expiries: Expiries::default(),
             schedule: Schedule::new(config.scheduled_max, config.scheduled_bytes_max),
             histories: Arc::default(),
             hold: Hold::default(),
@@ -239,6 +242,7 @@ impl Broker {
                 vhost: vhost.clone(),
             },
         );
+        inner.move_expiry(id, None, user.expires_at());
         // Whoever deleted vhost or user meanwhile may not have seen this connection.
         let is_stale = inner.registry.version() != rights_version;
         if vhost.is_sealed() {
@@ -324,6 +328,13 @@ impl Inner {
     pub(crate) fn forget_client(&self, id: ConnectionId) {
         self.clients.remove(&id);
         self.connections.forget(id);
+    }
+
+    /// Tells one connection, if it is still there.
+    pub(crate) fn tell(&self, id: ConnectionId, notice: Notice) {
+        if let Some(client) = self.clients.get(&id) {
+            client.mailbox.push(notice);
+        }
     }
 
     /// Asks those connections to close that a user has in a vhost for which that is so. Returns how many.
