@@ -234,7 +234,7 @@ impl Broker {
         }
         inner.registry.enter(user.name(), &vhost.name)?;
         let id = ConnectionId(inner.next_connection.fetch_add(1, Ordering::Relaxed));
-        inner.clients.insert(
+        inner.remember_client(
             id,
             ClientEntry {
                 mailbox: mailbox.clone(),
@@ -242,7 +242,6 @@ impl Broker {
                 vhost: vhost.clone(),
             },
         );
-        inner.move_expiry(id, None, user.expires_at());
         // Whoever deleted vhost or user meanwhile may not have seen this connection.
         let is_stale = inner.registry.version() != rights_version;
         if vhost.is_sealed() {
@@ -323,6 +322,13 @@ impl Broker {
 impl Inner {
     pub(crate) fn next_queue_id(&self) -> QueueId {
         QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn remember_client(&self, id: ConnectionId, entry: ClientEntry) {
+        let expires_at = entry.user.expires_at();
+        self.clients.insert(id, entry);
+        // Behind it: whoever is told has to be there.
+        self.move_expiry(id, None, expires_at);
     }
 
     pub(crate) fn forget_client(&self, id: ConnectionId) {

@@ -112,8 +112,8 @@ mod vhost;
 mod work;
 
 pub use admin::{
-    Admin, AdminRefusal, Attempt, Authority, Backend, Changed, LoginStep, Password, Place, Rights, Scene,
-    UserSpec,
+    Admin, AdminRefusal, Attempt, Authority, Backend, Changed, LoginStep, Password, Place, Rights,
+    Scene, UserSpec,
 };
 pub use announced::Announced;
 pub use apply::ReplayError;

@@ -48,7 +48,10 @@ pub enum BackendName {
 
 /// Who says who a user is, and who says what that user may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
-#[serde(untagged, expecting = "neither the name of a backend nor { authn, authz }")]
+#[serde(
+    untagged,
+    expecting = "neither the name of a backend nor { authn, authz }"
+)]
 pub enum Step {
     /// Both at once.
     One(BackendName),

@@ -237,8 +237,7 @@ fn those_who_are_asked_for_users_stand_in_the_order_of_their_numbers() {
          auth_backends.3.authz = rabbit_auth_backend_internal\n\
          auth_backends.4 = ldap\n",
     );
-    let expected =
-        "auth.backends = ['oauth2', 'internal', {authn = 'oauth2', authz = 'internal'}]";
+    let expected = "auth.backends = ['oauth2', 'internal', {authn = 'oauth2', authz = 'internal'}]";
     assert_eq!(table, toml(expected));
     assert_eq!(remarks.len(), 1);
     assert_eq!(remarks[0].line, 5);

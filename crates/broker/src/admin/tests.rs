@@ -407,7 +407,10 @@ fn those_who_know_users_are_asked_in_their_order() {
     let user = broker.login("bob", b"bob", ELSEWHERE).unwrap();
     assert!(user.has_tag("far"));
     let refused = |name, password: &[u8], peer| broker.login(name, password, peer).unwrap_err();
-    assert_eq!(refused("bob", b"x", ELSEWHERE), LoginRefusal::BadCredentials);
+    assert_eq!(
+        refused("bob", b"x", ELSEWHERE),
+        LoginRefusal::BadCredentials
+    );
     let loopback = refused("guest", b"guest", ELSEWHERE);
     assert_eq!(loopback, LoginRefusal::LoopbackOnly, "whoever lets it in");
     assert!(broker.login_external("ann", LOOPBACK).is_ok());
@@ -434,7 +437,10 @@ fn one_may_say_who_it_is_and_another_what_it_may_do() {
     let refused = broker.connect(&user, "/", Mailbox::new(1));
     assert_eq!(refused.err(), Some(ConnectRefusal::NotAllowed));
     assert!(broker.login("ann", b"secret", LOOPBACK).is_err());
-    assert!(broker.login("bob", b"bob", LOOPBACK).is_err(), "not known here");
+    assert!(
+        broker.login("bob", b"bob", LOOPBACK).is_err(),
+        "not known here"
+    );
 }
 
 #[test]

@@ -48,7 +48,10 @@ impl Algorithm {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Material {
     /// Modulus and exponent, big-endian without leading zeros.
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// An uncompressed point.
     P256(Vec<u8>),
     /// An uncompressed point.

@@ -31,8 +31,8 @@ use config::OAuth2Config;
 pub use keys::KeyError;
 use keys::{KeyRing, Stamp};
 use rights::Token;
-use token::TokenError;
 pub use token::TOKEN_BYTES_MAX;
+use token::TokenError;
 
 /// Why tokens cannot be checked.
 #[derive(Debug, thiserror::Error)]

@@ -214,8 +214,14 @@ fn files_without_a_key_that_can_be_used_are_refused() {
         ("{".to_owned(), "JSON"),
         (json!({"kty": "oct"}).to_string(), "`k`"),
         (json!({"kty": "oct", "k": ""}).to_string(), "`k`"),
-        (json!({"kty": "EC", "crv": "P-521"}).to_string(), "kind of key"),
-        (json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}).to_string(), "`x`"),
+        (
+            json!({"kty": "EC", "crv": "P-521"}).to_string(),
+            "kind of key",
+        ),
+        (
+            json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}).to_string(),
+            "`x`",
+        ),
     ] {
         let file = directory.path().join("key");
         std::fs::write(&file, &text).unwrap();
@@ -235,7 +241,15 @@ fn files_without_a_key_that_can_be_used_are_refused() {
 fn sets_of_keys_are_used_as_far_as_they_can_be() {
     let directory = tempfile::tempdir().unwrap();
     let ring = ring_of(directory.path());
-    for id in ["rsa", "p256", "p384", "ed", "secret", "uaa-secret", "uaa-rsa"] {
+    for id in [
+        "rsa",
+        "p256",
+        "p384",
+        "ed",
+        "secret",
+        "uaa-secret",
+        "uaa-rsa",
+    ] {
         assert!(ring.get(id).is_some(), "{id}");
     }
     for id in ["for-encryption", "p521"] {
@@ -268,10 +282,16 @@ fn what_cannot_be_checked_is_refused_at_start() {
         OAuth2::load(config).unwrap_err().to_string()
     };
     for (error, expected) in [
-        (refused(&|c| c.resource_server_id.clear()), "resource_server_id"),
+        (
+            refused(&|c| c.resource_server_id.clear()),
+            "resource_server_id",
+        ),
         (refused(&|c| c.algorithms = vec!["RS255".into()]), "RS255"),
         (refused(&|c| c.default_key = Some("other".into())), "other"),
-        (refused(&|c| c.signing_keys[0].file = "/nowhere".into()), "/nowhere"),
+        (
+            refused(&|c| c.signing_keys[0].file = "/nowhere".into()),
+            "/nowhere",
+        ),
         (refused(&|c| c.signing_keys.clear()), "jwks_file"),
     ] {
         assert!(error.contains(expected), "{error}");
@@ -282,7 +302,15 @@ fn what_cannot_be_checked_is_refused_at_start() {
 fn passwords_are_no_tokens() {
     let directory = tempfile::tempdir().unwrap();
     let oauth2 = OAuth2::load(configured(directory.path())).unwrap();
-    for password in ["", "guest", "a.b", "a.b.c", "....", "e30.e30.", "\u{e4}.x.y"] {
+    for password in [
+        "",
+        "guest",
+        "a.b",
+        "a.b.c",
+        "....",
+        "e30.e30.",
+        "\u{e4}.x.y",
+    ] {
         let got = oauth2.shared.clone().user_of(password.as_bytes(), NOW);
         assert_eq!(got.err(), Some(TokenError::NotAToken), "{password:?}");
     }
@@ -319,9 +347,18 @@ fn token_is_for_this_broker() {
     assert_eq!(refused(json!("rabbitmq")), None);
     assert_eq!(refused(json!(["other", "rabbitmq"])), None);
     assert_eq!(refused(json!("other rabbitmq")), None);
-    for aud in [json!("other"), json!(["rabbitmq2"]), json!([]), json!(null), json!(1)] {
+    for aud in [
+        json!("other"),
+        json!(["rabbitmq2"]),
+        json!([]),
+        json!(null),
+        json!(1),
+    ] {
         let error = refused(aud.clone());
-        assert!(matches!(error, Some(TokenError::Audience(_))), "{aud}: {error:?}");
+        assert!(
+            matches!(error, Some(TokenError::Audience(_))),
+            "{aud}: {error:?}"
+        );
     }
     let unchecked = |config: &mut OAuth2Config| config.verify_aud = false;
     assert!(shown(unchecked, json!({"aud": "other"})).is_ok());
@@ -400,7 +437,10 @@ fn scopes_name_claims_and_the_vhost() {
     assert!(!rights.may_on_topic(Right::Write, "q-prod-1", "u-bob-1"));
     let rights = of("/", json!({"scope": scope, "sub": "*"})).unwrap();
     assert!(rights.may_on_topic(Right::Write, "q-/-", "u-*-x"));
-    assert!(!rights.may_on_topic(Right::Write, "q-/-", "u-ann-x"), "stands for itself");
+    assert!(
+        !rights.may_on_topic(Right::Write, "q-/-", "u-ann-x"),
+        "stands for itself"
+    );
     let missing = json!({"scope": "rabbitmq.read:*/{team}"});
     assert!(of("v", missing).is_none());
     assert!(of("v", json!({"scope": "rabbitmq.read:*/{team"})).is_none());
@@ -501,7 +541,10 @@ fn new_token_is_for_the_same_user() {
         let secret = signed_with(secret, &claims(more));
         authority.renew(&user, secret.as_bytes(), NOW)
     };
-    let renewed = renew(SECRET, json!({"exp": NOW_S + 600, "scope": "rabbitmq.tag:monitoring"}));
+    let renewed = renew(
+        SECRET,
+        json!({"exp": NOW_S + 600, "scope": "rabbitmq.tag:monitoring"}),
+    );
     let renewed = renewed.unwrap();
     assert_eq!(renewed.expires_at(), Some(NOW.plus_ms(600_000)));
     assert!(renewed.has_tag("monitoring"));

@@ -99,9 +99,21 @@ mod tests {
             ("foo", &["foo"], &["", "fo", "fooo", "Foo"]),
             ("foo*", &["foo", "foobar", "foo/"], &["barfoo", "fo"]),
             ("*foo", &["foo", "barfoo", "foofoo"], &["foobar"]),
-            ("foo*bar", &["foobar", "foo.bar", "foobarbar"], &["foo", "bar", "fobar"]),
-            ("start*middle*end", &["startmiddleend", "start.middle.middle.end"], &["startend", "startmiddle"]),
-            ("*before*after*", &["before.after", "xbeforeafterx"], &["after.before"]),
+            (
+                "foo*bar",
+                &["foobar", "foo.bar", "foobarbar"],
+                &["foo", "bar", "fobar"],
+            ),
+            (
+                "start*middle*end",
+                &["startmiddleend", "start.middle.middle.end"],
+                &["startend", "startmiddle"],
+            ),
+            (
+                "*before*after*",
+                &["before.after", "xbeforeafterx"],
+                &["after.before"],
+            ),
             ("a**b", &["ab", "axb"], &["a", "b"]),
             ("ab*ba", &["abba", "abxba"], &["aba"]),
         ] {
@@ -109,7 +121,10 @@ mod tests {
                 assert!(matches(pattern, name), "{pattern} is to match {name:?}");
             }
             for name in no {
-                assert!(!matches(pattern, name), "{pattern} is not to match {name:?}");
+                assert!(
+                    !matches(pattern, name),
+                    "{pattern} is not to match {name:?}"
+                );
             }
         }
     }
