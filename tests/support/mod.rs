@@ -18,6 +18,7 @@ pub mod mqtt;
 pub mod node;
 pub mod raw;
 pub mod secure;
+pub mod token;
 
 use std::collections::HashMap;
 use std::fs;

@@ -305,6 +305,9 @@ impl Connection {
             }
             Notice::Close(CloseReason::Shutdown) => self.fail(&shutdown(), now, out),
             Notice::Close(CloseReason::Replaced) => self.fail(&forced("replaced"), now, out),
+            Notice::Close(CloseReason::CredentialExpired) => {
+                self.fail(&forced("credential expired"), now, out);
+            }
             Notice::Close(CloseReason::Administrative(reason)) => {
                 self.fail(&Fault::new(Reply::ConnectionForced, reason), now, out);
             }

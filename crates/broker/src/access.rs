@@ -35,6 +35,8 @@ impl Client {
             self.user.name(),
             "connections are counted by user"
         );
+        let (from, to) = (self.user.expires_at(), user.expires_at());
+        self.broker.move_expiry(self.id, from, to);
         self.user = user;
         self.refresh_rights();
     }

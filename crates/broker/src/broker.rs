@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
+use crate::expiries::Expiries;
 use crate::gate::Gate;
 use crate::history::Budget;
 use crate::hold::Hold;
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     next_connection: AtomicU64,
     pub(crate) next_queue: AtomicU64,
     pub(crate) timers: Timers,
+    pub(crate) expiries: Expiries,
     pub(crate) schedule: Schedule,
     pub(crate) histories: Arc<Budget>,
     pub(crate) hold: Hold,
@@ -168,6 +170,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             next_queue: AtomicU64::new(1),
             timers: Timers::default(),
+            expiries: Expiries::default(),
             schedule: Schedule::new(config.scheduled_max, config.scheduled_bytes_max),
             histories: Arc::default(),
             hold: Hold::default(),
@@ -231,7 +234,7 @@ impl Broker {
         }
         inner.registry.enter(user.name(), &vhost.name)?;
         let id = ConnectionId(inner.next_connection.fetch_add(1, Ordering::Relaxed));
-        inner.clients.insert(
+        inner.remember_client(
             id,
             ClientEntry {
                 mailbox: mailbox.clone(),
@@ -321,9 +324,23 @@ impl Inner {
         QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
     }
 
+    fn remember_client(&self, id: ConnectionId, entry: ClientEntry) {
+        let expires_at = entry.user.expires_at();
+        self.clients.insert(id, entry);
+        // Behind it: whoever is told has to be there.
+        self.move_expiry(id, None, expires_at);
+    }
+
     pub(crate) fn forget_client(&self, id: ConnectionId) {
         self.clients.remove(&id);
         self.connections.forget(id);
+    }
+
+    /// Tells one connection, if it is still there.
+    pub(crate) fn tell(&self, id: ConnectionId, notice: Notice) {
+        if let Some(client) = self.clients.get(&id) {
+            client.mailbox.push(notice);
+        }
     }
 
     /// Asks those connections to close that a user has in a vhost for which that is so. Returns how many.

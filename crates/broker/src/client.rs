@@ -90,6 +90,8 @@ impl Client {
             self.broker.delete_queue(&self.vhost, id, self.work.get());
         }
         self.broker.forget_client(self.id);
+        self.broker
+            .move_expiry(self.id, self.user.expires_at(), None);
         let (user, vhost) = (self.user.name(), &self.vhost.name);
         self.broker.registry.leave(user, vhost, self.channels);
     }

@@ -65,6 +65,8 @@ pub enum CloseReason {
     Shutdown,
     /// The same client id connected elsewhere.
     Replaced,
+    /// What let the user in, a token, has ended.
+    CredentialExpired,
     /// Somebody closed it, for this reason.
     Administrative(Box<str>),
 }

@@ -10,6 +10,7 @@
 //! | `administrator` | everything |
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -22,7 +23,7 @@ use ternmq_broker::{Client, ConnectRefusal, LoginRefusal, User};
 use ternmq_core::access::Right;
 
 use crate::Manage;
-use crate::fault::Fault;
+use crate::fault::{Challenge, Fault};
 use crate::machine;
 
 const NOT_ADMINISTRATOR: &str = "Not administrator user";
@@ -42,20 +43,93 @@ impl FromRequestParts<Arc<Manage>> for Caller {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, manage: &Arc<Manage>) -> Result<Self, Fault> {
-        let (name, password) = credentials(parts)?;
+        let scheme = challenge(manage);
+        let failed = || Fault::not_authenticated(scheme, "Login failed");
+        let shown = Credentials::of(parts).ok_or_else(failed)?;
+        if matches!(shown, Credentials::Password { .. }) && scheme == Challenge::None {
+            return Err(failed());
+        }
         let Some(machine::From(from)) = parts.extensions.get().copied() else {
-            return Err(Fault::not_authenticated("Login failed"));
+            return Err(failed());
+        };
+        Self::let_in(manage, &shown, from)
+    }
+}
+
+/// What a request is to show that shows nothing: with tokens only, a browser shall not ask for a password.
+fn challenge(manage: &Manage) -> Challenge {
+    let config = &manage.config;
+    if config.oauth_enabled && config.oauth_disable_basic_auth {
+        Challenge::None
+    } else {
+        Challenge::Basic
+    }
+}
+
+/// What a request shows about who asks.
+pub(crate) enum Credentials {
+    /// Basic authentication (RFC 7617), or a form.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: Vec<u8>,
+    },
+    /// A token (RFC 6750).
+    Bearer(String),
+}
+
+impl Credentials {
+    /// A name and a password.
+    pub(crate) fn password(user: &str, password: &str) -> Self {
+        Self::Password {
+            user: user.to_owned(),
+            password: password.into(),
+        }
+    }
+
+    /// Those in the header.
+    fn of(parts: &Parts) -> Option<Self> {
+        let header = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, rest) = header.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::Bearer(rest.trim().to_owned()));
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = STANDARD.decode(rest.trim()).ok()?;
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        let user = String::from_utf8(decoded[..colon].to_vec()).ok()?;
+        let password = decoded[colon + 1..].to_vec();
+        Some(Self::Password { user, password })
+    }
+}
+
+impl Caller {
+    /// Logs in whom the credentials show, if that user has a tag for the API.
+    pub(crate) fn let_in(
+        manage: &Arc<Manage>,
+        shown: &Credentials,
+        from: IpAddr,
+    ) -> Result<Self, Fault> {
+        let (name, password) = match shown {
+            Credentials::Password { user, password } => (user.as_str(), password.as_slice()),
+            // A token says who it is about.
+            Credentials::Bearer(token) => (&*manage.config.oauth_client_id, token.as_bytes()),
         };
         let user = manage
             .broker
-            .login(&name, &password, from)
+            .login(name, password, from)
             .map_err(|refusal| {
                 tracing::debug!(user = name, peer = %from, error = %refusal, "HTTP access denied");
                 match refusal {
                     LoginRefusal::LoopbackOnly => {
                         Fault::not_authorized("User can only log in via localhost")
                     }
-                    LoginRefusal::BadCredentials => Fault::not_authenticated("Login failed"),
+                    LoginRefusal::BadCredentials => {
+                        Fault::not_authenticated(challenge(manage), "Login failed")
+                    }
                 }
             })?;
         let caller = Self {
@@ -67,30 +141,6 @@ impl FromRequestParts<Arc<Manage>> for Caller {
         }
         Ok(caller)
     }
-}
-
-/// Name and password of Basic authentication (RFC 7617).
-fn credentials(parts: &Parts) -> Result<(String, Vec<u8>), Fault> {
-    let failed = || Fault::not_authenticated("Login failed");
-    let header = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .ok_or_else(failed)?;
-    let (scheme, encoded) = header
-        .to_str()
-        .ok()
-        .and_then(|h| h.split_once(' '))
-        .ok_or_else(failed)?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(failed());
-    }
-    let decoded = STANDARD.decode(encoded.trim()).map_err(|_| failed())?;
-    let colon = decoded
-        .iter()
-        .position(|byte| *byte == b':')
-        .ok_or_else(failed)?;
-    let name = String::from_utf8(decoded[..colon].to_vec()).map_err(|_| failed())?;
-    Ok((name, decoded[colon + 1..].to_vec()))
 }
 
 impl Caller {

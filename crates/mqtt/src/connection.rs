@@ -336,6 +336,7 @@ fn close_fault(reason: CloseReason) -> Fault {
     match reason {
         CloseReason::Replaced => Fault::SessionTakenOver,
         CloseReason::Shutdown => Fault::ShuttingDown,
+        CloseReason::CredentialExpired => Fault::CredentialExpired,
         CloseReason::Administrative(reason) => Fault::Administrative(reason),
     }
 }

@@ -64,6 +64,9 @@ pub(crate) enum Fault {
     /// The node stops.
     #[error("server shutting down")]
     ShuttingDown,
+    /// What let the client in, a token, has ended; as RabbitMQ has it.
+    #[error("credential expired")]
+    CredentialExpired,
     /// Closed by an administrator.
     #[error("closed: {0}")]
     Administrative(Box<str>),
@@ -89,6 +92,7 @@ impl Fault {
             Self::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
             Self::SessionTakenOver => ReasonCode::SessionTakenOver,
             Self::ShuttingDown => ReasonCode::ServerShuttingDown,
+            Self::CredentialExpired => ReasonCode::MaximumConnectTime,
             Self::QueueDeleted | Self::Administrative(_) => ReasonCode::AdministrativeAction,
         }
     }
@@ -100,6 +104,7 @@ impl Fault {
             Self::KeepAliveTimeout
                 | Self::SessionTakenOver
                 | Self::ShuttingDown
+                | Self::CredentialExpired
                 | Self::Journal(_)
                 | Self::Administrative(_)
         )

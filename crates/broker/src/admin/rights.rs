@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use ternmq_core::access::{OfVhost, Right};
+use ternmq_core::id::Timestamp;
 
 use super::pattern::{Pattern, escape};
+use crate::users::{LoginRefusal, User};
 
 /// Where somebody works, and as whom.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,12 @@ pub trait Authority: fmt::Debug + Send + Sync {
     /// The user's rights in a vhost; none if the user may not work in it at all. Asked for when a connection opens, and
     /// again when permissions have changed.
     fn rights(&self, scene: &Scene<'_>) -> Option<Arc<dyn Rights>>;
+
+    /// The user as of a new secret, which a connection was given while it goes on.
+    ///
+    /// # Errors
+    /// The secret does not let that user in.
+    fn renew(&self, user: &User, secret: &[u8], now: Timestamp) -> Result<User, LoginRefusal>;
 }
 
 /// Everything is allowed.
@@ -52,6 +60,10 @@ impl Rights for Everything {
 impl Authority for Everything {
     fn rights(&self, _: &Scene<'_>) -> Option<Arc<dyn Rights>> {
         Some(Arc::new(Self))
+    }
+
+    fn renew(&self, user: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+        Ok(user.clone())
     }
 }
 

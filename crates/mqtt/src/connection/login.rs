@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ternmq_broker::User;
+use ternmq_broker::{Attempt, User};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
 use ternmq_net::tls::ClientCertificate;
@@ -54,7 +54,11 @@ impl Connection {
             return Ok((user, account));
         }
         let account = Account::of(name, &self.peer, config);
-        let user = broker.login(&account.user, password, self.peer.addr.ip())?;
+        let user = broker.log_in(&Attempt {
+            vhost: Some(&account.vhost),
+            client_id: Some(connect.client_id),
+            ..Attempt::new(&account.user, password, self.peer.addr.ip())
+        })?;
         Ok((user, account))
     }
 
