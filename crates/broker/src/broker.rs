@@ -36,7 +36,7 @@ use crate::store::Store;
 use crate::timer::Timers;
 use crate::users::User;
 use crate::vhost::Vhost;
-use crate::work::Work;
+use crate::work::{OnDemand, Work};
 
 /// The broker of one node. Cheap to clone; every adapter holds one.
 #[derive(Clone)]
@@ -273,7 +273,7 @@ impl Broker {
             channels: 0,
             mailbox,
             route_cache: RouteCache::default(),
-            work: Work::default(),
+            work: OnDemand::default(),
             rejected: Vec::new(),
             declared: Lsn::NONE,
             closed: false,
