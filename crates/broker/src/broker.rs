@@ -13,7 +13,7 @@ use ternmq_core::record;
 use ternmq_core::retained::RetainedLimits;
 use ternmq_journal::{Batch, Index, Log, LogError, Pressure as JournalPressure};
 
-use crate::admin::{Registry, Scene, Seed, access_revoked, vhost_deleted};
+use crate::admin::{Registry, Rights, Scene, Seed, access_revoked, vhost_deleted};
 use crate::announced::Announced;
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
@@ -226,12 +226,7 @@ impl Broker {
             client_id: None,
         };
         let rights_version = inner.registry.version();
-        let authority = &user.authority;
-        if !authority.is_ready(&scene, &mailbox.waker()) {
-            return Err(ConnectRefusal::Undecided);
-        }
-        let rights = authority.rights(&scene);
-        let rights = rights.ok_or(ConnectRefusal::NotAllowed)?;
+        let rights = rights_of(user, &scene, &mailbox)?;
         if inner.clients.len() as u64 >= inner.limits.connections_max {
             return Err(ConnectRefusal::LimitReached {
                 limit: "connections_max",
@@ -323,6 +318,19 @@ impl Broker {
     pub fn random_name(&self) -> String {
         self.0.random_name()
     }
+}
+
+/// What the user may do there, if that is known and anything.
+fn rights_of(
+    user: &User,
+    scene: &Scene<'_>,
+    mailbox: &Arc<Mailbox>,
+) -> Result<Arc<dyn Rights>, ConnectRefusal> {
+    if !user.authority.is_ready(scene, &mailbox.waker()) {
+        return Err(ConnectRefusal::Undecided);
+    }
+    let rights = user.authority.rights(scene);
+    rights.ok_or(ConnectRefusal::NotAllowed)
 }
 
 impl Inner {
