@@ -72,10 +72,10 @@ async fn serve(mut config: Config, cli: &Cli, filter: &Filter) -> anyhow::Result
         handshakes_max: config.limits.handshakes_max,
     };
     let mut server = Server::new(&server_config, Arc::clone(&clock));
-    let identities = Identities::load(&config.auth)?;
+    let mut identities = Identities::load(&config.auth)?;
     let started_at = clock.now();
-    let broker = storage::open(&config, clock)?;
-    identities.attach(&config.auth, &broker);
+    let broker = storage::open(&config, Arc::clone(&clock))?;
+    identities.attach(&config.auth, &broker, &clock)?;
     server.tick(Arc::new(broker.clone()));
     let manage = management::open(&config, &broker, started_at, server.connections_max())?;
     server.tick(manage.clone());

@@ -16,6 +16,7 @@ pub mod amqp;
 pub mod http;
 pub mod mqtt;
 pub mod node;
+pub mod oracle;
 pub mod raw;
 pub mod secure;
 pub mod token;

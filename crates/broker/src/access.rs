@@ -61,7 +61,7 @@ impl Client {
             Kind::Exchange if name.is_empty() => DEFAULT_EXCHANGE,
             Kind::Exchange | Kind::Queue => name,
         };
-        if self.rights().may(right, name) {
+        if self.rights().may(right, kind, name) {
             return Ok(());
         }
         let name = name.into();

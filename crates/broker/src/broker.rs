@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::queue::DeleteReason;
 use ternmq_core::record;
 use ternmq_core::retained::RetainedLimits;
 use ternmq_journal::{Batch, Index, Log, LogError, Pressure as JournalPressure};
 
-use crate::admin::{Registry, Scene, Seed, access_revoked, vhost_deleted};
+use crate::admin::{Registry, Rights, Scene, Seed, access_revoked, vhost_deleted};
 use crate::announced::Announced;
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
@@ -94,6 +95,9 @@ pub enum ConnectRefusal {
     /// The user may not use it.
     #[error("access to the vhost refused")]
     NotAllowed,
+    /// Whether the user may is not known yet. The mailbox gets a notice when it is: ask again then.
+    #[error("access to the vhost is being asked for")]
+    Undecided,
     /// There are as many connections as there may be.
     #[error("{limit} reached ({max})")]
     LimitReached {
@@ -222,10 +226,7 @@ impl Broker {
             client_id: None,
         };
         let rights_version = inner.registry.version();
-        let rights = user
-            .authority
-            .rights(&scene)
-            .ok_or(ConnectRefusal::NotAllowed)?;
+        let rights = rights_of(user, &scene, &mailbox)?;
         if inner.clients.len() as u64 >= inner.limits.connections_max {
             return Err(ConnectRefusal::LimitReached {
                 limit: "connections_max",
@@ -298,14 +299,14 @@ impl Broker {
     }
 
     /// Whether a user may do that with the queue or exchange of that name.
-    pub fn may(&self, user: &User, vhost: &str, right: Right, name: &str) -> bool {
+    pub fn may(&self, user: &User, vhost: &str, right: Right, (kind, name): (Kind, &str)) -> bool {
         let scene = Scene {
             user: user.name(),
             vhost,
             client_id: None,
         };
         let rights = user.authority.rights(&scene);
-        rights.is_some_and(|rights| rights.may(right, name))
+        rights.is_some_and(|rights| rights.may(right, kind, name))
     }
 
     /// How much room the disk has for durable messages.
@@ -317,6 +318,19 @@ impl Broker {
     pub fn random_name(&self) -> String {
         self.0.random_name()
     }
+}
+
+/// What the user may do there, if that is known and anything.
+fn rights_of(
+    user: &User,
+    scene: &Scene<'_>,
+    mailbox: &Arc<Mailbox>,
+) -> Result<Arc<dyn Rights>, ConnectRefusal> {
+    if !user.authority.is_ready(scene, &mailbox.waker()) {
+        return Err(ConnectRefusal::Undecided);
+    }
+    let rights = user.authority.rights(scene);
+    rights.ok_or(ConnectRefusal::NotAllowed)
 }
 
 impl Inner {

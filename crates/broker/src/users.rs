@@ -80,6 +80,9 @@ pub enum LoginRefusal {
     /// No such user, or credentials that let nobody in.
     #[error("unknown user or wrong password")]
     BadCredentials,
+    /// It is not known yet; the attempt's waker is called when it is. Never told to peers.
+    #[error("being asked for")]
+    Undecided,
     /// This user may log in from this machine only.
     #[error("user can only log in via loopback")]
     LoopbackOnly,

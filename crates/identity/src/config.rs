@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::config::{CacheConfig, HttpConfig};
 use crate::oauth2::config::OAuth2Config;
 
 /// Steps, at most.
@@ -11,11 +12,15 @@ pub const STEPS_MAX: usize = 16;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
-    /// Who is asked, one after the other, until one lets the user in: `internal`, `oauth2`; or
+    /// Who is asked, one after the other, until one lets the user in: `internal`, `oauth2`, `http`; or
     /// `{ authn = "…", authz = "…" }`, where the first says who it is and the second what that user may do.
     pub backends: Vec<Step>,
     /// Tokens.
     pub oauth2: OAuth2Config,
+    /// An HTTP server.
+    pub http: HttpConfig,
+    /// How long its answers are kept.
+    pub cache: CacheConfig,
 }
 
 impl Default for AuthConfig {
@@ -23,6 +28,8 @@ impl Default for AuthConfig {
         Self {
             backends: vec![Step::One(BackendName::Internal)],
             oauth2: OAuth2Config::default(),
+            http: HttpConfig::default(),
+            cache: CacheConfig::default(),
         }
     }
 }
@@ -44,6 +51,8 @@ pub enum BackendName {
     Internal,
     /// Tokens.
     OAuth2,
+    /// An HTTP server.
+    Http,
 }
 
 /// Who says who a user is, and who says what that user may do.

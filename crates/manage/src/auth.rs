@@ -10,8 +10,10 @@
 //! | `administrator` | everything |
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
@@ -19,8 +21,9 @@ use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_broker::{Client, ConnectRefusal, LoginRefusal, User};
+use ternmq_broker::{Attempt, Client, ConnectRefusal, LoginRefusal, User};
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 
 use crate::Manage;
 use crate::fault::{Challenge, Fault};
@@ -52,7 +55,7 @@ impl FromRequestParts<Arc<Manage>> for Caller {
         let Some(machine::From(from)) = parts.extensions.get().copied() else {
             return Err(failed());
         };
-        Self::let_in(manage, &shown, from)
+        Self::let_in(manage, &shown, from).await
     }
 }
 
@@ -108,7 +111,7 @@ impl Credentials {
 
 impl Caller {
     /// Logs in whom the credentials show, if that user has a tag for the API.
-    pub(crate) fn let_in(
+    pub(crate) async fn let_in(
         manage: &Arc<Manage>,
         shown: &Credentials,
         from: IpAddr,
@@ -118,20 +121,27 @@ impl Caller {
             // A token says who it is about.
             Credentials::Bearer(token) => (&*manage.config.oauth_client_id, token.as_bytes()),
         };
-        let user = manage
-            .broker
-            .login(name, password, from)
-            .map_err(|refusal| {
-                tracing::debug!(user = name, peer = %from, error = %refusal, "HTTP access denied");
-                match refusal {
-                    LoginRefusal::LoopbackOnly => {
-                        Fault::not_authorized("User can only log in via localhost")
-                    }
-                    LoginRefusal::BadCredentials => {
-                        Fault::not_authenticated(challenge(manage), "Login failed")
-                    }
+        let user = poll_fn(|context| {
+            let attempt = Attempt {
+                waker: Some(context.waker()),
+                ..Attempt::new(name, password, from)
+            };
+            match manage.broker.log_in(&attempt) {
+                Err(LoginRefusal::Undecided) => Poll::Pending,
+                known => Poll::Ready(known),
+            }
+        });
+        let user = user.await.map_err(|refusal| {
+            tracing::debug!(user = name, peer = %from, error = %refusal, "HTTP access denied");
+            match refusal {
+                LoginRefusal::LoopbackOnly => {
+                    Fault::not_authorized("User can only log in via localhost")
                 }
-            })?;
+                LoginRefusal::BadCredentials | LoginRefusal::Undecided => {
+                    Fault::not_authenticated(challenge(manage), "Login failed")
+                }
+            }
+        })?;
         let caller = Self {
             user,
             manage: manage.clone(),
@@ -206,13 +216,13 @@ impl Caller {
     }
 
     /// Refuses those who may not do that with the queue or exchange of that name.
-    pub(crate) fn may(&self, vhost: &str, right: Right, name: &str) -> Result<(), Fault> {
+    pub(crate) fn may(&self, vhost: &str, right: Right, object: (Kind, &str)) -> Result<(), Fault> {
         if self.manage.broker.admin().vhost(vhost).is_none() {
             return Err(Fault::not_found());
         }
         let broker = &self.manage.broker;
         allow(broker.may_use(&self.user, vhost), NO_VHOST_ACCESS)?;
-        allow(broker.may(&self.user, vhost, right, name), ACCESS_REFUSED)
+        allow(broker.may(&self.user, vhost, right, object), ACCESS_REFUSED)
     }
 
     /// Refuses a vhost that is not there, and one whose contents the user may not list.
@@ -222,6 +232,8 @@ impl Caller {
 
     /// A connection into the vhost, with the user's permissions. `missing` is what a vhost that is not there means.
     pub(crate) fn client(&self, vhost: &str, missing: Fault) -> Result<Client, Fault> {
+        // Waits, if that has to be asked for; behind it, connecting does not.
+        self.manage.broker.may_use(&self.user, vhost);
         let mailbox = Mailbox::new(1);
         let connected = self.manage.broker.connect(&self.user, vhost, mailbox);
         connected.map_err(|refusal| match refusal {

@@ -163,6 +163,14 @@ pub(crate) enum ConnectFault {
 }
 
 impl ConnectFault {
+    /// Whether it is no fault, but not known yet.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(
+            self,
+            Self::Login(LoginRefusal::Undecided) | Self::Connect(ConnectRefusal::Undecided)
+        )
+    }
+
     /// The reason code of the CONNACK; MQTT 3 gets the return code of the same meaning.
     pub(crate) fn reason_code(&self, version: ProtocolVersion) -> ReasonCode {
         match self {
@@ -174,9 +182,10 @@ impl ConnectFault {
             Self::OtherClientId => ReasonCode::ClientIdentifierNotValid,
             Self::Anonymous
             | Self::NamelessCertificate
-            | Self::Login(LoginRefusal::BadCredentials)
+            | Self::Login(LoginRefusal::BadCredentials | LoginRefusal::Undecided)
             | Self::Connect(ConnectRefusal::NoSuchVhost) => ReasonCode::BadUserNameOrPassword,
-            Self::Login(LoginRefusal::LoopbackOnly) | Self::Connect(ConnectRefusal::NotAllowed) => {
+            Self::Login(LoginRefusal::LoopbackOnly)
+            | Self::Connect(ConnectRefusal::NotAllowed | ConnectRefusal::Undecided) => {
                 ReasonCode::NotAuthorized
             }
             Self::Connect(

@@ -1,10 +1,10 @@
-//! Who is asked for users: `auth_backends`, `auth_oauth2`.
+//! Who is asked for users: `auth_backends`, `auth_oauth2`, `auth_http`, `auth_cache`.
 
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::{Line, Outcome, boolean};
+use super::{Line, Outcome, boolean, integer};
 
 /// What the file says so far.
 #[derive(Default)]
@@ -12,6 +12,10 @@ pub(super) struct Auth {
     /// By the number in `auth_backends.1`.
     backends: BTreeMap<u32, Backend>,
     oauth2: Table,
+    http: Table,
+    cache: Table,
+    /// Who is asked by the cache; the broker's own users, if nobody is named.
+    cached: Option<&'static str>,
     /// By the number in `auth_oauth2.preferred_username_claims.1`.
     claims: BTreeMap<u32, String>,
     algorithms: BTreeMap<u32, String>,
@@ -47,6 +51,8 @@ impl Auth {
                 Some(self.backend(number, line, |backend, name| backend.authz = Some(name)))
             }
             ["auth_oauth2", ref rest @ ..] => self.oauth2(rest, line),
+            ["auth_http", ref rest @ ..] => self.http(rest, line),
+            ["auth_cache", key] => self.cache(key, line),
             _ => None,
         }
     }
@@ -57,13 +63,43 @@ impl Auth {
         line: Line<'_>,
         set: impl FnOnce(&mut Backend, &'static str),
     ) -> Outcome {
-        let name = match line.value {
-            "internal" | "rabbit_auth_backend_internal" => "internal",
-            "oauth" | "oauth2" | "rabbit_auth_backend_oauth2" => "oauth2",
-            other => return Err(format!("{} = {other}: there is no such backend", line.key)),
-        };
+        let name = named(line)?;
         set(self.backends.entry(index(number)?).or_default(), name);
         Ok(())
+    }
+
+    fn http(&mut self, rest: &[&str], line: Line<'_>) -> Option<Outcome> {
+        let done = match *rest {
+            [
+                key @ ("http_method" | "user_path" | "vhost_path" | "resource_path" | "topic_path"),
+            ] => {
+                self.http.insert(key.to_owned(), line.value.into());
+                Ok(())
+            }
+            [key @ ("request_timeout" | "connection_timeout")] => integer(line.value).map(|ms| {
+                self.http.insert(key.to_owned(), ms.into());
+            }),
+            ["ssl_options", "cacertfile"] => {
+                self.http.insert("cacertfile".to_owned(), line.value.into());
+                Ok(())
+            }
+            _ => return None,
+        };
+        Some(done)
+    }
+
+    fn cache(&mut self, key: &str, line: Line<'_>) -> Option<Outcome> {
+        let done = match key {
+            "cached_backend" => named(line).map(|name| self.cached = Some(name)),
+            "cache_ttl" => integer(line.value).map(|ms| {
+                self.cache.insert(key.to_owned(), ms.into());
+            }),
+            "cache_refusals" => boolean(line.value).map(|value| {
+                self.cache.insert(key.to_owned(), value.into());
+            }),
+            _ => return None,
+        };
+        Some(done)
     }
 
     fn oauth2(&mut self, rest: &[&str], line: Line<'_>) -> Option<Outcome> {
@@ -137,21 +173,46 @@ impl Auth {
             }
         }
         let mut section = Table::new();
-        let backends: Vec<Value> = self.backends.values().filter_map(step).collect();
+        let cached = self.cached.unwrap_or("internal");
+        let backends = self.backends.values();
+        let backends: Vec<Value> = backends
+            .filter_map(|backend| step(backend, cached))
+            .collect();
         if !backends.is_empty() {
             section.insert("backends".to_owned(), backends.into());
         }
-        if !self.oauth2.is_empty() {
-            section.insert("oauth2".to_owned(), self.oauth2.into());
+        let below = [
+            ("oauth2", self.oauth2),
+            ("http", self.http),
+            ("cache", self.cache),
+        ];
+        for (name, table) in below {
+            if !table.is_empty() {
+                section.insert(name.to_owned(), table.into());
+            }
         }
         Some(section).filter(|section| !section.is_empty())
     }
 }
 
-fn step(backend: &Backend) -> Option<Value> {
+/// What has answers kept here, whoever is named for that.
+const CACHE: &str = "cache";
+
+fn named(line: Line<'_>) -> Result<&'static str, String> {
+    match line.value {
+        "internal" | "rabbit_auth_backend_internal" => Ok("internal"),
+        "oauth" | "oauth2" | "rabbit_auth_backend_oauth2" => Ok("oauth2"),
+        "http" | "rabbit_auth_backend_http" => Ok("http"),
+        "cache" | "rabbit_auth_backend_cache" => Ok(CACHE),
+        other => Err(format!("{} = {other}: there is no such backend", line.key)),
+    }
+}
+
+fn step(backend: &Backend, cached: &'static str) -> Option<Value> {
+    let real = |name: &'static str| if name == CACHE { cached } else { name };
     // Nobody takes the place of one who is not there.
-    let authn = backend.authn?;
-    let authz = backend.authz?;
+    let authn = real(backend.authn?);
+    let authz = real(backend.authz?);
     if authn == authz {
         return Some(authn.into());
     }

@@ -232,6 +232,8 @@ pub(super) const SAME: &[Same] = &[
 
 /// Keys, and what begins with them and a dot, that a node which is no cluster and no Erlang has no use for.
 pub(super) const WITHOUT_EFFECT: &[&str] = &[
+    "auth_cache",
+    "auth_http",
     "auth_ldap",
     "auth_oauth2.discovery_endpoint_params",
     "auth_oauth2.discovery_endpoint_path",

@@ -292,3 +292,46 @@ fn keys_about_tokens_have_the_same_names() {
         ]
     );
 }
+
+#[test]
+fn server_that_is_asked_for_users_is_found_behind_the_cache() {
+    let (table, remarks) = translated(
+        "auth_backends.1 = cache\n\
+         auth_cache.cached_backend = http\n\
+         auth_cache.cache_ttl = 5000\n\
+         auth_cache.cache_refusals = true\n\
+         auth_cache.cache_module = x\n\
+         auth_http.http_method = post\n\
+         auth_http.user_path = http://a/user\n\
+         auth_http.vhost_path = http://a/vhost\n\
+         auth_http.resource_path = http://a/resource\n\
+         auth_http.topic_path = http://a/topic\n\
+         auth_http.request_timeout = 2000\n\
+         auth_http.ssl_options.cacertfile = ca.pem\n\
+         auth_http.ssl_options.verify = verify_peer\n",
+    );
+    let expected = r#"
+        [auth]
+        backends = ["http"]
+        [auth.http]
+        http_method = "post"
+        user_path = "http://a/user"
+        vhost_path = "http://a/vhost"
+        resource_path = "http://a/resource"
+        topic_path = "http://a/topic"
+        request_timeout = 2000
+        cacertfile = "ca.pem"
+        [auth.cache]
+        cache_ttl = 5000
+        cache_refusals = true
+    "#;
+    assert_eq!(table, toml(expected));
+    let texts: Vec<&str> = remarks.iter().map(|remark| &*remark.text).collect();
+    assert_eq!(
+        texts,
+        [
+            "auth_cache.cache_module has no effect here",
+            "auth_http.ssl_options.verify has no effect here",
+        ]
+    );
+}

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Waker;
 
 use ternmq_core::id::Timestamp;
 
@@ -24,6 +25,8 @@ pub struct Attempt<'a> {
     pub vhost: Option<&'a str>,
     /// The client identifier, where the protocol has one.
     pub client_id: Option<&'a str>,
+    /// Who is called when it is known whether the user is let in, if that is not known at once. Who has none waits for it.
+    pub waker: Option<&'a Waker>,
 }
 
 impl<'a> Attempt<'a> {
@@ -35,6 +38,7 @@ impl<'a> Attempt<'a> {
             peer,
             vhost: None,
             client_id: None,
+            waker: None,
         }
     }
 }
@@ -54,7 +58,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Lets somebody in. Logs why not, where the refusal does not say it.
     ///
     /// # Errors
-    /// [`LoginRefusal::BadCredentials`]: the next one is asked.
+    /// [`LoginRefusal::BadCredentials`]: the next one is asked. [`LoginRefusal::Undecided`], if there is a waker.
     fn login(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<User, LoginRefusal>;
 }
 
@@ -87,7 +91,8 @@ impl Broker {
     /// Lets somebody in, if any of those that are asked for users does.
     ///
     /// # Errors
-    /// The refusal of the last one that was asked.
+    /// The refusal of the last one that was asked. [`LoginRefusal::Undecided`] if the attempt has a waker, and has to be
+    /// made again when that is called.
     pub fn log_in(&self, attempt: &Attempt<'_>) -> Result<Arc<User>, LoginRefusal> {
         let registry = &self.0.registry;
         let user = registry.ask_steps(attempt, self.now())?;
@@ -145,6 +150,7 @@ impl Registry {
         for step in steps {
             match self.ask_step(step, attempt, now) {
                 Ok(user) => return Ok(user),
+                Err(LoginRefusal::Undecided) => return Err(LoginRefusal::Undecided),
                 Err(refused) => refusal = refused,
             }
         }

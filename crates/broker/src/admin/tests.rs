@@ -9,7 +9,7 @@ use crate::mailbox::{CloseReason, Mailbox, Notice};
 use crate::users::LoginRefusal;
 use crate::{Client, ConnectRefusal};
 use ternmq_core::access::{HashAlgorithm, PasswordHash, Right};
-use ternmq_core::error::Refusal;
+use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::Timestamp;
 use ternmq_journal::MemoryLog;
 
@@ -305,7 +305,7 @@ fn rights_of_another_authority_are_asked_for_as_well() {
     #[derive(Debug)]
     struct Reader;
     impl Rights for Reader {
-        fn may(&self, right: Right, _: &str) -> bool {
+        fn may(&self, right: Right, _: Kind, _: &str) -> bool {
             right == Right::Read
         }
         fn may_on_topic(&self, _: Right, _: &str, _: &str) -> bool {

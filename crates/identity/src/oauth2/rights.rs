@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use ternmq_broker::{Authority, LoginRefusal, Rights, Scene, User};
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 use ternmq_core::id::Timestamp;
 
 use super::Shared;
@@ -69,7 +70,7 @@ impl Authority for Token {
 }
 
 impl Rights for Grants {
-    fn may(&self, right: Right, name: &str) -> bool {
+    fn may(&self, right: Right, _: Kind, name: &str) -> bool {
         let mut grants = self.0.iter();
         grants.any(|grant| grant.right == right && grant.name.matches(name))
     }

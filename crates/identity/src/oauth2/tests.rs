@@ -9,6 +9,7 @@ use ring::hmac;
 use serde_json::{Value, json};
 use ternmq_broker::{Authority as _, Rights, Scene};
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 
 use super::config::{ScopeAlias, SigningKey};
 use super::*;
@@ -398,7 +399,11 @@ fn scopes_allow_what_rabbitmq_documents() {
         ("read:*/a%2Fb", "v", Read, "a", false),
     ] {
         let rights = rights(&[scope], vhost).unwrap();
-        assert_eq!(rights.may(right, name), allowed, "{scope} {right:?} {name}");
+        assert_eq!(
+            rights.may(right, Kind::Queue, name),
+            allowed,
+            "{scope} {right:?} {name}"
+        );
     }
     for (scope, vhost) in [
         ("read:vhost1/*", "vhost2"),
@@ -421,7 +426,7 @@ fn topics_need_a_scope_that_says_something_of_them() {
     assert!(!rights.may_on_topic(Write, "some", "other"));
     assert!(!rights.may_on_topic(Write, "other", "routing"));
     assert!(rights.may_on_topic(Read, "whatever", "a.b.c"));
-    assert!(rights.may(Write, "plain"));
+    assert!(rights.may(Write, Kind::Exchange, "plain"));
     assert!(!rights.may_on_topic(Write, "plain", "x"));
 }
 

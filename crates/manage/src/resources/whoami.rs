@@ -58,7 +58,7 @@ pub(crate) async fn login(
     let prefix = manage.config.path_prefix.trim_end_matches('/');
     if let Some(token) = form.get("access_token") {
         let shown = Credentials::Bearer(token.to_owned());
-        let home = match Caller::let_in(&manage, &shown, from) {
+        let home = match Caller::let_in(&manage, &shown, from).await {
             Ok(_) => format!("{prefix}/"),
             Err(fault) => {
                 let reason = fault.reason();
@@ -75,7 +75,7 @@ pub(crate) async fn login(
     }
     let user = form.get("username").unwrap_or_default();
     let password = form.get("password").unwrap_or_default();
-    let caller = Caller::let_in(&manage, &Credentials::password(user, password), from)?;
+    let caller = Caller::let_in(&manage, &Credentials::password(user, password), from).await?;
     let shown_value = shown(&caller);
     let secret = STANDARD.encode(format!("{user}:{password}"));
     let secret = utf8_percent_encode(&secret, NON_ALPHANUMERIC);

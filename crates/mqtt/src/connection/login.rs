@@ -54,7 +54,9 @@ impl Connection {
             return Ok((user, account));
         }
         let account = Account::of(name, &self.peer, config);
+        let waker = self.mailbox.waker();
         let user = broker.log_in(&Attempt {
+            waker: Some(&waker),
             vhost: Some(&account.vhost),
             client_id: Some(connect.client_id),
             ..Attempt::new(&account.user, password, self.peer.addr.ip())
@@ -148,6 +150,12 @@ impl Connection {
                 }
                 // The packet is read again.
                 Ok(Progress::Waits) => {
+                    self.login = Some(login);
+                    return 0;
+                }
+                // The vhost is being asked for; the packet is read again.
+                Err(fault) if fault.is_undecided() => {
+                    self.wait_for_answer(now);
                     self.login = Some(login);
                     return 0;
                 }
