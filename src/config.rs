@@ -15,6 +15,8 @@
 //!
 //! [tls]                          # every field of TlsSettings; so have [amqp.tls] and [mqtt.tls], which override it
 //!
+//! [auth]                         # every field of AuthConfig
+//!
 //! [broker]                       # every field of BrokerConfig
 //!
 //! [storage]
@@ -41,6 +43,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use ternmq_amqp::config::AmqpConfig;
 use ternmq_broker::{BrokerConfig, MemoryConfig, StorageConfig};
+use ternmq_identity::AuthConfig;
 use ternmq_manage::{ManageConfig, PrometheusConfig};
 use ternmq_mqtt::config::MqttConfig;
 use ternmq_net::limits::{
@@ -76,6 +79,7 @@ pub(crate) struct Config {
     pub(crate) prometheus: Protocol<PrometheusConfig>,
     /// What the sections of protocols begin with.
     pub(crate) tls: TlsSettings,
+    pub(crate) auth: AuthConfig,
     pub(crate) broker: BrokerConfig,
     pub(crate) storage: StorageConfig,
     pub(crate) memory: MemoryConfig,
@@ -177,6 +181,7 @@ struct File {
     management: toml::Table,
     prometheus: toml::Table,
     tls: toml::Table,
+    auth: AuthConfig,
     broker: BrokerConfig,
     storage: toml::Table,
     memory: MemoryConfig,
@@ -245,6 +250,7 @@ impl Config {
             management,
             prometheus,
             tls,
+            auth: file.auth,
             broker: file.broker,
             storage,
             memory: file.memory,

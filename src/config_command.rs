@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use clap::Subcommand;
 
 use crate::config::Config;
+use crate::identity::Identities;
 
 /// What to do with the configuration: the file, the environment and the flags together.
 #[derive(Clone, Debug, Subcommand)]
@@ -21,6 +22,7 @@ pub(crate) fn run(command: &ConfigCommand, config: &Config) -> anyhow::Result<()
     match command {
         ConfigCommand::Check => {
             config.check_certificates()?;
+            Identities::load(&config.auth)?;
             for remark in &config.remarks {
                 writeln!(out, "{remark}")?;
             }

@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod config_command;
+mod identity;
 mod logging;
 mod management;
 mod protocols;

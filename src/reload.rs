@@ -8,10 +8,11 @@ use tracing::{error, info, warn};
 
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::identity::Identities;
 use crate::logging::Filter;
 use crate::tls::Certificates;
 
-/// How often certificates' files are looked at.
+/// How often files of certificates and keys are looked at.
 pub(crate) const WATCH: Duration = Duration::from_secs(2);
 
 /// What can be changed.
@@ -19,6 +20,7 @@ pub(crate) struct Running<'a> {
     pub(crate) cli: &'a Cli,
     pub(crate) server: &'a Server,
     pub(crate) certificates: &'a Certificates,
+    pub(crate) identities: &'a Identities,
     pub(crate) manage: &'a Manage,
     pub(crate) filter: &'a Filter,
 }
@@ -32,8 +34,9 @@ const AT_ONCE: [&str; 4] = [
 ];
 
 impl Running<'_> {
-    /// Reads certificates again that have changed.
-    pub(crate) fn look_at_certificates(&self) {
+    /// Reads certificates and keys again that have changed.
+    pub(crate) fn look_at_files(&self) {
+        self.identities.look_at_keys();
         if self.certificates.reload_changed() {
             self.manage.set_certificates(self.certificates.shown());
         }
@@ -57,6 +60,7 @@ impl Running<'_> {
         new.log_remarks();
         self.server.set_connections_max(new.limits.connections_max);
         self.certificates.reload(&new);
+        self.identities.reload();
         self.manage.set_certificates(self.certificates.shown());
         let (at_once, later): (Vec<_>, Vec<_>) = current
             .changes(&new)

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::config_command::{self, ConfigCommand};
+use crate::identity::Identities;
 use crate::logging::Filter;
 use crate::reload::{Running, WATCH};
 use crate::store_command::StoreCommand;
@@ -71,8 +72,10 @@ async fn serve(mut config: Config, cli: &Cli, filter: &Filter) -> anyhow::Result
         handshakes_max: config.limits.handshakes_max,
     };
     let mut server = Server::new(&server_config, Arc::clone(&clock));
+    let mut identities = Identities::load(&config.auth)?;
     let started_at = clock.now();
-    let broker = storage::open(&config, clock)?;
+    let broker = storage::open(&config, Arc::clone(&clock))?;
+    identities.attach(&config.auth, &broker, &clock)?;
     server.tick(Arc::new(broker.clone()));
     let manage = management::open(&config, &broker, started_at, server.connections_max())?;
     server.tick(manage.clone());
@@ -104,6 +107,7 @@ async fn serve(mut config: Config, cli: &Cli, filter: &Filter) -> anyhow::Result
         cli,
         server: &server,
         certificates: &certificates,
+        identities: &identities,
         manage: &manage,
         filter,
     };
@@ -138,7 +142,7 @@ async fn attend(
         tokio::select! {
             signal = signals.next() => return signal,
             _ = hangup.recv() => running.reload(config),
-            _ = watch.tick() => running.look_at_certificates(),
+            _ = watch.tick() => running.look_at_files(),
         }
     }
 }

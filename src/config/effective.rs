@@ -24,6 +24,7 @@ impl Config {
             ("management", self.management.effective()),
             ("prometheus", self.prometheus.effective()),
             ("tls", object(&self.tls)),
+            ("auth", object(&self.auth)),
             ("broker", object(&self.broker)),
             ("storage", storage),
             ("memory", object(&self.memory)),

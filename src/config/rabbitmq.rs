@@ -8,6 +8,7 @@
 
 use toml::{Table, Value};
 
+mod auth;
 mod keys;
 
 /// Something in the file that has no effect.
@@ -36,6 +37,7 @@ pub(super) fn translate(text: &str, memory_bytes: Option<u64>) -> (Table, Vec<Re
         memory_bytes,
         user: User::default(),
         loopback: None,
+        auth: auth::Auth::default(),
     };
     let mut remarks = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -72,6 +74,7 @@ struct Translation {
     user: User,
     /// Who may log in from this machine only, if the file says anything about it.
     loopback: Option<Vec<String>>,
+    auth: auth::Auth,
 }
 
 /// The user that a new node begins with.
@@ -84,6 +87,9 @@ struct User {
 
 impl Translation {
     fn take(&mut self, line: Line<'_>) -> Outcome {
+        if let Some(taken) = self.auth.take(line) {
+            return taken;
+        }
         let parts: Vec<&str> = line.key.split('.').collect();
         match parts[..] {
             ["listeners", "tcp" | "ssl"] | ["mqtt", "listeners", "tcp" | "ssl"] => {
@@ -324,6 +330,9 @@ impl Translation {
         if let Some(users) = self.loopback.take() {
             let users = users.into_iter().map(Value::from).collect();
             self.set("broker", "loopback_users", Value::Array(users));
+        }
+        if let Some(auth) = std::mem::take(&mut self.auth).finish() {
+            self.table.insert("auth".to_owned(), auth.into());
         }
         if name.is_none() && password.is_none() && tags.is_empty() {
             return self.table;

@@ -16,8 +16,10 @@ pub mod amqp;
 pub mod http;
 pub mod mqtt;
 pub mod node;
+pub mod oracle;
 pub mod raw;
 pub mod secure;
+pub mod token;
 
 use std::collections::HashMap;
 use std::fs;

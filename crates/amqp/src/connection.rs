@@ -86,6 +86,8 @@ pub(crate) struct Connection {
     capabilities: Capabilities,
     /// What the client said about itself, until others are told.
     introduction: Option<Box<Introduction>>,
+    /// Whether the client may log in, or use its vhost, is being asked for: its frame is read again when that is known.
+    is_waiting: bool,
     notices: Vec<Notice>,
 }
 
@@ -106,6 +108,7 @@ impl Connection {
             liveness: Liveness::new(now, limit),
             capabilities: Capabilities::default(),
             introduction: None,
+            is_waiting: false,
             notices: Vec::new(),
         }
     }
@@ -170,7 +173,7 @@ impl Connection {
                 if let Err(fault) = self.on_handshake_frame(channel, frame, now, out) {
                     self.fail(&fault, now, out);
                 }
-                len
+                if self.is_waiting { 0 } else { len }
             }
             Err(error) => {
                 self.fail_out_of_step(&from_frame_error(&error, input), now, out);
@@ -304,6 +307,9 @@ impl Connection {
             }
             Notice::Close(CloseReason::Shutdown) => self.fail(&shutdown(), now, out),
             Notice::Close(CloseReason::Replaced) => self.fail(&forced("replaced"), now, out),
+            Notice::Close(CloseReason::CredentialExpired) => {
+                self.fail(&forced("credential expired"), now, out);
+            }
             Notice::Close(CloseReason::Administrative(reason)) => {
                 self.fail(&Fault::new(Reply::ConnectionForced, reason), now, out);
             }
@@ -328,6 +334,7 @@ impl Machine for Connection {
         if let Phase::Running(running) = &mut self.phase {
             running.resume(out);
         }
+        self.is_waiting &= !self.mailbox.has_notices();
         self.mailbox.drain(&mut self.notices);
         let mut notices = std::mem::take(&mut self.notices);
         for notice in notices.drain(..) {
@@ -408,7 +415,9 @@ impl Machine for Connection {
             Phase::Running(running) => Flow::Open {
                 read: running.reads(),
             },
-            _ => Flow::Open { read: true },
+            _ => Flow::Open {
+                read: !self.is_waiting,
+            },
         }
     }
 }

@@ -35,6 +35,8 @@ impl Client {
             self.user.name(),
             "connections are counted by user"
         );
+        let (from, to) = (self.user.expires_at(), user.expires_at());
+        self.broker.move_expiry(self.id, from, to);
         self.user = user;
         self.refresh_rights();
     }
@@ -59,7 +61,7 @@ impl Client {
             Kind::Exchange if name.is_empty() => DEFAULT_EXCHANGE,
             Kind::Exchange | Kind::Queue => name,
         };
-        if self.rights().may(right, name) {
+        if self.rights().may(right, kind, name) {
             return Ok(());
         }
         let name = name.into();

@@ -71,7 +71,7 @@ impl Client {
                     turn.push(message, route);
                 }
             }
-            let to = (&mut self.work, &mut self.rejected);
+            let to = (self.work.get(), &mut self.rejected);
             let lsn = self.broker.publish(&mut turn, None, to, now);
             // Whoever is told of the binding finds them there.
             self.declared = self.declared.max(lsn);
@@ -99,7 +99,7 @@ impl Client {
             publisher: message.publisher(),
             from_client: false,
         };
-        let routes = &mut self.work.routes;
+        let routes = &mut self.work.get().routes;
         let (vhost, clock) = (&self.vhost, &self.broker.clock);
         vhost.read(|space| {
             space.topology.route(&request, routes)?;

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::queue::DeleteReason;
 use ternmq_core::record;
 use ternmq_core::retained::RetainedLimits;
 use ternmq_journal::{Batch, Index, Log, LogError, Pressure as JournalPressure};
 
-use crate::admin::{Registry, Scene, Seed, access_revoked, vhost_deleted};
+use crate::admin::{Registry, Rights, Scene, Seed, access_revoked, vhost_deleted};
 use crate::announced::Announced;
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
@@ -20,6 +21,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
+use crate::expiries::Expiries;
 use crate::gate::Gate;
 use crate::history::Budget;
 use crate::hold::Hold;
@@ -34,7 +36,7 @@ use crate::store::Store;
 use crate::timer::Timers;
 use crate::users::User;
 use crate::vhost::Vhost;
-use crate::work::Work;
+use crate::work::{OnDemand, Work};
 
 /// The broker of one node. Cheap to clone; every adapter holds one.
 #[derive(Clone)]
@@ -53,6 +55,7 @@ pub(crate) struct Inner {
     next_connection: AtomicU64,
     pub(crate) next_queue: AtomicU64,
     pub(crate) timers: Timers,
+    pub(crate) expiries: Expiries,
     pub(crate) schedule: Schedule,
     pub(crate) histories: Arc<Budget>,
     pub(crate) hold: Hold,
@@ -92,6 +95,9 @@ pub enum ConnectRefusal {
     /// The user may not use it.
     #[error("access to the vhost refused")]
     NotAllowed,
+    /// Whether the user may is not known yet. The mailbox gets a notice when it is: ask again then.
+    #[error("access to the vhost is being asked for")]
+    Undecided,
     /// There are as many connections as there may be.
     #[error("{limit} reached ({max})")]
     LimitReached {
@@ -168,6 +174,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             next_queue: AtomicU64::new(1),
             timers: Timers::default(),
+            expiries: Expiries::default(),
             schedule: Schedule::new(config.scheduled_max, config.scheduled_bytes_max),
             histories: Arc::default(),
             hold: Hold::default(),
@@ -219,10 +226,7 @@ impl Broker {
             client_id: None,
         };
         let rights_version = inner.registry.version();
-        let rights = user
-            .authority
-            .rights(&scene)
-            .ok_or(ConnectRefusal::NotAllowed)?;
+        let rights = rights_of(user, &scene, &mailbox)?;
         if inner.clients.len() as u64 >= inner.limits.connections_max {
             return Err(ConnectRefusal::LimitReached {
                 limit: "connections_max",
@@ -231,7 +235,7 @@ impl Broker {
         }
         inner.registry.enter(user.name(), &vhost.name)?;
         let id = ConnectionId(inner.next_connection.fetch_add(1, Ordering::Relaxed));
-        inner.clients.insert(
+        inner.remember_client(
             id,
             ClientEntry {
                 mailbox: mailbox.clone(),
@@ -264,7 +268,7 @@ impl Broker {
             channels: 0,
             mailbox,
             route_cache: RouteCache::default(),
-            work: Work::default(),
+            work: OnDemand::default(),
             rejected: Vec::new(),
             declared: Lsn::NONE,
             closed: false,
@@ -295,14 +299,14 @@ impl Broker {
     }
 
     /// Whether a user may do that with the queue or exchange of that name.
-    pub fn may(&self, user: &User, vhost: &str, right: Right, name: &str) -> bool {
+    pub fn may(&self, user: &User, vhost: &str, right: Right, (kind, name): (Kind, &str)) -> bool {
         let scene = Scene {
             user: user.name(),
             vhost,
             client_id: None,
         };
         let rights = user.authority.rights(&scene);
-        rights.is_some_and(|rights| rights.may(right, name))
+        rights.is_some_and(|rights| rights.may(right, kind, name))
     }
 
     /// How much room the disk has for durable messages.
@@ -316,14 +320,41 @@ impl Broker {
     }
 }
 
+/// What the user may do there, if that is known and anything.
+fn rights_of(
+    user: &User,
+    scene: &Scene<'_>,
+    mailbox: &Arc<Mailbox>,
+) -> Result<Arc<dyn Rights>, ConnectRefusal> {
+    if !user.authority.is_ready(scene, &mailbox.waker()) {
+        return Err(ConnectRefusal::Undecided);
+    }
+    let rights = user.authority.rights(scene);
+    rights.ok_or(ConnectRefusal::NotAllowed)
+}
+
 impl Inner {
     pub(crate) fn next_queue_id(&self) -> QueueId {
         QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
     }
 
+    fn remember_client(&self, id: ConnectionId, entry: ClientEntry) {
+        let expires_at = entry.user.expires_at();
+        self.clients.insert(id, entry);
+        // Behind it: whoever is told has to be there.
+        self.move_expiry(id, None, expires_at);
+    }
+
     pub(crate) fn forget_client(&self, id: ConnectionId) {
         self.clients.remove(&id);
         self.connections.forget(id);
+    }
+
+    /// Tells one connection, if it is still there.
+    pub(crate) fn tell(&self, id: ConnectionId, notice: Notice) {
+        if let Some(client) = self.clients.get(&id) {
+            client.mailbox.push(notice);
+        }
     }
 
     /// Asks those connections to close that a user has in a vhost for which that is so. Returns how many.

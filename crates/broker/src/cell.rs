@@ -155,6 +155,10 @@ impl QueueCell {
                 ConsumeRefusal::Closed => self.not_found(),
             })?;
         if state.subscribers.len() <= key.index() {
+            if state.subscribers.is_empty() {
+                // Most queues have one.
+                state.subscribers.reserve_exact(key.index() + 1);
+            }
             state.subscribers.resize_with(key.index() + 1, || None);
         }
         let NewSubscriber {

@@ -11,7 +11,7 @@ use crate::metrics::Counting;
 use crate::route_cache::RouteCache;
 use crate::users::User;
 use crate::vhost::Vhost;
-use crate::work::Work;
+use crate::work::OnDemand;
 
 /// A connection that is logged in and works in one vhost. Owned by the connection's machine; dropping it closes it.
 ///
@@ -32,7 +32,8 @@ pub struct Client {
     pub(crate) channels: u64,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) route_cache: RouteCache,
-    pub(crate) work: Work,
+    /// See [`Client::rest`].
+    pub(crate) work: OnDemand,
     /// Indexes of the last turn's refused messages.
     pub(crate) rejected: Vec<usize>,
     /// See [`Client::declared`].
@@ -64,7 +65,12 @@ impl Client {
 
     /// A buffer for laying out a message, kept from message to message.
     pub fn scratch(&mut self) -> &mut Vec<u8> {
-        &mut self.work.scratch
+        &mut self.work.get().scratch
+    }
+
+    /// Lets go of memory that only serves a turn. Whoever waits for its peer says so; nothing else changes.
+    pub fn rest(&mut self) {
+        self.work.put_back();
     }
 
     /// The record that has to be committed before the last declaration, binding or deletion of this connection may be
@@ -81,9 +87,11 @@ impl Client {
         }
         let _inside = self.broker.gate.enter();
         for id in self.vhost.read(|space| space.topology.owned_by(self.id)) {
-            self.broker.delete_queue(&self.vhost, id, &mut self.work);
+            self.broker.delete_queue(&self.vhost, id, self.work.get());
         }
         self.broker.forget_client(self.id);
+        self.broker
+            .move_expiry(self.id, self.user.expires_at(), None);
         let (user, vhost) = (self.user.name(), &self.vhost.name);
         self.broker.registry.leave(user, vhost, self.channels);
     }

@@ -120,17 +120,17 @@ impl Client {
         loop {
             let (cell, created) = self.find_or_make_queue(&decl, now)?;
             self.broker.metrics.churn.declared(created);
-            let is_closed = cell.update(&mut self.work, |queue, _| {
+            let is_closed = cell.update(self.work.get(), |queue, _| {
                 queue.touch(now);
                 queue.is_closed()
             });
-            self.broker.follow_up(&cell, &mut self.work, now);
+            self.broker.follow_up(&cell, self.work.get(), now);
             if !is_closed {
                 return Ok(info(&cell, created));
             }
             // It was about to go: this one comes after it.
             self.broker
-                .delete_queue(&self.vhost, cell.id, &mut self.work);
+                .delete_queue(&self.vhost, cell.id, self.work.get());
         }
     }
 
@@ -203,8 +203,8 @@ impl Client {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(name)?;
-        cell.update(&mut self.work, |queue, _| queue.touch(now));
-        self.broker.follow_up(&cell, &mut self.work, now);
+        cell.update(self.work.get(), |queue, _| queue.touch(now));
+        self.broker.follow_up(&cell, self.work.get(), now);
         Ok(info(&cell, false))
     }
 
@@ -214,7 +214,7 @@ impl Client {
         let _inside = self.broker.gate.enter();
         let cell = self.cell(name)?;
         // The conditions are checked in the step that closes it: nobody comes in between.
-        let messages = cell.update(&mut self.work, |queue, effects| {
+        let messages = cell.update(self.work.get(), |queue, effects| {
             let counts = queue.counts();
             if only.unused && counts.consumers > 0 {
                 return Err(Refusal::InUse {
@@ -228,10 +228,10 @@ impl Client {
             queue.close(effects);
             Ok(counts.ready)
         });
-        self.broker.collect(&cell, &mut self.work);
+        self.broker.collect(&cell, self.work.get());
         let messages = messages?;
         self.broker
-            .delete_queue(&self.vhost, cell.id, &mut self.work);
+            .delete_queue(&self.vhost, cell.id, self.work.get());
         // Whoever deleted it.
         self.declared = self.vhost.read(Space::last_record);
         Ok(messages)
@@ -251,7 +251,7 @@ impl Client {
             if gone == 0 {
                 // What is next is not in memory, or nothing is left. Behind it there may be more that is.
                 let before = cell.counts().ready;
-                purged += self.broker.purge_cold(&cell, left, &mut self.work);
+                purged += self.broker.purge_cold(&cell, left, self.work.get());
                 let gone = before.saturating_sub(cell.counts().ready);
                 if gone == 0 {
                     break;
@@ -266,12 +266,12 @@ impl Client {
     fn purge_resident(&mut self, cell: &Arc<QueueCell>, left: u64, now: Timestamp) -> (u64, u64) {
         let _inside = self.broker.gate.enter();
         let step = left.min(PURGE_STEP_MAX);
-        let purged = cell.update(&mut self.work, |queue, effects| {
+        let purged = cell.update(self.work.get(), |queue, effects| {
             let before = queue.counts().ready;
             let purged = queue.purge(now, step, effects);
             (purged, before - queue.counts().ready)
         });
-        self.broker.follow_up(cell, &mut self.work, now);
+        self.broker.follow_up(cell, self.work.get(), now);
         purged
     }
 
@@ -296,6 +296,7 @@ impl Client {
             declared,
             ..
         } = self;
+        let work = work.get();
         let _inside = broker.gate.enter();
         vhost
             .write(|space| {
@@ -491,7 +492,7 @@ impl Client {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = &queue.0;
-        cell.adjust(&mut self.work, now, adjust);
-        self.broker.follow_up(cell, &mut self.work, now);
+        cell.adjust(self.work.get(), now, adjust);
+        self.broker.follow_up(cell, self.work.get(), now);
     }
 }

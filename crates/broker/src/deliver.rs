@@ -73,8 +73,8 @@ impl Client {
             connection: self.id,
             label,
         };
-        let key = cell.subscribe(&mut self.work, now, spec, new)?;
-        self.broker.follow_up(&cell, &mut self.work, now);
+        let key = cell.subscribe(self.work.get(), now, spec, new)?;
+        self.broker.follow_up(&cell, self.work.get(), now);
         Ok(Consumer {
             queue: QueueHandle(cell),
             key,
@@ -98,8 +98,8 @@ impl Client {
             queue: QueueHandle(cell),
             key,
         } = consumer;
-        cell.unsubscribe(&mut self.work, now, key);
-        self.broker.follow_up(&cell, &mut self.work, now);
+        cell.unsubscribe(self.work.get(), now, key);
+        self.broker.follow_up(&cell, self.work.get(), now);
     }
 
     /// Takes assigned messages, within the budget. Returns whether more are waiting: come back without a notice.
@@ -112,13 +112,13 @@ impl Client {
     ) -> bool {
         let _inside = self.broker.gate.enter();
         let cell = &consumer.queue.0;
-        let (more, counts) = cell.update(&mut self.work, |queue, effects| {
+        let (more, counts) = cell.update(self.work.get(), |queue, effects| {
             let before = drained(queue.counters());
             let more = queue.drain(now, consumer.key, budget, out, effects);
             (more, growth(before, drained(queue.counters())))
         });
         self.count_drained(cell.kind, counts);
-        self.broker.follow_up(cell, &mut self.work, now);
+        self.broker.follow_up(cell, self.work.get(), now);
         more
     }
 
@@ -140,10 +140,10 @@ impl Client {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = &consumer.queue.0;
-        cell.update(&mut self.work, |queue, effects| {
+        cell.update(self.work.get(), |queue, effects| {
             queue.set_credit(now, consumer.key, credit, effects);
         });
-        self.broker.follow_up(cell, &mut self.work, now);
+        self.broker.follow_up(cell, self.work.get(), now);
     }
 
     /// Tells a consumer's queue that its shared credit came back.
@@ -151,10 +151,10 @@ impl Client {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = &consumer.queue.0;
-        cell.update(&mut self.work, |queue, effects| {
+        cell.update(self.work.get(), |queue, effects| {
             queue.replenish(now, consumer.key, effects);
         });
-        self.broker.follow_up(cell, &mut self.work, now);
+        self.broker.follow_up(cell, self.work.get(), now);
     }
 
     /// Takes one message, if there is a ready one.
@@ -168,13 +168,13 @@ impl Client {
         let cell = self.cell(queue)?;
         let otherwise = LeaseTimeout::OfQueue(self.consumer_timeout_ms());
         let (got, is_closed) = loop {
-            let (got, is_closed, is_cold) = cell.update(&mut self.work, |queue, effects| {
+            let (got, is_closed, is_cold) = cell.update(self.work.get(), |queue, effects| {
                 let got = queue.get(now, auto_ack, effects);
                 let got = got.map(|got| (got, queue.timeout_ms(otherwise)));
                 (got, queue.is_closed(), queue.is_head_cold())
             });
-            self.broker.follow_up(&cell, &mut self.work, now);
-            if got.is_some() || !is_cold || !self.broker.load_head(&cell, &mut self.work) {
+            self.broker.follow_up(&cell, self.work.get(), now);
+            if got.is_some() || !is_cold || !self.broker.load_head(&cell, self.work.get()) {
                 break (got, is_closed);
             }
         };

@@ -90,6 +90,7 @@ impl Client {
             work,
             ..
         } = self;
+        let work = work.get();
         let _inside = broker.gate.enter();
         work.batch.clear();
         let count = changes.len() as u64;

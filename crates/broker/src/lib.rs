@@ -17,6 +17,7 @@
 //! | `Vhost::documents` | documents of a vhost | one change or look-up |
 //! | `Mailbox::inner` | one connection's notices | one push or drain |
 //! | `Timers::due`, `retained`, `room` | queues and vhosts by deadline | one change |
+//! | `Expiries::due` | connections by the end of their login | one change |
 //! | `Schedule::state` | scheduled messages | one change or look, or writing them into a checkpoint |
 //! | `History::kept` | one exchange's last messages | one change or look |
 //! | `Hold::state` | dead letters whose target is full | one change, or writing them into a checkpoint |
@@ -82,6 +83,7 @@ mod declare;
 mod defaults;
 mod deliver;
 mod documents;
+mod expiries;
 mod gate;
 mod history;
 mod hold;
@@ -109,7 +111,10 @@ mod users;
 mod vhost;
 mod work;
 
-pub use admin::{Admin, AdminRefusal, Authority, Changed, Password, Rights, UserSpec};
+pub use admin::{
+    Admin, AdminRefusal, Attempt, Authority, Backend, Changed, LoginStep, Password, Place, Rights,
+    Scene, UserSpec,
+};
 pub use announced::Announced;
 pub use apply::ReplayError;
 pub use broker::{Broker, ConnectRefusal};

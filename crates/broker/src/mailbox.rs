@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
 use atomic_waker::AtomicWaker;
 use hashbrown::HashSet;
@@ -65,6 +65,8 @@ pub enum CloseReason {
     Shutdown,
     /// The same client id connected elsewhere.
     Replaced,
+    /// What let the user in, a token, has ended.
+    CredentialExpired,
     /// Somebody closed it, for this reason.
     Administrative(Box<str>),
 }
@@ -202,6 +204,11 @@ impl Mailbox {
         self.waker.wake();
     }
 
+    /// Wakes the connection by a notice that means nothing in particular: for who waits for an answer from elsewhere.
+    pub fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::new(Nudge(self.clone())))
+    }
+
     /// The connection is gone: what waits is dropped, what comes is ignored.
     pub fn close(&self) {
         let mut inner = self.inner.lock();
@@ -212,6 +219,15 @@ impl Mailbox {
         self.waiting.store(false, Ordering::SeqCst);
         drop(inner);
         self.attend();
+    }
+}
+
+/// See [`Mailbox::waker`].
+struct Nudge(Arc<Mailbox>);
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.0.push(Notice::Committed);
     }
 }
 

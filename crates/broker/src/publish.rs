@@ -347,7 +347,7 @@ impl Client {
             return Ok(route.clone());
         }
         self.check_publish(request)?;
-        let routes = &mut self.work.routes;
+        let routes = &mut self.work.get().routes;
         let (vhost, clock) = (&self.vhost, &self.broker.clock);
         let (route, by_topic) = vhost.read(|space| {
             space.topology.route(request, routes)?;
@@ -372,7 +372,7 @@ impl Client {
         let _inside = self.broker.gate.enter();
         self.count_turn(turn);
         let vhost = Some(&*self.vhost);
-        let to = (&mut self.work, &mut self.rejected);
+        let to = (self.work.get(), &mut self.rejected);
         let lsn = self.broker.publish(turn, vhost, to, now);
         self.watch_storing(lsn, now);
         Published {

@@ -21,7 +21,7 @@ impl Client {
     pub fn retain(&mut self, topic: &[u8], message: Option<Message>) -> Result<Lsn, Refusal> {
         let _inside = self.broker.gate.enter();
         self.broker
-            .retain(&self.vhost, topic, message, &mut self.work)
+            .retain(&self.vhost, topic, message, self.work.get())
     }
 
     /// Appends the retained messages whose topics match a slashed filter and that have not expired.

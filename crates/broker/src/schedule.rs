@@ -313,12 +313,11 @@ impl Client {
         let id = inner.schedule.reserve_ids(1);
         let mut lsn = Lsn::NONE;
         if later.has_record(&message) {
-            self.work.batch.clear();
-            self.work
-                .batch
-                .record(|out| later.write_record(id, &message, out));
+            let batch = &mut self.work.get().batch;
+            batch.clear();
+            batch.record(|out| later.write_record(id, &message, out));
             lsn = inner
-                .try_append(&self.work.batch, Weight::Refusable)
+                .try_append(batch, Weight::Refusable)
                 .map_err(|error| {
                     tracing::debug!(%error, "journal refused a scheduled message");
                     Refusal::DiskFull

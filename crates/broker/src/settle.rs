@@ -18,10 +18,10 @@ impl Client {
     ) {
         let _inside = self.broker.gate.enter();
         let cell = &queue.0;
-        let settled = cell.update(&mut self.work, |queue, effects| {
+        let settled = cell.update(self.work.get(), |queue, effects| {
             queue.settle(now, positions, outcome, effects)
         });
         self.count_settled(cell.kind, outcome, settled);
-        self.broker.follow_up(cell, &mut self.work, now);
+        self.broker.follow_up(cell, self.work.get(), now);
     }
 }

@@ -129,7 +129,8 @@ impl Broker {
         let scheduled = self.0.schedule.next();
         let held = self.0.hold.next();
         let room = self.0.next_room_check();
-        [queues, retained, scheduled, held, room]
+        let login = self.0.expiries.next();
+        [queues, retained, scheduled, held, room, login]
             .into_iter()
             .flatten()
             .min()
@@ -162,6 +163,7 @@ impl Broker {
         }
         self.0.publish_due(&mut work, now);
         self.0.retry_held(&mut work, now);
+        self.0.close_expired(now);
         self.0.check_room(now);
     }
 }

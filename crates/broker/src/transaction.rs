@@ -60,6 +60,7 @@ impl Client {
             counting,
             ..
         } = self;
+        let work = work.get();
         let _inside = broker.gate.enter();
         rejected.clear();
         work.batch.clear();

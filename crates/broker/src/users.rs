@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ternmq_core::id::Timestamp;
+
 use crate::admin::{Authority, Everything};
 
 /// Somebody who is logged in: a name, tags as of the login, and who says what this user may do.
@@ -9,6 +11,7 @@ use crate::admin::{Authority, Everything};
 pub struct User {
     name: Box<str>,
     tags: Arc<[Box<str>]>,
+    expires_at: Option<Timestamp>,
     pub(crate) authority: Arc<dyn Authority>,
 }
 
@@ -18,8 +21,36 @@ impl User {
         Self {
             name: name.into(),
             tags: tags.into(),
+            expires_at: None,
             authority,
         }
+    }
+
+    /// The same user until then: connections are closed at that moment, unless they have a new secret before.
+    #[must_use]
+    pub fn until(self, expires_at: Timestamp) -> Self {
+        Self {
+            expires_at: Some(expires_at),
+            ..self
+        }
+    }
+
+    /// The same user with what another login may do besides, or instead: its rights, and its tags as well.
+    pub(crate) fn with_rights_of(self, other: &Self) -> Self {
+        let mut tags: Vec<Box<str>> = self.tags.iter().chain(&*other.tags).cloned().collect();
+        tags.sort();
+        tags.dedup();
+        Self {
+            name: self.name,
+            tags: tags.into(),
+            expires_at: self.expires_at.into_iter().chain(other.expires_at).min(),
+            authority: other.authority.clone(),
+        }
+    }
+
+    /// When what let the user in ends, if it does.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     /// An adapter's own hold on a vhost, which may do everything and is no login.
@@ -46,9 +77,12 @@ impl User {
 /// Why a login is refused. Peers are told the same in both cases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LoginRefusal {
-    /// No such user, or another password.
+    /// No such user, or credentials that let nobody in.
     #[error("unknown user or wrong password")]
     BadCredentials,
+    /// It is not known yet; the attempt's waker is called when it is. Never told to peers.
+    #[error("being asked for")]
+    Undecided,
     /// This user may log in from this machine only.
     #[error("user can only log in via loopback")]
     LoopbackOnly,

@@ -10,7 +10,10 @@
 //! | `administrator` | everything |
 
 use std::collections::HashSet;
+use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
@@ -18,11 +21,12 @@ use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_broker::{Client, ConnectRefusal, LoginRefusal, User};
+use ternmq_broker::{Attempt, Client, ConnectRefusal, LoginRefusal, User};
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 
 use crate::Manage;
-use crate::fault::Fault;
+use crate::fault::{Challenge, Fault};
 use crate::machine;
 
 const NOT_ADMINISTRATOR: &str = "Not administrator user";
@@ -42,22 +46,102 @@ impl FromRequestParts<Arc<Manage>> for Caller {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, manage: &Arc<Manage>) -> Result<Self, Fault> {
-        let (name, password) = credentials(parts)?;
+        let scheme = challenge(manage);
+        let failed = || Fault::not_authenticated(scheme, "Login failed");
+        let shown = Credentials::of(parts).ok_or_else(failed)?;
+        if matches!(shown, Credentials::Password { .. }) && scheme == Challenge::None {
+            return Err(failed());
+        }
         let Some(machine::From(from)) = parts.extensions.get().copied() else {
-            return Err(Fault::not_authenticated("Login failed"));
+            return Err(failed());
         };
-        let user = manage
-            .broker
-            .login(&name, &password, from)
-            .map_err(|refusal| {
-                tracing::debug!(user = name, peer = %from, error = %refusal, "HTTP access denied");
-                match refusal {
-                    LoginRefusal::LoopbackOnly => {
-                        Fault::not_authorized("User can only log in via localhost")
-                    }
-                    LoginRefusal::BadCredentials => Fault::not_authenticated("Login failed"),
+        Self::let_in(manage, &shown, from).await
+    }
+}
+
+/// What a request is to show that shows nothing: with tokens only, a browser shall not ask for a password.
+fn challenge(manage: &Manage) -> Challenge {
+    let config = &manage.config;
+    if config.oauth_enabled && config.oauth_disable_basic_auth {
+        Challenge::None
+    } else {
+        Challenge::Basic
+    }
+}
+
+/// What a request shows about who asks.
+pub(crate) enum Credentials {
+    /// Basic authentication (RFC 7617), or a form.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: Vec<u8>,
+    },
+    /// A token (RFC 6750).
+    Bearer(String),
+}
+
+impl Credentials {
+    /// A name and a password.
+    pub(crate) fn password(user: &str, password: &str) -> Self {
+        Self::Password {
+            user: user.to_owned(),
+            password: password.into(),
+        }
+    }
+
+    /// Those in the header.
+    fn of(parts: &Parts) -> Option<Self> {
+        let header = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, rest) = header.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::Bearer(rest.trim().to_owned()));
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = STANDARD.decode(rest.trim()).ok()?;
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        let user = String::from_utf8(decoded[..colon].to_vec()).ok()?;
+        let password = decoded[colon + 1..].to_vec();
+        Some(Self::Password { user, password })
+    }
+}
+
+impl Caller {
+    /// Logs in whom the credentials show, if that user has a tag for the API.
+    pub(crate) async fn let_in(
+        manage: &Arc<Manage>,
+        shown: &Credentials,
+        from: IpAddr,
+    ) -> Result<Self, Fault> {
+        let (name, password) = match shown {
+            Credentials::Password { user, password } => (user.as_str(), password.as_slice()),
+            // A token says who it is about.
+            Credentials::Bearer(token) => (&*manage.config.oauth_client_id, token.as_bytes()),
+        };
+        let user = poll_fn(|context| {
+            let attempt = Attempt {
+                waker: Some(context.waker()),
+                ..Attempt::new(name, password, from)
+            };
+            match manage.broker.log_in(&attempt) {
+                Err(LoginRefusal::Undecided) => Poll::Pending,
+                known => Poll::Ready(known),
+            }
+        });
+        let user = user.await.map_err(|refusal| {
+            tracing::debug!(user = name, peer = %from, error = %refusal, "HTTP access denied");
+            match refusal {
+                LoginRefusal::LoopbackOnly => {
+                    Fault::not_authorized("User can only log in via localhost")
                 }
-            })?;
+                LoginRefusal::BadCredentials | LoginRefusal::Undecided => {
+                    Fault::not_authenticated(challenge(manage), "Login failed")
+                }
+            }
+        })?;
         let caller = Self {
             user,
             manage: manage.clone(),
@@ -67,30 +151,6 @@ impl FromRequestParts<Arc<Manage>> for Caller {
         }
         Ok(caller)
     }
-}
-
-/// Name and password of Basic authentication (RFC 7617).
-fn credentials(parts: &Parts) -> Result<(String, Vec<u8>), Fault> {
-    let failed = || Fault::not_authenticated("Login failed");
-    let header = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .ok_or_else(failed)?;
-    let (scheme, encoded) = header
-        .to_str()
-        .ok()
-        .and_then(|h| h.split_once(' '))
-        .ok_or_else(failed)?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(failed());
-    }
-    let decoded = STANDARD.decode(encoded.trim()).map_err(|_| failed())?;
-    let colon = decoded
-        .iter()
-        .position(|byte| *byte == b':')
-        .ok_or_else(failed)?;
-    let name = String::from_utf8(decoded[..colon].to_vec()).map_err(|_| failed())?;
-    Ok((name, decoded[colon + 1..].to_vec()))
 }
 
 impl Caller {
@@ -156,13 +216,13 @@ impl Caller {
     }
 
     /// Refuses those who may not do that with the queue or exchange of that name.
-    pub(crate) fn may(&self, vhost: &str, right: Right, name: &str) -> Result<(), Fault> {
+    pub(crate) fn may(&self, vhost: &str, right: Right, object: (Kind, &str)) -> Result<(), Fault> {
         if self.manage.broker.admin().vhost(vhost).is_none() {
             return Err(Fault::not_found());
         }
         let broker = &self.manage.broker;
         allow(broker.may_use(&self.user, vhost), NO_VHOST_ACCESS)?;
-        allow(broker.may(&self.user, vhost, right, name), ACCESS_REFUSED)
+        allow(broker.may(&self.user, vhost, right, object), ACCESS_REFUSED)
     }
 
     /// Refuses a vhost that is not there, and one whose contents the user may not list.
@@ -172,6 +232,8 @@ impl Caller {
 
     /// A connection into the vhost, with the user's permissions. `missing` is what a vhost that is not there means.
     pub(crate) fn client(&self, vhost: &str, missing: Fault) -> Result<Client, Fault> {
+        // Waits, if that has to be asked for; behind it, connecting does not.
+        self.manage.broker.may_use(&self.user, vhost);
         let mailbox = Mailbox::new(1);
         let connected = self.manage.broker.connect(&self.user, vhost, mailbox);
         connected.map_err(|refusal| match refusal {

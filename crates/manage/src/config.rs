@@ -22,6 +22,18 @@ pub struct ManageConfig {
     pub cors_max_age_s: u64,
     /// Definitions to import at start: a file, or a directory whose `.json` files are taken in the order of their names.
     pub load_definitions: Option<PathBuf>,
+    /// Whether `/auth` tells browsers to log in by OAuth 2.0.
+    pub oauth_enabled: bool,
+    /// Who this broker's user interface is to the authorization server.
+    pub oauth_client_id: String,
+    /// Where the authorization server is.
+    pub oauth_provider_url: String,
+    /// Which scopes a browser is to ask for, separated by spaces.
+    pub oauth_scopes: String,
+    /// Whether the API takes tokens only once `oauth_enabled` is set.
+    pub oauth_disable_basic_auth: bool,
+    /// How long a login by `/login` lasts, in minutes.
+    pub login_session_timeout: u64,
     /// Time between two looks at the counters from which rates are made, in milliseconds; at least 1,000.
     pub sample_interval_ms: u64,
     /// How far back the rates of one queue, exchange, connection or channel reach, in seconds.
@@ -41,6 +53,12 @@ impl Default for ManageConfig {
             cors_origins: Vec::new(),
             cors_max_age_s: 1_800,
             load_definitions: None,
+            oauth_enabled: false,
+            oauth_client_id: String::new(),
+            oauth_provider_url: String::new(),
+            oauth_scopes: String::new(),
+            oauth_disable_basic_auth: true,
+            login_session_timeout: 480,
             sample_interval_ms: 5_000,
             sample_retention_s: 70,
             sample_retention_totals_s: 3_600,

@@ -15,8 +15,16 @@ pub(crate) struct Fault {
     status: StatusCode,
     error: &'static str,
     reason: Value,
-    /// A browser asks for a password when it reads this.
-    challenge: bool,
+    challenge: Challenge,
+}
+
+/// Whether a browser that reads this asks for a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Challenge {
+    /// It does.
+    Basic,
+    /// It does not.
+    None,
 }
 
 impl Fault {
@@ -25,7 +33,7 @@ impl Fault {
             status,
             error,
             reason: reason.into(),
-            challenge: false,
+            challenge: Challenge::None,
         }
     }
 
@@ -54,9 +62,9 @@ impl Fault {
     }
 
     /// Nobody said who asks, or what was said is wrong.
-    pub(crate) fn not_authenticated(reason: &str) -> Self {
+    pub(crate) fn not_authenticated(challenge: Challenge, reason: &str) -> Self {
         Self {
-            challenge: true,
+            challenge,
             ..Self::not_authorized(reason)
         }
     }
@@ -159,7 +167,7 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let body = json!({"error": self.error, "reason": self.reason});
         let mut response = reply::json_with(self.status, &body);
-        if self.challenge {
+        if self.challenge == Challenge::Basic {
             let challenge = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
             response
                 .headers_mut()

@@ -329,6 +329,7 @@ fn node() -> Router<r::Shared> {
     Router::new()
         .route("/whoami", get(r::whoami::whoami))
         .route("/auth", get(r::whoami::auth))
+        .route("/login", post(r::whoami::login))
         .route("/version", get(r::whoami::version))
         .route("/extensions", get(r::whoami::extensions))
         .route("/overview", get(r::overview::get))

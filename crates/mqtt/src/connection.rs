@@ -182,6 +182,7 @@ impl Connection {
         *has_work = active.has_work();
         *has_published = active.live.has_published;
         *owes_much = active.live.owes_much();
+        active.live.client.rest();
         self.node
             .sys
             .count(&mut active.live.counted, used, out.len() - before);
@@ -271,6 +272,7 @@ impl Connection {
             Ok(has_work) => online.has_work = has_work,
             Err(refused) => fault = Some(refused),
         }
+        active.live.client.rest();
         self.node
             .sys
             .count(&mut active.live.counted, 0, out.len() - before);
@@ -334,6 +336,7 @@ fn close_fault(reason: CloseReason) -> Fault {
     match reason {
         CloseReason::Replaced => Fault::SessionTakenOver,
         CloseReason::Shutdown => Fault::ShuttingDown,
+        CloseReason::CredentialExpired => Fault::CredentialExpired,
         CloseReason::Administrative(reason) => Fault::Administrative(reason),
     }
 }

@@ -64,6 +64,9 @@ pub(crate) enum Fault {
     /// The node stops.
     #[error("server shutting down")]
     ShuttingDown,
+    /// What let the client in, a token, has ended; as RabbitMQ has it.
+    #[error("credential expired")]
+    CredentialExpired,
     /// Closed by an administrator.
     #[error("closed: {0}")]
     Administrative(Box<str>),
@@ -89,6 +92,7 @@ impl Fault {
             Self::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
             Self::SessionTakenOver => ReasonCode::SessionTakenOver,
             Self::ShuttingDown => ReasonCode::ServerShuttingDown,
+            Self::CredentialExpired => ReasonCode::MaximumConnectTime,
             Self::QueueDeleted | Self::Administrative(_) => ReasonCode::AdministrativeAction,
         }
     }
@@ -100,6 +104,7 @@ impl Fault {
             Self::KeepAliveTimeout
                 | Self::SessionTakenOver
                 | Self::ShuttingDown
+                | Self::CredentialExpired
                 | Self::Journal(_)
                 | Self::Administrative(_)
         )
@@ -158,6 +163,14 @@ pub(crate) enum ConnectFault {
 }
 
 impl ConnectFault {
+    /// Whether it is no fault, but not known yet.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(
+            self,
+            Self::Login(LoginRefusal::Undecided) | Self::Connect(ConnectRefusal::Undecided)
+        )
+    }
+
     /// The reason code of the CONNACK; MQTT 3 gets the return code of the same meaning.
     pub(crate) fn reason_code(&self, version: ProtocolVersion) -> ReasonCode {
         match self {
@@ -169,9 +182,10 @@ impl ConnectFault {
             Self::OtherClientId => ReasonCode::ClientIdentifierNotValid,
             Self::Anonymous
             | Self::NamelessCertificate
-            | Self::Login(LoginRefusal::BadCredentials)
+            | Self::Login(LoginRefusal::BadCredentials | LoginRefusal::Undecided)
             | Self::Connect(ConnectRefusal::NoSuchVhost) => ReasonCode::BadUserNameOrPassword,
-            Self::Login(LoginRefusal::LoopbackOnly) | Self::Connect(ConnectRefusal::NotAllowed) => {
+            Self::Login(LoginRefusal::LoopbackOnly)
+            | Self::Connect(ConnectRefusal::NotAllowed | ConnectRefusal::Undecided) => {
                 ReasonCode::NotAuthorized
             }
             Self::Connect(

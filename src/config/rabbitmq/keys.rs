@@ -192,11 +192,52 @@ pub(super) const SAME: &[Same] = &[
         "packet_bytes_max_before_login",
         Kind::Integer,
     ),
+    same(
+        "management.oauth_enabled",
+        "management",
+        "oauth_enabled",
+        Kind::Boolean,
+    ),
+    same(
+        "management.oauth_client_id",
+        "management",
+        "oauth_client_id",
+        Kind::Text,
+    ),
+    same(
+        "management.oauth_provider_url",
+        "management",
+        "oauth_provider_url",
+        Kind::Text,
+    ),
+    same(
+        "management.oauth_scopes",
+        "management",
+        "oauth_scopes",
+        Kind::Text,
+    ),
+    same(
+        "management.oauth_disable_basic_auth",
+        "management",
+        "oauth_disable_basic_auth",
+        Kind::Boolean,
+    ),
+    same(
+        "management.login_session_timeout",
+        "management",
+        "login_session_timeout",
+        Kind::Integer,
+    ),
 ];
 
 /// Keys, and what begins with them and a dot, that a node which is no cluster and no Erlang has no use for.
 pub(super) const WITHOUT_EFFECT: &[&str] = &[
+    "auth_cache",
+    "auth_http",
     "auth_ldap",
+    "auth_oauth2.discovery_endpoint_params",
+    "auth_oauth2.discovery_endpoint_path",
+    "auth_oauth2.https",
     "background_gc_enabled",
     "background_gc_target_interval",
     "channel_max_per_node",

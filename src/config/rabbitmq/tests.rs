@@ -227,3 +227,111 @@ fn counterparts_are_keys_that_there_are() {
         assert!(found.is_some(), "{}.{}", same.section, same.key);
     }
 }
+
+#[test]
+fn those_who_are_asked_for_users_stand_in_the_order_of_their_numbers() {
+    let (table, remarks) = translated(
+        "auth_backends.2 = internal\n\
+         auth_backends.1 = rabbit_auth_backend_oauth2\n\
+         auth_backends.3.authn = oauth\n\
+         auth_backends.3.authz = rabbit_auth_backend_internal\n\
+         auth_backends.4 = ldap\n",
+    );
+    let expected = "auth.backends = ['oauth2', 'internal', {authn = 'oauth2', authz = 'internal'}]";
+    assert_eq!(table, toml(expected));
+    assert_eq!(remarks.len(), 1);
+    assert_eq!(remarks[0].line, 5);
+}
+
+#[test]
+fn keys_about_tokens_have_the_same_names() {
+    let (table, remarks) = translated(
+        "auth_oauth2.resource_server_id = new_resource_server_id\n\
+         auth_oauth2.resource_server_type = rabbitmq\n\
+         auth_oauth2.scope_prefix = api://\n\
+         auth_oauth2.additional_scopes_key = my_custom_scope_key\n\
+         auth_oauth2.preferred_username_claims.2 = user_name\n\
+         auth_oauth2.preferred_username_claims.1 = username\n\
+         auth_oauth2.default_key = id1\n\
+         auth_oauth2.signing_keys.id1 = key.pem\n\
+         auth_oauth2.signing_keys.id2 = cert.pem\n\
+         auth_oauth2.algorithms.1 = HS256\n\
+         auth_oauth2.algorithms.2 = RS256\n\
+         auth_oauth2.verify_aud = false\n\
+         auth_oauth2.scope_aliases.admin = x.tag:administrator x.read:*/*\n\
+         auth_oauth2.scope_aliases.1.alias = api://reader\n\
+         auth_oauth2.scope_aliases.1.scope = x.read:*/*\n\
+         auth_oauth2.jwks_url = https://x/jwks.json\n\
+         auth_oauth2.https.depth = 5\n\
+         auth_oauth2.nothing = 1\n",
+    );
+    let expected = r#"
+        [auth.oauth2]
+        resource_server_id = "new_resource_server_id"
+        resource_server_type = "rabbitmq"
+        scope_prefix = "api://"
+        additional_scopes_key = "my_custom_scope_key"
+        preferred_username_claims = ["username", "user_name"]
+        default_key = "id1"
+        signing_keys = [{id = "id1", file = "key.pem"}, {id = "id2", file = "cert.pem"}]
+        algorithms = ["HS256", "RS256"]
+        verify_aud = false
+        scope_aliases = [
+            {alias = "admin", scope = "x.tag:administrator x.read:*/*"},
+            {alias = "api://reader", scope = "x.read:*/*"},
+        ]
+    "#;
+    assert_eq!(table, toml(expected));
+    let texts: Vec<&str> = remarks.iter().map(|remark| &*remark.text).collect();
+    assert_eq!(
+        texts,
+        [
+            "auth_oauth2.jwks_url: keys are not fetched; put them into a file that `auth_oauth2.jwks_file` names",
+            "auth_oauth2.https.depth has no effect here",
+            "auth_oauth2.nothing is not known here",
+        ]
+    );
+}
+
+#[test]
+fn server_that_is_asked_for_users_is_found_behind_the_cache() {
+    let (table, remarks) = translated(
+        "auth_backends.1 = cache\n\
+         auth_cache.cached_backend = http\n\
+         auth_cache.cache_ttl = 5000\n\
+         auth_cache.cache_refusals = true\n\
+         auth_cache.cache_module = x\n\
+         auth_http.http_method = post\n\
+         auth_http.user_path = http://a/user\n\
+         auth_http.vhost_path = http://a/vhost\n\
+         auth_http.resource_path = http://a/resource\n\
+         auth_http.topic_path = http://a/topic\n\
+         auth_http.request_timeout = 2000\n\
+         auth_http.ssl_options.cacertfile = ca.pem\n\
+         auth_http.ssl_options.verify = verify_peer\n",
+    );
+    let expected = r#"
+        [auth]
+        backends = ["http"]
+        [auth.http]
+        http_method = "post"
+        user_path = "http://a/user"
+        vhost_path = "http://a/vhost"
+        resource_path = "http://a/resource"
+        topic_path = "http://a/topic"
+        request_timeout = 2000
+        cacertfile = "ca.pem"
+        [auth.cache]
+        cache_ttl = 5000
+        cache_refusals = true
+    "#;
+    assert_eq!(table, toml(expected));
+    let texts: Vec<&str> = remarks.iter().map(|remark| &*remark.text).collect();
+    assert_eq!(
+        texts,
+        [
+            "auth_cache.cache_module has no effect here",
+            "auth_http.ssl_options.verify has no effect here",
+        ]
+    );
+}

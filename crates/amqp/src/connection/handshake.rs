@@ -124,7 +124,7 @@ pub(super) fn check_tune_ok(tune_ok: &method::TuneOk, config: &AmqpConfig) -> Re
 pub(super) fn from_connect_refusal(refusal: &ConnectRefusal, vhost: &str, user: &str) -> Fault {
     match refusal {
         ConnectRefusal::NoSuchVhost => not_allowed(format!("vhost {vhost} not found")),
-        ConnectRefusal::NotAllowed => not_allowed(format!(
+        ConnectRefusal::NotAllowed | ConnectRefusal::Undecided => not_allowed(format!(
             "access to vhost '{vhost}' refused for user '{user}'"
         )),
         ConnectRefusal::LimitReached { max, .. } => not_allowed(format!(

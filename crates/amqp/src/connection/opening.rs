@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, connection as method};
 use ternmq_broker::inspect::{ConnectionInfo, Protocol};
-use ternmq_broker::{LoginRefusal, User};
+use ternmq_broker::{Attempt, ConnectRefusal, LoginRefusal, User};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
 use ternmq_net::tls::ClientCertificate;
@@ -85,7 +85,12 @@ impl Connection {
         let ip = self.peer.addr.ip();
         let (name, login) = match claim {
             Claim::Password { user, password } => {
-                (user.to_owned(), self.broker.login(user, password, ip))
+                let waker = self.mailbox.waker();
+                let login = self.broker.log_in(&Attempt {
+                    waker: Some(&waker),
+                    ..Attempt::new(user, password, ip)
+                });
+                (user.to_owned(), login)
             }
             Claim::Certificate => self.log_holder_in(),
             Claim::Anonymous => {
@@ -99,6 +104,7 @@ impl Connection {
                 write_method(0, &handshake::tune(&self.config), out);
                 self.phase = Phase::TuneOk(user);
             }
+            Err(LoginRefusal::Undecided) => self.is_waiting = true,
             Err(refusal) => {
                 let peer = self.peer.addr;
                 tracing::warn!(%peer, user = name, mechanism, error = %refusal, "login refused");
@@ -151,9 +157,12 @@ impl Connection {
         now: Timestamp,
         out: &mut Output,
     ) -> Result<(), Fault> {
-        let mut client = self
-            .broker
-            .connect(user, vhost, Arc::clone(&self.mailbox))
+        let connected = self.broker.connect(user, vhost, Arc::clone(&self.mailbox));
+        if matches!(connected, Err(ConnectRefusal::Undecided)) {
+            self.is_waiting = true;
+            return Ok(());
+        }
+        let mut client = connected
             .map_err(|refusal| handshake::from_connect_refusal(&refusal, vhost, user.name()))?;
         let stats = client.introduce(self.information(tune_ok, now));
         let name = stats.info().user_provided_name();

@@ -401,8 +401,8 @@ impl Running {
     fn on_connection_method(&mut self, method: &Method, out: &mut Output) -> Result<(), End> {
         match &*method.class {
             AMQPClass::Connection(connection::AMQPMethod::Close(_)) => Err(End::ClosedByPeer),
-            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
-                self.renew_user()?;
+            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(update)) => {
+                self.renew_user(update.new_secret.as_bytes())?;
                 let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
                 write_method(0, &AMQPClass::Connection(ok), out);
                 Ok(())
@@ -411,18 +411,17 @@ impl Running {
         }
     }
 
-    /// The client has a new secret: it goes on as the user is now. A password that let it in does not expire, so
-    /// whatever the new secret is, it is as good as the old one, as in RabbitMQ.
-    fn renew_user(&mut self) -> Result<(), Fault> {
-        let name = self.shared.client.user().name().to_owned();
-        match self.shared.broker.login_external(&name, self.peer.ip()) {
+    /// The client has a new secret: it goes on as the user is now, for as long as that secret is good.
+    fn renew_user(&mut self, secret: &[u8]) -> Result<(), Fault> {
+        let user = self.shared.client.user();
+        match self.shared.broker.renew(user, secret, self.peer.ip()) {
             Ok(user) => {
                 self.shared.client.renew_user(user);
                 Ok(())
             }
             Err(refusal) => {
-                let peer = self.peer;
-                tracing::warn!(%peer, user = name, error = %refusal, "new secret refused");
+                let (peer, user) = (self.peer, self.shared.client.user().name());
+                tracing::warn!(%peer, user, error = %refusal, "new secret refused");
                 Err(not_allowed("New secret was refused by one of the backends"))
             }
         }

@@ -8,6 +8,7 @@
 
 mod change;
 mod info;
+mod login;
 mod password;
 mod pattern;
 mod registry;
@@ -19,7 +20,6 @@ pub(crate) use pattern::Pattern;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ternmq_core::access::{
@@ -32,11 +32,12 @@ use ternmq_journal::LogError;
 use crate::broker::{Broker, Inner};
 use crate::mailbox::CloseReason;
 use crate::policies::warn_without_effect;
-use crate::users::{LoginRefusal, User};
+use crate::users::User;
 
 pub use info::{
     LimitInfo, ParameterInfo, PermissionInfo, PolicyInfo, TopicPermissionInfo, UserInfo, VhostInfo,
 };
+pub use login::{Attempt, Backend, LoginStep, Place};
 pub use password::hash_password;
 pub(crate) use registry::Registry;
 pub use rights::{Authority, Rights, Scene};
@@ -139,24 +140,10 @@ impl Broker {
         Admin { inner: &self.0 }
     }
 
-    /// Checks a password. `peer` is where the attempt comes from: some users may log in from loopback only.
-    pub fn login(
-        &self,
-        user: &str,
-        password: &[u8],
-        peer: IpAddr,
-    ) -> Result<Arc<User>, LoginRefusal> {
-        self.0.registry.login(user, password, peer).map(Arc::new)
-    }
-
-    /// Lets a user in whom something else vouches for: a client certificate, a proof by [`Broker::scram`].
-    pub fn login_external(&self, user: &str, peer: IpAddr) -> Result<Arc<User>, LoginRefusal> {
-        self.0.registry.login_external(user, peer).map(Arc::new)
-    }
-
     /// What SCRAM-SHA-256 needs to check a user's password, if there is such a user and it is known.
     pub fn scram(&self, user: &str) -> Option<ScramVerifier> {
-        self.0.registry.scram(user)
+        let registry = &self.0.registry;
+        registry.scram(user).filter(|_| registry.is_asked())
     }
 
     /// The user of clients that are let in without credentials.

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use ternmq_core::access::{
     HashAlgorithm, ObjectKey, Objects, PasswordHash, ScramVerifier, UserLimit, VhostLimit,
 };
-use ternmq_core::id::Lsn;
+use ternmq_core::id::{Lsn, Timestamp};
 
+use super::login::{Attempt, LoginStep};
 use super::password::{hash_password, is_password};
 use super::rights::{Authority, Grants, Rights, Scene};
 use crate::broker::ConnectRefusal;
@@ -26,6 +27,8 @@ pub(crate) struct Registry {
     /// Users who may log in from this machine only.
     loopback: Vec<Box<str>>,
     default_user: Box<str>,
+    /// Who is asked for users; nobody but this registry if nothing is set.
+    pub(super) steps: OnceLock<Box<[LoginStep]>>,
 }
 
 /// What [`Registry::state`] guards.
@@ -54,6 +57,7 @@ impl Registry {
             version: AtomicU64::new(1),
             loopback: config.loopback_names(),
             default_user: config.first_user().into(),
+            steps: OnceLock::new(),
         }
     }
 
@@ -76,51 +80,32 @@ impl Registry {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn login(
-        self: &Arc<Self>,
-        name: &str,
-        password: &[u8],
-        peer: IpAddr,
-    ) -> Result<User, LoginRefusal> {
+    /// A user of this broker, by password or, without one, because something else vouches for the user.
+    pub(crate) fn login(self: &Arc<Self>, attempt: &Attempt<'_>) -> Result<User, LoginRefusal> {
         let found = {
             let state = self.state.lock();
-            let user = state.objects.user(name);
+            let user = state.objects.user(attempt.user);
             user.map(|user| (user.password.clone(), user.tags.clone()))
         };
         let (hash, tags) = match found {
             Some((hash, tags)) => (hash, Some(tags)),
             None => (None, None),
         };
-        // Where there is nothing to compare with it takes as long.
-        let matches = is_password(hash.as_ref().unwrap_or_else(|| nobodys_hash()), password);
-        let Some(tags) = tags.filter(|_| matches && hash.is_some() && !password.is_empty()) else {
-            return Err(LoginRefusal::BadCredentials);
-        };
-        self.admit(name, &tags, peer)
+        let is_known = attempt.password.is_none_or(|password| {
+            // Where there is nothing to compare with it takes as long.
+            let matches = is_password(hash.as_ref().unwrap_or_else(|| nobodys_hash()), password);
+            matches && hash.is_some() && !password.is_empty()
+        });
+        let tags = tags.filter(|_| is_known);
+        let tags = tags.ok_or(LoginRefusal::BadCredentials)?;
+        Ok(User::new(attempt.user, &tags, self.clone()))
     }
 
-    pub(crate) fn login_external(
-        self: &Arc<Self>,
-        name: &str,
-        peer: IpAddr,
-    ) -> Result<User, LoginRefusal> {
-        let tags = {
-            let state = self.state.lock();
-            state.objects.user(name).map(|user| user.tags.clone())
-        };
-        self.admit(name, &tags.ok_or(LoginRefusal::BadCredentials)?, peer)
-    }
-
-    fn admit(
-        self: &Arc<Self>,
-        name: &str,
-        tags: &[Box<str>],
-        peer: IpAddr,
-    ) -> Result<User, LoginRefusal> {
+    pub(crate) fn check_loopback(&self, name: &str, peer: IpAddr) -> Result<(), LoginRefusal> {
         if !is_loopback(peer) && self.loopback.iter().any(|user| **user == *name) {
             return Err(LoginRefusal::LoopbackOnly);
         }
-        Ok(User::new(name, tags, self.clone()))
+        Ok(())
     }
 
     pub(crate) fn scram(&self, name: &str) -> Option<ScramVerifier> {
@@ -225,6 +210,15 @@ impl Authority for Registry {
         };
         drop(guard);
         Some(grants.for_client(scene.client_id))
+    }
+
+    /// A password that let a user in does not expire, so whatever the new secret is, it is as good as the old one, as in
+    /// RabbitMQ.
+    fn renew(&self, user: &User, _secret: &[u8], _now: Timestamp) -> Result<User, LoginRefusal> {
+        let state = self.state.lock();
+        let entry = state.objects.user(user.name());
+        let tags = &entry.ok_or(LoginRefusal::BadCredentials)?.tags;
+        Ok(User::new(user.name(), tags, user.authority.clone()))
     }
 }
 

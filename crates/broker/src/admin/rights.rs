@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 
 use ternmq_core::access::{OfVhost, Right};
+use ternmq_core::error::Kind;
+use ternmq_core::id::Timestamp;
 
 use super::pattern::{Pattern, escape};
+use crate::users::{LoginRefusal, User};
 
 /// Where somebody works, and as whom.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +26,7 @@ pub struct Scene<'a> {
 /// What a user may do in a vhost.
 pub trait Rights: fmt::Debug + Send + Sync {
     /// Whether the user may do that with the queue or exchange of that name.
-    fn may(&self, right: Right, name: &str) -> bool;
+    fn may(&self, right: Right, kind: Kind, name: &str) -> bool;
 
     /// Whether the user may use that routing key, written with dots, on that topic exchange.
     fn may_on_topic(&self, right: Right, exchange: &str, key: &str) -> bool;
@@ -33,6 +37,18 @@ pub trait Authority: fmt::Debug + Send + Sync {
     /// The user's rights in a vhost; none if the user may not work in it at all. Asked for when a connection opens, and
     /// again when permissions have changed.
     fn rights(&self, scene: &Scene<'_>) -> Option<Arc<dyn Rights>>;
+
+    /// Whether the authority can say at once whether the user may work in that vhost. If not, it finds out, and calls the
+    /// waker when it knows; who does not wait for that waits in [`Authority::rights`].
+    fn is_ready(&self, _scene: &Scene<'_>, _waker: &Waker) -> bool {
+        true
+    }
+
+    /// The user as of a new secret, which a connection was given while it goes on.
+    ///
+    /// # Errors
+    /// The secret does not let that user in.
+    fn renew(&self, user: &User, secret: &[u8], now: Timestamp) -> Result<User, LoginRefusal>;
 }
 
 /// Everything is allowed.
@@ -40,7 +56,7 @@ pub trait Authority: fmt::Debug + Send + Sync {
 pub(crate) struct Everything;
 
 impl Rights for Everything {
-    fn may(&self, _: Right, _: &str) -> bool {
+    fn may(&self, _: Right, _: Kind, _: &str) -> bool {
         true
     }
 
@@ -53,6 +69,10 @@ impl Authority for Everything {
     fn rights(&self, _: &Scene<'_>) -> Option<Arc<dyn Rights>> {
         Some(Arc::new(Self))
     }
+
+    fn renew(&self, user: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+        Ok(user.clone())
+    }
 }
 
 /// Nothing is allowed any more.
@@ -60,7 +80,7 @@ impl Authority for Everything {
 pub(crate) struct Nothing;
 
 impl Rights for Nothing {
-    fn may(&self, _: Right, _: &str) -> bool {
+    fn may(&self, _: Right, _: Kind, _: &str) -> bool {
         false
     }
 
@@ -133,7 +153,7 @@ impl Grants {
 }
 
 impl Rights for Grants {
-    fn may(&self, right: Right, name: &str) -> bool {
+    fn may(&self, right: Right, _: Kind, name: &str) -> bool {
         let [configure, write, read] = &self.patterns;
         let pattern = match right {
             Right::Configure => configure,

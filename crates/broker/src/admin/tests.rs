@@ -5,10 +5,12 @@ use super::*;
 use crate::bed::{START, broker, queue};
 use crate::clock::ManualClock;
 use crate::config::{BrokerConfig, UserConfig};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{CloseReason, Mailbox, Notice};
+use crate::users::LoginRefusal;
 use crate::{Client, ConnectRefusal};
 use ternmq_core::access::{HashAlgorithm, PasswordHash, Right};
-use ternmq_core::error::Refusal;
+use ternmq_core::error::{Kind, Refusal};
+use ternmq_core::id::Timestamp;
 use ternmq_journal::MemoryLog;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -303,7 +305,7 @@ fn rights_of_another_authority_are_asked_for_as_well() {
     #[derive(Debug)]
     struct Reader;
     impl Rights for Reader {
-        fn may(&self, right: Right, _: &str) -> bool {
+        fn may(&self, right: Right, _: Kind, _: &str) -> bool {
             right == Right::Read
         }
         fn may_on_topic(&self, _: Right, _: &str, _: &str) -> bool {
@@ -313,6 +315,9 @@ fn rights_of_another_authority_are_asked_for_as_well() {
     impl Authority for Reader {
         fn rights(&self, scene: &Scene<'_>) -> Option<Arc<dyn Rights>> {
             (scene.vhost == "/").then(|| Arc::new(Self) as Arc<dyn Rights>)
+        }
+        fn renew(&self, _: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+            Err(LoginRefusal::BadCredentials)
         }
     }
     let broker = broker();
@@ -345,4 +350,124 @@ fn without_users_in_the_configuration_nobody_logs_in() {
     assert!(broker.login("guest", b"guest", LOOPBACK).is_err());
     let refused = broker.connect(&broker.default_user(), "/", Mailbox::new(10));
     assert_eq!(refused.err(), Some(ConnectRefusal::NotAllowed));
+}
+
+/// Lets in who has its own name as password, with a tag, until then.
+#[derive(Debug)]
+struct Elsewhere {
+    until: Timestamp,
+}
+
+impl Backend for Elsewhere {
+    fn login(&self, attempt: &Attempt<'_>, _: Timestamp) -> Result<User, LoginRefusal> {
+        if attempt.password != Some(attempt.user.as_bytes()) {
+            return Err(LoginRefusal::BadCredentials);
+        }
+        let authority = Arc::new(Lasting);
+        Ok(User::new(attempt.user, &["far".into()], authority).until(self.until))
+    }
+}
+
+/// May do everything; a secret that is a number is when the login ends then.
+#[derive(Debug)]
+struct Lasting;
+
+impl Authority for Lasting {
+    fn rights(&self, _: &Scene<'_>) -> Option<Arc<dyn Rights>> {
+        Some(Arc::new(Everything))
+    }
+
+    fn renew(&self, user: &User, secret: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+        let text = std::str::from_utf8(secret).ok();
+        let until = text.and_then(|text| text.parse().ok());
+        let until = until.ok_or(LoginRefusal::BadCredentials)?;
+        Ok(user.clone().until(START.plus_ms(until)))
+    }
+}
+
+fn elsewhere() -> Place {
+    Place::External(Arc::new(Elsewhere {
+        until: START.plus_ms(1_000),
+    }))
+}
+
+fn step(authn: Place, authz: Option<Place>) -> LoginStep {
+    LoginStep { authn, authz }
+}
+
+#[test]
+fn those_who_know_users_are_asked_in_their_order() {
+    let broker = broker();
+    broker.ask_for_users(vec![step(elsewhere(), None), step(Place::Internal, None)]);
+    let user = broker.login("guest", b"guest", LOOPBACK).unwrap();
+    assert!(user.has_tag("far"), "the first who lets it in");
+    broker.admin().put_user("ann", plain(b"secret")).unwrap();
+    let user = broker.login("ann", b"secret", ELSEWHERE).unwrap();
+    assert!(user.has_tag("management"));
+    let user = broker.login("bob", b"bob", ELSEWHERE).unwrap();
+    assert!(user.has_tag("far"));
+    let refused = |name, password: &[u8], peer| broker.login(name, password, peer).unwrap_err();
+    assert_eq!(
+        refused("bob", b"x", ELSEWHERE),
+        LoginRefusal::BadCredentials
+    );
+    let loopback = refused("guest", b"guest", ELSEWHERE);
+    assert_eq!(loopback, LoginRefusal::LoopbackOnly, "whoever lets it in");
+    assert!(broker.login_external("ann", LOOPBACK).is_ok());
+}
+
+#[test]
+fn only_those_are_asked_who_are_named() {
+    let broker = broker();
+    broker.admin().put_user("ann", plain(b"secret")).unwrap();
+    broker.ask_for_users(vec![step(elsewhere(), None)]);
+    assert!(broker.login("ann", b"secret", LOOPBACK).is_err());
+    assert!(broker.login_external("ann", LOOPBACK).is_err());
+    assert_eq!(broker.scram("ann"), None);
+}
+
+#[test]
+fn one_may_say_who_it_is_and_another_what_it_may_do() {
+    let broker = broker();
+    broker.admin().put_user("ann", plain(b"secret")).unwrap();
+    broker.ask_for_users(vec![step(elsewhere(), Some(Place::Internal))]);
+    let user = broker.login("ann", b"ann", LOOPBACK).unwrap();
+    assert!(user.has_tag("far") && user.has_tag("management"));
+    assert_eq!(user.expires_at(), Some(START.plus_ms(1_000)));
+    let refused = broker.connect(&user, "/", Mailbox::new(1));
+    assert_eq!(refused.err(), Some(ConnectRefusal::NotAllowed));
+    assert!(broker.login("ann", b"secret", LOOPBACK).is_err());
+    assert!(
+        broker.login("bob", b"bob", LOOPBACK).is_err(),
+        "not known here"
+    );
+}
+
+#[test]
+fn connection_is_closed_when_its_login_ends() {
+    let broker = broker();
+    broker.ask_for_users(vec![step(elsewhere(), None)]);
+    let user = broker.login("bob", b"bob", LOOPBACK).unwrap();
+    let connect = || {
+        let mailbox = Mailbox::new(1);
+        let client = broker.connect(&user, "/", mailbox.clone()).unwrap();
+        (client, mailbox)
+    };
+    let (_first, first) = connect();
+    let (mut second, renewed) = connect();
+    let (third, _) = connect();
+    drop(third);
+    assert_eq!(broker.next_deadline(), Some(START.plus_ms(1_000)));
+    assert!(broker.renew(&user, b"x", LOOPBACK).is_err());
+    second.renew_user(broker.renew(&user, b"5000", LOOPBACK).unwrap());
+    broker.tick(START.plus_ms(999));
+    assert!(!first.has_notices());
+    broker.tick(START.plus_ms(1_000));
+    let mut notices = Vec::new();
+    first.drain(&mut notices);
+    assert_eq!(notices, [Notice::Close(CloseReason::CredentialExpired)]);
+    assert!(!renewed.has_notices());
+    assert_eq!(broker.next_deadline(), Some(START.plus_ms(5_000)));
+    drop(second);
+    assert_eq!(broker.next_deadline(), None);
 }

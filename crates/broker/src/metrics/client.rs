@@ -81,7 +81,7 @@ impl Client {
             (Outgoing::Redelivered, redelivered),
         ];
         shards.outgoing((self.counting.protocol, kind), counts);
-        if let Some(ms) = self.work.effects.waited_ms.take() {
+        if let Some(ms) = self.work.get().effects.waited_ms.take() {
             shards.took(self.counting.protocol, Span::Delivered, ms);
         }
         if let Some(stats) = &self.counting.stats {
@@ -93,7 +93,7 @@ impl Client {
     pub(crate) fn count_settled(&mut self, kind: QueueKind, outcome: Outcome, settled: usize) {
         let of = (self.counting.protocol, kind, outcome);
         let metrics = &self.broker.metrics;
-        metrics.settled(of, settled, &mut self.work.effects);
+        metrics.settled(of, settled, &mut self.work.get().effects);
     }
 
     /// Somebody tried to get one message.

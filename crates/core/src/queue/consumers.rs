@@ -269,6 +269,11 @@ impl Consumers {
             links: [UNLINKED; 2],
         };
         let index = self.free.pop().unwrap_or_else(|| {
+            if self.cells.is_empty() {
+                // Most queues have one consumer: as a session has.
+                self.cells.reserve_exact(1);
+                self.groups.reserve_exact(1);
+            }
             self.cells.push(Cell {
                 generation: 0,
                 consumer: None,

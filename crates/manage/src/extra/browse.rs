@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 use ternmq_broker::inspect::{HeldBy, MessageSnapshot};
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 use ternmq_core::id::{ConnectionId, Timestamp};
 
 use super::{MessageRow, encoding, number};
@@ -52,7 +53,7 @@ pub(crate) async fn ready(
     Names((vhost, name)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
-    caller.may(&vhost, Right::Read, &name)?;
+    caller.may(&vhost, Right::Read, (Kind::Queue, &name))?;
     let (from, count) = (number(&query, "from", 0), number(&query, "count", COUNT));
     let inspect = manage.broker.inspect();
     let found = inspect.browse(
@@ -71,7 +72,7 @@ pub(crate) async fn in_flight(
     Names((vhost, name)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
-    caller.may(&vhost, Right::Read, &name)?;
+    caller.may(&vhost, Right::Read, (Kind::Queue, &name))?;
     let count = usize::try_from(number(&query, "count", COUNT)).unwrap_or(usize::MAX);
     let found = manage.broker.inspect().in_flight(&vhost, &name, count);
     let found = found.ok_or_else(Fault::not_found)?;

@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use ternmq_broker::{ScheduleId, ScheduledInfo};
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 
 use super::number;
 use crate::auth::Caller;
@@ -69,7 +70,7 @@ pub(crate) async fn cancel(
 ) -> Answer {
     caller.vhost(&vhost)?;
     let info = find(&manage, &vhost, &id)?;
-    caller.may(&vhost, Right::Configure, &info.exchange)?;
+    caller.may(&vhost, Right::Configure, (Kind::Exchange, &info.exchange))?;
     let lsn = manage
         .broker
         .cancel_scheduled(info.id)

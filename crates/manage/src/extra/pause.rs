@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 use ternmq_core::error::Refusal;
 use ternmq_core::queue::Service;
 
@@ -33,7 +34,7 @@ async fn set(
     (vhost, name): (&str, &str),
     service: Service,
 ) -> Answer {
-    caller.may(vhost, Right::Configure, name)?;
+    caller.may(vhost, Right::Configure, (Kind::Queue, name))?;
     let set = manage.broker.set_service(vhost, name, service);
     let lsn = set.map_err(|refusal| match refusal {
         Refusal::NotFound { .. } => Fault::not_found(),

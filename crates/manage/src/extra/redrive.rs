@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::json;
 use ternmq_core::access::Right;
+use ternmq_core::error::Kind;
 
 use crate::auth::Caller;
 use crate::fault::Fault;
@@ -24,7 +25,7 @@ pub(crate) async fn start(
     Names((vhost, name)): Names<(String, String)>,
     payload: Payload,
 ) -> Answer {
-    caller.may(&vhost, Right::Read, &name)?;
+    caller.may(&vhost, Right::Read, (Kind::Queue, &name))?;
     let fields = payload.object()?;
     let order = Order::read(&vhost, &name, &fields)?;
     let queue = manage.broker.inspect().queue(&vhost, &name);
@@ -70,7 +71,7 @@ pub(crate) async fn stop(
         .redrives
         .get(TaskId(id))
         .ok_or_else(Fault::not_found)?;
-    caller.may(&task.vhost, Right::Read, &task.queue)?;
+    caller.may(&task.vhost, Right::Read, (Kind::Queue, &task.queue))?;
     if !manage.redrives.stop(TaskId(id), manage.broker.now()) {
         return Err(Fault::bad_request(json!(["not_running", id])));
     }

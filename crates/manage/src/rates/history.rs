@@ -12,7 +12,7 @@ struct Sample<const N: usize> {
 }
 
 /// `N` numbers over time. A sample is kept only if it differs from the one before it: so the numbers at any moment are
-/// those of the last sample before it.
+/// those of the last sample before it, and zeros before the first.
 #[derive(Clone, Debug)]
 pub(crate) struct History<const N: usize> {
     samples: VecDeque<Sample<N>>,
@@ -36,7 +36,11 @@ impl<const N: usize> History<N> {
     pub(crate) fn add(&mut self, now: Timestamp, values: [u64; N], keep_ms: u64) {
         self.looked_before = self.looked_at;
         self.looked_at = now;
-        if self.samples.back().is_none_or(|last| last.values != values) {
+        if self.last() != values {
+            if self.samples.is_empty() {
+                // Most objects rest most of the time.
+                self.samples.reserve_exact(1);
+            }
             self.samples.push_back(Sample { at: now, values });
         }
         let oldest = Timestamp(now.0.saturating_sub(keep_ms));

@@ -1,6 +1,6 @@
 //! Which numbers are kept of what, and under which names they are shown.
 
-use ternmq_broker::inspect::{ChannelStats, ConnectionSnapshot, ExchangeSnapshot};
+use ternmq_broker::inspect::{ChannelStats, ConnectionStats, ExchangeSnapshot};
 use ternmq_core::queue::{Holdings, QueueCounters};
 
 use super::details::{Details, Measure, Measures, Names, Range};
@@ -108,8 +108,9 @@ impl ConnectionNumbers {
 }
 
 /// The numbers of a connection as they are.
-pub(crate) fn connection_numbers(connection: &ConnectionSnapshot) -> [u64; 2] {
-    [connection.received_bytes, connection.sent_bytes]
+pub(crate) fn connection_numbers(connection: &ConnectionStats) -> [u64; 2] {
+    let octets = connection.octets();
+    [octets.received_bytes.get(), octets.sent_bytes.get()]
 }
 
 /// Of a channel.

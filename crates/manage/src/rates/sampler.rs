@@ -172,14 +172,14 @@ impl Past {
     }
 
     fn look_at_connections(&mut self, broker: &Broker, look: Look) {
-        for connection in broker.inspect().connections(None) {
-            let numbers = connection_numbers(&connection);
-            let [received, sent] = self.connections.note(connection.id, numbers, look);
-            self.count(&connection.vhost, look.round, |of_vhost| {
+        broker.inspect().each_connection(|connection| {
+            let numbers = connection_numbers(connection);
+            let [received, sent] = self.connections.note(connection.id(), numbers, look);
+            self.count(connection.vhost(), look.round, |of_vhost| {
                 of_vhost[VhostNumbers::RECEIVED] += received;
                 of_vhost[VhostNumbers::SENT] += sent;
             });
-        }
+        });
         self.connections.forget_others(look);
     }
 

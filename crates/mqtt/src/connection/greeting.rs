@@ -112,6 +112,10 @@ impl Connection {
                 match self.on_greeting((&connect, &input[..len]), now, out) {
                     Ok(Answer::Given) => {}
                     Ok(Answer::Waits) => return 0,
+                    Err(fault) if fault.is_undecided() => {
+                        self.wait_for_answer(now);
+                        return 0;
+                    }
                     Err(fault) => {
                         let user = connect.user_name.unwrap_or_default();
                         tracing::info!(peer = %self.peer.addr, user, error = %fault, "MQTT login refused");
@@ -272,6 +276,13 @@ impl Connection {
             clean_start: connect.clean_start,
             expiry_s: wishes.expiry_s.min(config.session_expiry_s_max),
         }
+    }
+
+    /// Whether the client is let in is being asked for. The CONNECT is read again when that is known.
+    pub(super) fn wait_for_answer(&mut self, now: Timestamp) {
+        self.phase = Phase::Waiting {
+            until: now.plus_ms(self.node.config.connect_timeout_ms),
+        };
     }
 
     /// The session is another connection's, which was told to go.

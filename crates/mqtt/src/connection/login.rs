@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ternmq_broker::User;
+use ternmq_broker::{Attempt, User};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
 use ternmq_net::tls::ClientCertificate;
@@ -54,7 +54,13 @@ impl Connection {
             return Ok((user, account));
         }
         let account = Account::of(name, &self.peer, config);
-        let user = broker.login(&account.user, password, self.peer.addr.ip())?;
+        let waker = self.mailbox.waker();
+        let user = broker.log_in(&Attempt {
+            waker: Some(&waker),
+            vhost: Some(&account.vhost),
+            client_id: Some(connect.client_id),
+            ..Attempt::new(&account.user, password, self.peer.addr.ip())
+        })?;
         Ok((user, account))
     }
 
@@ -144,6 +150,12 @@ impl Connection {
                 }
                 // The packet is read again.
                 Ok(Progress::Waits) => {
+                    self.login = Some(login);
+                    return 0;
+                }
+                // The vhost is being asked for; the packet is read again.
+                Err(fault) if fault.is_undecided() => {
+                    self.wait_for_answer(now);
                     self.login = Some(login);
                     return 0;
                 }

@@ -111,7 +111,11 @@ impl Session {
         self.kept.expiry_s = expiry_s;
         let mut live = self.live.take();
         let recorded = match live.as_deref_mut() {
-            Some(live) => self.record_attach(&mut live.client, scheduled_will),
+            Some(live) => {
+                let recorded = self.record_attach(&mut live.client, scheduled_will);
+                live.client.rest();
+                recorded
+            }
             None => Ok(Lsn::NONE),
         };
         self.live = live;

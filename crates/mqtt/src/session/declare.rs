@@ -216,6 +216,8 @@ impl Active<'_> {
     /// The name of the session's own queue, which is declared and consumed from now on.
     fn own_queue(&mut self) -> Result<Arc<str>, Refusal> {
         if self.kept.sources.is_empty() {
+            // Most sessions have no other.
+            self.kept.sources.reserve_exact(1);
             self.kept.sources.push(Source::default());
         }
         let own = usize::from(Source::OWN);

@@ -133,6 +133,10 @@ impl Subscriptions {
             self.index
                 .insert(Arc::clone(&subscription.filter), subscription.tag);
         }
+        if self.list.is_empty() {
+            // Most devices have one.
+            self.list.reserve_exact(1);
+        }
         self.list.push(subscription);
         if self.index.is_empty() && self.len() > SCAN_MAX {
             self.index = self

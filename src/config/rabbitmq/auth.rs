@@ -1,0 +1,227 @@
+//! Who is asked for users: `auth_backends`, `auth_oauth2`, `auth_http`, `auth_cache`.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use super::{Line, Outcome, boolean, integer};
+
+/// What the file says so far.
+#[derive(Default)]
+pub(super) struct Auth {
+    /// By the number in `auth_backends.1`.
+    backends: BTreeMap<u32, Backend>,
+    oauth2: Table,
+    http: Table,
+    cache: Table,
+    /// Who is asked by the cache; the broker's own users, if nobody is named.
+    cached: Option<&'static str>,
+    /// By the number in `auth_oauth2.preferred_username_claims.1`.
+    claims: BTreeMap<u32, String>,
+    algorithms: BTreeMap<u32, String>,
+    /// By the number in `auth_oauth2.scope_aliases.1.alias`.
+    aliases: BTreeMap<u32, Alias>,
+}
+
+#[derive(Default)]
+struct Backend {
+    authn: Option<&'static str>,
+    authz: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Alias {
+    alias: String,
+    scope: String,
+}
+
+impl Auth {
+    /// Takes a line, if it is one of these.
+    pub(super) fn take(&mut self, line: Line<'_>) -> Option<Outcome> {
+        let parts: Vec<&str> = line.key.split('.').collect();
+        match parts[..] {
+            ["auth_backends", number] => Some(self.backend(number, line, |backend, name| {
+                backend.authn = Some(name);
+                backend.authz = Some(name);
+            })),
+            ["auth_backends", number, "authn"] => {
+                Some(self.backend(number, line, |backend, name| backend.authn = Some(name)))
+            }
+            ["auth_backends", number, "authz"] => {
+                Some(self.backend(number, line, |backend, name| backend.authz = Some(name)))
+            }
+            ["auth_oauth2", ref rest @ ..] => self.oauth2(rest, line),
+            ["auth_http", ref rest @ ..] => self.http(rest, line),
+            ["auth_cache", key] => self.cache(key, line),
+            _ => None,
+        }
+    }
+
+    fn backend(
+        &mut self,
+        number: &str,
+        line: Line<'_>,
+        set: impl FnOnce(&mut Backend, &'static str),
+    ) -> Outcome {
+        let name = named(line)?;
+        set(self.backends.entry(index(number)?).or_default(), name);
+        Ok(())
+    }
+
+    fn http(&mut self, rest: &[&str], line: Line<'_>) -> Option<Outcome> {
+        let done = match *rest {
+            [
+                key @ ("http_method" | "user_path" | "vhost_path" | "resource_path" | "topic_path"),
+            ] => {
+                self.http.insert(key.to_owned(), line.value.into());
+                Ok(())
+            }
+            [key @ ("request_timeout" | "connection_timeout")] => integer(line.value).map(|ms| {
+                self.http.insert(key.to_owned(), ms.into());
+            }),
+            ["ssl_options", "cacertfile"] => {
+                self.http.insert("cacertfile".to_owned(), line.value.into());
+                Ok(())
+            }
+            _ => return None,
+        };
+        Some(done)
+    }
+
+    fn cache(&mut self, key: &str, line: Line<'_>) -> Option<Outcome> {
+        let done = match key {
+            "cached_backend" => named(line).map(|name| self.cached = Some(name)),
+            "cache_ttl" => integer(line.value).map(|ms| {
+                self.cache.insert(key.to_owned(), ms.into());
+            }),
+            "cache_refusals" => boolean(line.value).map(|value| {
+                self.cache.insert(key.to_owned(), value.into());
+            }),
+            _ => return None,
+        };
+        Some(done)
+    }
+
+    fn oauth2(&mut self, rest: &[&str], line: Line<'_>) -> Option<Outcome> {
+        let text = line.value.to_owned();
+        let done = match *rest {
+            [
+                key @ ("resource_server_id"
+                | "resource_server_type"
+                | "scope_prefix"
+                | "additional_scopes_key"
+                | "default_key"
+                | "jwks_file"),
+            ] => {
+                self.oauth2.insert(key.to_owned(), text.into());
+                Ok(())
+            }
+            ["verify_aud"] => boolean(line.value).map(|value| {
+                self.oauth2.insert("verify_aud".to_owned(), value.into());
+            }),
+            ["preferred_username_claims", number] => index(number).map(|number| {
+                self.claims.insert(number, text);
+            }),
+            ["algorithms", number] => index(number).map(|number| {
+                self.algorithms.insert(number, text);
+            }),
+            ["signing_keys", id] => {
+                self.push("signing_keys", [("id", id), ("file", line.value)]);
+                Ok(())
+            }
+            ["scope_aliases", alias] => {
+                self.push("scope_aliases", [("alias", alias), ("scope", line.value)]);
+                Ok(())
+            }
+            ["scope_aliases", number, "alias"] => index(number).map(|number| {
+                self.aliases.entry(number).or_default().alias = text;
+            }),
+            ["scope_aliases", number, "scope"] => index(number).map(|number| {
+                self.aliases.entry(number).or_default().scope = text;
+            }),
+            ["jwks_url" | "jwks_uri" | "issuer", ..] => Err(format!(
+                "{}: keys are not fetched; put them into a file that `auth_oauth2.jwks_file` names",
+                line.key
+            )),
+            _ => return None,
+        };
+        Some(done)
+    }
+
+    fn push(&mut self, key: &str, pairs: [(&str, &str); 2]) {
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), Value::from(value)));
+        let list = self.oauth2.entry(key).or_insert(Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.push(Table::from_iter(pairs).into());
+        }
+    }
+
+    /// The section `[auth]`; none if the file says nothing about it.
+    pub(super) fn finish(mut self) -> Option<Table> {
+        for alias in std::mem::take(&mut self.aliases).into_values() {
+            let pairs = [("alias", &*alias.alias), ("scope", &*alias.scope)];
+            self.push("scope_aliases", pairs);
+        }
+        let lists = [
+            ("preferred_username_claims", self.claims),
+            ("algorithms", self.algorithms),
+        ];
+        for (key, list) in lists {
+            if !list.is_empty() {
+                let list: Vec<_> = list.into_values().map(Value::from).collect();
+                self.oauth2.insert(key.to_owned(), list.into());
+            }
+        }
+        let mut section = Table::new();
+        let cached = self.cached.unwrap_or("internal");
+        let backends = self.backends.values();
+        let backends: Vec<Value> = backends
+            .filter_map(|backend| step(backend, cached))
+            .collect();
+        if !backends.is_empty() {
+            section.insert("backends".to_owned(), backends.into());
+        }
+        let below = [
+            ("oauth2", self.oauth2),
+            ("http", self.http),
+            ("cache", self.cache),
+        ];
+        for (name, table) in below {
+            if !table.is_empty() {
+                section.insert(name.to_owned(), table.into());
+            }
+        }
+        Some(section).filter(|section| !section.is_empty())
+    }
+}
+
+/// What has answers kept here, whoever is named for that.
+const CACHE: &str = "cache";
+
+fn named(line: Line<'_>) -> Result<&'static str, String> {
+    match line.value {
+        "internal" | "rabbit_auth_backend_internal" => Ok("internal"),
+        "oauth" | "oauth2" | "rabbit_auth_backend_oauth2" => Ok("oauth2"),
+        "http" | "rabbit_auth_backend_http" => Ok("http"),
+        "cache" | "rabbit_auth_backend_cache" => Ok(CACHE),
+        other => Err(format!("{} = {other}: there is no such backend", line.key)),
+    }
+}
+
+fn step(backend: &Backend, cached: &'static str) -> Option<Value> {
+    let real = |name: &'static str| if name == CACHE { cached } else { name };
+    // Nobody takes the place of one who is not there.
+    let authn = real(backend.authn?);
+    let authz = real(backend.authz?);
+    if authn == authz {
+        return Some(authn.into());
+    }
+    let pairs = [("authn", authn), ("authz", authz)];
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), Value::from(value)));
+    Some(Table::from_iter(pairs).into())
+}
+
+fn index(number: &str) -> Result<u32, String> {
+    let index = number.parse();
+    index.map_err(|_| format!("{number:?} is no number"))
+}
