@@ -34,9 +34,6 @@ const BASIC_ACK: MethodId = (CLASS_BASIC, 80);
 const BASIC_REJECT: MethodId = (CLASS_BASIC, 90);
 const BASIC_NACK: MethodId = (CLASS_BASIC, 120);
 
-/// Nothing is awaited.
-const NEVER: Timestamp = Timestamp(u64::MAX);
-
 /// What channels share.
 struct Shared {
     broker: Broker,
@@ -44,7 +41,7 @@ struct Shared {
     publishes: Publishes,
     consumers: usize,
     /// When to look for deliveries without a consumer that are held for too long.
-    overdue_at: Timestamp,
+    overdue_at: Option<Timestamp>,
     wire: Wire,
     /// As others see the connection.
     stats: Arc<ConnectionStats>,
@@ -156,7 +153,7 @@ impl Running {
             client,
             publishes: Publishes::default(),
             consumers: 0,
-            overdue_at: NEVER,
+            overdue_at: None,
             wire,
             stats,
         };

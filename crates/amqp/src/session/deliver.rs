@@ -235,7 +235,7 @@ impl Session {
     ) {
         if let Some(timeout_ms) = timeout_ms {
             let due = self.orphans.watch(queue, tags, cx.now, timeout_ms);
-            *cx.overdue_at = due.min(*cx.overdue_at);
+            *cx.overdue_at = Some(cx.overdue_at.map_or(due, |at| at.min(due)));
         }
     }
 

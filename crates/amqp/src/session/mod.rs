@@ -79,7 +79,7 @@ pub(crate) struct Context<'a> {
     /// Consumers on all channels.
     pub(crate) consumers: &'a mut usize,
     /// When to look for deliveries without a consumer that are held for too long ([`Session::overdue`]).
-    pub(crate) overdue_at: &'a mut Timestamp,
+    pub(crate) overdue_at: &'a mut Option<Timestamp>,
     pub(crate) wire: Wire,
     pub(crate) now: Timestamp,
     pub(crate) out: &'a mut Output,

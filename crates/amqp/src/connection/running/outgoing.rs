@@ -8,7 +8,7 @@ use ternmq_core::id::Timestamp;
 use ternmq_core::queue::Budget;
 use ternmq_net::machine::{OUTPUT_BUDGET_BYTES, Output};
 
-use super::{NEVER, Pressure, Running};
+use super::{Pressure, Running};
 use crate::error::delivery_timed_out;
 use crate::session::{ConsumerSlot, write_method};
 
@@ -206,21 +206,21 @@ impl Running {
 
     /// When [`Self::close_overdue`] is to be called.
     pub(in crate::connection) fn deadline(&self) -> Option<Timestamp> {
-        Some(self.shared.overdue_at).filter(|at| *at != NEVER)
+        self.shared.overdue_at
     }
 
     /// Channels that hold a delivery without a consumer for too long are closed.
     pub(in crate::connection) fn close_overdue(&mut self, now: Timestamp, out: &mut Output) {
-        if now < self.shared.overdue_at {
+        if self.shared.overdue_at.is_none_or(|at| now < at) {
             return;
         }
-        let (mut overdue, mut next) = (Vec::new(), NEVER);
+        let (mut overdue, mut next) = (Vec::new(), None);
         for (channel, session) in self.channels.open_sessions() {
             let (timeout_ms, due) = session.overdue(now);
             if let Some(timeout_ms) = timeout_ms {
                 overdue.push((channel, timeout_ms));
-            } else if let Some(due) = due {
-                next = next.min(due);
+            } else {
+                next = [next, due].into_iter().flatten().min();
             }
         }
         self.shared.overdue_at = next;
