@@ -1,5 +1,6 @@
 //! Users whom an HTTP server knows, by clients of every protocol.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "tests have tasks of their own")]
 
 mod support;
 

@@ -363,18 +363,18 @@ impl Backend for Elsewhere {
         if attempt.password != Some(attempt.user.as_bytes()) {
             return Err(LoginRefusal::BadCredentials);
         }
-        let authority = Arc::new(Lasting(self.until));
+        let authority = Arc::new(Lasting);
         Ok(User::new(attempt.user, &["far".into()], authority).until(self.until))
     }
 }
 
 /// May do everything; a secret that is a number is when the login ends then.
 #[derive(Debug)]
-struct Lasting(Timestamp);
+struct Lasting;
 
 impl Authority for Lasting {
     fn rights(&self, _: &Scene<'_>) -> Option<Arc<dyn Rights>> {
-        Some(Arc::new(rights::Everything))
+        Some(Arc::new(Everything))
     }
 
     fn renew(&self, user: &User, secret: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
