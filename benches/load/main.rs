@@ -4,7 +4,7 @@
 //! cargo bench --bench load                  # all scenarios, about half a minute
 //! cargo bench --bench load -- mqtt          # those with this in their name
 //! cargo bench --bench load -- backlog       # a million messages that wait, over a kill
-//! cargo bench --bench load -- objects       # ten thousand queues, two thousand connections
+//! cargo bench --bench load -- objects       # ten thousand queues, thousands of connections
 //! ```
 //! Environment, all optional:
 //!

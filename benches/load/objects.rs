@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::process::Target;
 use crate::support::Ternmq;
-use crate::support::raw::{Raw, method, short};
+use crate::support::raw::{Raw, method, mqtt_subscribe, short};
 use crate::wire::amqp_publish;
 
 /// Queues, each declared, published to, got from and deleted over one connection that waits for every answer.
@@ -16,10 +16,12 @@ const QUEUES: u32 = 10_000;
 const CONNECTIONS: usize = 2_000;
 /// Channels of each.
 const CHANNELS: u16 = 10;
+/// MQTT clients that are there at once, each with a subscription of its own.
+const DEVICES: usize = 10_000;
 /// Files that this process has open besides its sockets, at most.
 const OTHER_FILES: u64 = 100;
 
-/// Measures both.
+/// Measures all.
 pub(crate) fn run() -> anyhow::Result<()> {
     println!();
     for (kind, flags, delivery_mode) in [("transient", 0, 1), ("durable", 2, 2)] {
@@ -33,7 +35,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
             began.elapsed().as_secs_f64()
         );
     }
-    hold_connections()
+    raise_open_files_limit()?;
+    hold_connections()?;
+    hold_devices()
 }
 
 fn use_queues(target: &Target, flags: u8, delivery_mode: u8) {
@@ -66,7 +70,6 @@ fn use_queues(target: &Target, flags: u8, delivery_mode: u8) {
 }
 
 fn hold_connections() -> anyhow::Result<()> {
-    raise_open_files_limit()?;
     let broker = Ternmq::start(&[]);
     let target = Target::of(&broker);
     let before = target.resident_mib()?;
@@ -88,9 +91,30 @@ fn hold_connections() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn hold_devices() -> anyhow::Result<()> {
+    let broker = Ternmq::start(&[]);
+    let target = Target::of(&broker);
+    let before = target.resident_mib()?;
+    let began = Instant::now();
+    let mut devices = Vec::with_capacity(DEVICES);
+    for number in 0..DEVICES {
+        let mut raw = Raw::mqtt(target.mqtt, 4, &format!("device-{number}"));
+        raw.send(&mqtt_subscribe(4, &format!("devices/{number}/#"), 0));
+        raw.packet();
+        devices.push(raw);
+    }
+    println!(
+        "{} MQTT clients with a subscription each, one after the other: {:.0} a second, {:.1} KiB resident for each",
+        devices.len(),
+        DEVICES as f64 / began.elapsed().as_secs_f64(),
+        (target.resident_mib()? - before) * 1024.0 / DEVICES as f64
+    );
+    Ok(())
+}
+
 fn raise_open_files_limit() -> anyhow::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
-    let needed = CONNECTIONS as u64 + OTHER_FILES;
+    let needed = CONNECTIONS.max(DEVICES) as u64 + OTHER_FILES;
     ensure!(
         limit.maximum.is_none_or(|maximum| maximum >= needed),
         "the limit on open files is below {needed}"

@@ -31,7 +31,7 @@ use ternmq_net::machine::{Flow, Machine, Output, Peer};
 use crate::codec::{self, Decoded, ProtocolHeader};
 use crate::config::AmqpConfig;
 use crate::error::{Fault, Reply, forced, from_frame_error, shutdown};
-use crate::frame::{Frame, Limits};
+use crate::frame::{Frame, HANDSHAKE_FRAME_MAX, Limits};
 use crate::session::write_method;
 use handshake::Capabilities;
 use liveness::{Due, Liveness};
@@ -160,7 +160,10 @@ impl Connection {
 
     /// Takes one frame of the handshake.
     fn read_handshake(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize {
-        match codec::decode(input, &self.limits()) {
+        let limits = Limits {
+            frame_max: self.config.frame_max.min(HANDSHAKE_FRAME_MAX),
+        };
+        match codec::decode(input, &limits) {
             Ok(Decoded::Incomplete) => 0,
             Ok(Decoded::Frame {
                 channel,
@@ -181,7 +184,10 @@ impl Connection {
 
     /// Takes one frame after `connection.close`.
     fn read_closing(&mut self, input: &[u8], now: Timestamp, out: &mut Output) -> usize {
-        match codec::decode(input, &self.limits()) {
+        let limits = Limits {
+            frame_max: self.config.frame_max,
+        };
+        match codec::decode(input, &limits) {
             Ok(Decoded::Incomplete) => 0,
             Ok(Decoded::Frame {
                 channel,
@@ -195,13 +201,6 @@ impl Connection {
                 self.phase = Phase::Closed;
                 input.len()
             }
-        }
-    }
-
-    /// What frames are held to while nothing is negotiated, or no longer.
-    fn limits(&self) -> Limits {
-        Limits {
-            frame_max: self.config.frame_max,
         }
     }
 
@@ -353,6 +352,9 @@ impl Machine for Connection {
     }
 
     fn handle_deadline(&mut self, now: Timestamp, out: &mut Output) {
+        if let Phase::Running(running) = &mut self.phase {
+            running.close_overdue(now, out);
+        }
         let peer = self.peer.addr;
         match self.liveness.due(now) {
             Due::Nothing => {}
@@ -381,10 +383,15 @@ impl Machine for Connection {
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        match self.phase {
-            Phase::Closed => None,
-            _ => self.liveness.deadline(),
-        }
+        let of_channels = match &self.phase {
+            Phase::Closed => return None,
+            Phase::Running(running) => running.deadline(),
+            _ => None,
+        };
+        [self.liveness.deadline(), of_channels]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn handle_shutdown(&mut self, now: Timestamp, out: &mut Output) {

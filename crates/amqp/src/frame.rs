@@ -23,6 +23,10 @@ pub const FRAME_OVERHEAD: usize = 8;
 /// Smallest `frame_max` that peers may agree on, in bytes (§2.3.5, `frame-min-size`).
 pub const FRAME_MIN_SIZE: u32 = 4096;
 
+/// Largest frame of the handshake, in bytes, which is before a limit is agreed on: who has not logged in takes little
+/// memory.
+pub const HANDSHAKE_FRAME_MAX: u32 = 8192;
+
 /// Largest frame accepted or sent whatever was negotiated, in bytes: a `frame_max` of 0 ("no limit") must not
 /// let one peer claim unbounded memory.
 pub const FRAME_HARD_MAX: u32 = 16 * 1024 * 1024;

@@ -3,7 +3,7 @@
 use ternmq_core::access::Right;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::Timestamp;
-use ternmq_core::queue::{Budget, ConsumerKey, ConsumerSpec, Credit, Delivery};
+use ternmq_core::queue::{Budget, ConsumerKey, ConsumerSpec, Credit, Delivery, LeaseTimeout};
 
 use crate::cell::{NewSubscriber, QueueHandle};
 use crate::client::Client;
@@ -34,6 +34,8 @@ pub struct Got {
     pub queue: QueueHandle,
     /// Ready messages that are left.
     pub ready: u64,
+    /// For how long it may be held, in milliseconds; none for ever. Whoever got it measures: it has no consumer.
+    pub timeout_ms: Option<u64>,
 }
 
 impl Client {
@@ -164,9 +166,11 @@ impl Client {
         let _inside = self.broker.gate.enter();
         let now = self.now();
         let cell = self.cell(queue)?;
+        let otherwise = LeaseTimeout::OfQueue(self.consumer_timeout_ms());
         let (got, is_closed) = loop {
             let (got, is_closed, is_cold) = cell.update(self.work.get(), |queue, effects| {
                 let got = queue.get(now, auto_ack, effects);
+                let got = got.map(|got| (got, queue.timeout_ms(otherwise)));
                 (got, queue.is_closed(), queue.is_head_cold())
             });
             self.broker.follow_up(&cell, self.work.get(), now);
@@ -179,14 +183,15 @@ impl Client {
         }
         let (what, redelivered) = match &got {
             None => (Outgoing::GotEmpty, false),
-            Some((delivery, _)) if auto_ack => (Outgoing::GotAuto, delivery.redelivered),
-            Some((delivery, _)) => (Outgoing::GotManual, delivery.redelivered),
+            Some(((delivery, _), _)) if auto_ack => (Outgoing::GotAuto, delivery.redelivered),
+            Some(((delivery, _), _)) => (Outgoing::GotManual, delivery.redelivered),
         };
         self.count_got(cell.kind, what, redelivered);
-        Ok(got.map(|(delivery, ready)| Got {
+        Ok(got.map(|((delivery, ready), timeout_ms)| Got {
             delivery,
             queue: QueueHandle(cell),
             ready,
+            timeout_ms,
         }))
     }
 }

@@ -8,6 +8,7 @@
 //! What arrives for a closing channel is ignored (§1.5.2.5), and so is a close-ok for a free one: both sides may close
 //! at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ternmq_broker::inspect::ChannelStats;
@@ -28,8 +29,10 @@ pub(super) enum Slot {
 
 /// See the module's documentation.
 pub(super) struct Channels {
-    /// By number; 0 stays free.
+    /// By number; 0 stays free. None is above `channel_max`.
     slots: Vec<Slot>,
+    /// Those above: it limits how many channels there are, and clients may number them as they like.
+    far: HashMap<u16, Slot>,
     channel_max: u16,
     in_use: usize,
 }
@@ -42,9 +45,10 @@ pub(super) enum Came {
 }
 
 impl Channels {
-    pub(super) const fn new(channel_max: u16) -> Self {
+    pub(super) fn new(channel_max: u16) -> Self {
         Self {
             slots: Vec::new(),
+            far: HashMap::new(),
             channel_max,
             in_use: 0,
         }
@@ -57,7 +61,7 @@ impl Channels {
         channel: u16,
         came: Came,
     ) -> Result<Option<&mut Session>, Fault> {
-        match self.slots.get_mut(usize::from(channel)) {
+        match self.slot_mut(channel) {
             Some(Slot::Open(session)) => Ok(Some(session)),
             Some(Slot::Closing) => Ok(None),
             Some(Slot::Free) | None => Err(match came {
@@ -70,17 +74,27 @@ impl Channels {
     /// The channel, if it is open.
     #[inline]
     pub(super) fn open_session(&mut self, channel: u16) -> Option<&mut Session> {
-        match self.slots.get_mut(usize::from(channel)) {
+        match self.slot_mut(channel) {
             Some(Slot::Open(session)) => Some(session),
             _ => None,
         }
     }
 
+    /// The open channels.
+    pub(super) fn open_sessions(&mut self) -> impl Iterator<Item = (u16, &mut Session)> {
+        let far = self.far.iter_mut();
+        let near = (0..=u16::MAX).zip(&mut self.slots);
+        let numbered = near.chain(far.map(|(channel, slot)| (*channel, slot)));
+        numbered.filter_map(|(channel, slot)| match slot {
+            Slot::Open(session) => Some((channel, &mut **session)),
+            Slot::Free | Slot::Closing => None,
+        })
+    }
+
     pub(super) fn is_free(&self, channel: u16) -> bool {
-        matches!(
-            self.slots.get(usize::from(channel)),
-            None | Some(Slot::Free)
-        )
+        let slot = self.slots.get(usize::from(channel));
+        let slot = slot.or_else(|| self.far.get(&channel));
+        matches!(slot, None | Some(Slot::Free))
     }
 
     /// Opens a free channel; `introduce` makes it known to others.
@@ -97,16 +111,15 @@ impl Channels {
                 "number of channels opened ({in_use}) has reached the negotiated channel_max ({max})"
             )));
         }
-        if usize::from(channel) > max {
-            return Err(not_allowed(format!(
-                "channel number {channel} is above the negotiated channel_max ({max})"
-            )));
-        }
         let index = usize::from(channel);
-        if self.slots.len() <= index {
+        if self.slots.len() <= index && index <= max {
             self.slots.resize_with(index + 1, Slot::default);
         }
-        self.slots[index] = Slot::Open(Box::new(Session::new(introduce())));
+        let slot = Slot::Open(Box::new(Session::new(introduce())));
+        match self.slots.get_mut(index) {
+            Some(near) => *near = slot,
+            None => drop(self.far.insert(channel, slot)),
+        }
         self.in_use += 1;
         Ok(())
     }
@@ -122,11 +135,23 @@ impl Channels {
             return None;
         }
         self.in_use -= 1;
-        self.replace(channel, Slot::Free)
+        let was_open = self.replace(channel, Slot::Free);
+        self.far.remove(&channel);
+        was_open
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, channel: u16) -> Option<&mut Slot> {
+        match self.slots.get_mut(usize::from(channel)) {
+            Some(near) => Some(near),
+            // Most have none, so most unknown numbers cost no more than this.
+            None if self.far.is_empty() => None,
+            None => self.far.get_mut(&channel),
+        }
     }
 
     fn replace(&mut self, channel: u16, slot: Slot) -> Option<Box<Session>> {
-        match std::mem::replace(self.slots.get_mut(usize::from(channel))?, slot) {
+        match std::mem::replace(self.slot_mut(channel)?, slot) {
             Slot::Open(session) => Some(session),
             Slot::Free | Slot::Closing => None,
         }
@@ -137,6 +162,7 @@ impl Channels {
         self.in_use = 0;
         std::mem::take(&mut self.slots)
             .into_iter()
+            .chain(std::mem::take(&mut self.far).into_values())
             .filter_map(|slot| match slot {
                 Slot::Open(session) => Some(session),
                 Slot::Free | Slot::Closing => None,

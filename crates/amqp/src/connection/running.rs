@@ -40,6 +40,8 @@ struct Shared {
     client: Client,
     publishes: Publishes,
     consumers: usize,
+    /// When to look for deliveries without a consumer that are held for too long.
+    overdue_at: Option<Timestamp>,
     wire: Wire,
     /// As others see the connection.
     stats: Arc<ConnectionStats>,
@@ -53,6 +55,7 @@ impl Shared {
             client: &mut self.client,
             publishes: &mut self.publishes,
             consumers: &mut self.consumers,
+            overdue_at: &mut self.overdue_at,
             wire: self.wire,
             now,
             out,
@@ -150,6 +153,7 @@ impl Running {
             client,
             publishes: Publishes::default(),
             consumers: 0,
+            overdue_at: None,
             wire,
             stats,
         };

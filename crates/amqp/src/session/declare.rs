@@ -22,23 +22,29 @@ impl Session {
     ) -> Result<(), Fault> {
         use exchange::AMQPMethod as Exchange;
         let (answer, nowait) = match method {
-            Exchange::Declare(declare) => {
+            Exchange::Declare(mut declare) => {
+                strip_line_ends(&mut declare.exchange);
                 declare_exchange(&declare, cx)?;
                 (Exchange::DeclareOk(exchange::DeclareOk {}), declare.nowait)
             }
-            Exchange::Delete(delete) => {
+            Exchange::Delete(mut delete) => {
+                strip_line_ends(&mut delete.exchange);
                 cx.client
                     .delete_exchange(delete.exchange.as_str(), delete.if_unused)
                     .map_err(|refusal| cx.refused(&refusal))?;
                 (Exchange::DeleteOk(exchange::DeleteOk {}), delete.nowait)
             }
-            Exchange::Bind(bind) => {
+            Exchange::Bind(mut bind) => {
+                strip_line_ends(&mut bind.source);
+                strip_line_ends(&mut bind.destination);
                 let destination = Destination::Exchange(bind.destination.as_str());
                 let ends = (bind.source.as_str(), destination, bind.routing_key.as_str());
                 add_binding(ends, &bind.arguments, cx)?;
                 (Exchange::BindOk(exchange::BindOk {}), bind.nowait)
             }
-            Exchange::Unbind(unbind) => {
+            Exchange::Unbind(mut unbind) => {
+                strip_line_ends(&mut unbind.source);
+                strip_line_ends(&mut unbind.destination);
                 let destination = Destination::Exchange(unbind.destination.as_str());
                 let ends = (
                     unbind.source.as_str(),
@@ -65,8 +71,13 @@ impl Session {
     ) -> Result<(), Fault> {
         use queue::AMQPMethod as Queue;
         let (answer, nowait) = match method {
-            Queue::Declare(declare) => return self.declare_queue(&declare, cx),
-            Queue::Bind(bind) => {
+            Queue::Declare(mut declare) => {
+                strip_line_ends(&mut declare.queue);
+                return self.declare_queue(&declare, cx);
+            }
+            Queue::Bind(mut bind) => {
+                strip_line_ends(&mut bind.exchange);
+                strip_line_ends(&mut bind.queue);
                 let queue = self.visible_queue(&bind.queue, cx)?;
                 // Without either name the key is the queue's too.
                 let is_short =
@@ -80,7 +91,9 @@ impl Session {
                 add_binding(ends, &bind.arguments, cx)?;
                 (Queue::BindOk(queue::BindOk {}), bind.nowait)
             }
-            Queue::Unbind(unbind) => {
+            Queue::Unbind(mut unbind) => {
+                strip_line_ends(&mut unbind.exchange);
+                strip_line_ends(&mut unbind.queue);
                 let queue = self.queue_name(&unbind.queue)?;
                 let is_short =
                     unbind.queue.as_str().is_empty() && unbind.routing_key.as_str().is_empty();
@@ -105,7 +118,8 @@ impl Session {
                     purge.nowait,
                 )
             }
-            Queue::Delete(delete) => {
+            Queue::Delete(mut delete) => {
+                strip_line_ends(&mut delete.queue);
                 let message_count = count(self.delete_queue(&delete, cx)?);
                 (
                     Queue::DeleteOk(queue::DeleteOk { message_count }),
@@ -136,7 +150,8 @@ impl Session {
         } else {
             let mut decl = QueueDecl {
                 name: declare.queue.as_str().into(),
-                durable: declare.durable,
+                // What goes with its connection survives nothing: two declarations do not differ in that.
+                durable: declare.durable && !declare.exclusive,
                 exclusive: declare.exclusive.then(|| cx.client.id()),
                 auto_delete: declare.auto_delete,
                 arguments: arguments::headers(&declare.arguments),
@@ -262,6 +277,15 @@ fn declare_exchange(declare: &exchange::Declare, cx: &mut Context<'_>) -> Result
         }
     };
     declared.map_err(|refusal| cx.refused(&refusal))
+}
+
+/// Names have no line ends, as RabbitMQ's have none: declaring, binding and deleting passes over them.
+fn strip_line_ends(name: &mut ShortString) {
+    const LINE_ENDS: [char; 2] = ['\r', '\n'];
+    if name.as_str().contains(LINE_ENDS) {
+        let stripped = name.as_str().replace(LINE_ENDS, "");
+        *name = ShortString::try_new(stripped).unwrap_or_default();
+    }
 }
 
 /// Counts beyond what the wire can say count as its most.

@@ -7,6 +7,7 @@ use amq_protocol::types::ShortString;
 use ternmq_broker::inspect::ConsumerLabel;
 use ternmq_broker::{Client, Got};
 use ternmq_core::error::{ArgumentFault, Kind, Refusal};
+use ternmq_core::id::Timestamp;
 use ternmq_core::policy::QueueKind;
 use ternmq_core::queue::{
     AckMode, Budget, ConsumerSpec, Credit, Delivery, LeaseTimeout, Outcome, SharedCredit,
@@ -69,7 +70,9 @@ impl Session {
             .get_or_insert_with(|| Arc::new(SharedCredit::new(limit)));
         shared.set_limit(limit);
         // Consumers made while there was no limit for the channel do not share it yet.
-        for consumer in self.consumers.iter().filter(|c| c.acks == Acks::Wanted) {
+        let replies = self.reply_consumer.as_ref().map(|replies| &replies.tag);
+        let sharing = |consumer: &&Consumer| Some(&consumer.tag) != replies;
+        for consumer in self.consumers.iter().filter(sharing) {
             let credit = Credit::Shared {
                 with: Arc::clone(shared),
                 limit: consumer.prefetch,
@@ -100,7 +103,7 @@ impl Session {
                 Acks::Automatic => AckMode::Auto,
                 Acks::Wanted => AckMode::Manual,
             },
-            credit: self.credit(acks),
+            credit: self.credit(&queue, acks),
             priority,
             exclusive: consume.exclusive,
             lease_timeout: lease_timeout(&queue, consume, cx)?,
@@ -184,15 +187,15 @@ impl Session {
         }
     }
 
-    fn credit(&self, acks: Acks) -> Credit {
+    fn credit(&self, queue: &str, acks: Acks) -> Credit {
         let limit = own_limit(self.prefetch);
         match &self.shared_credit {
-            _ if acks == Acks::Automatic => Credit::Unlimited,
+            _ if reply_to::is_hidden(queue) => Credit::Unlimited,
             Some(shared) if shared.limit() != u32::MAX => Credit::Shared {
                 with: Arc::clone(shared),
                 limit,
             },
-            _ if limit == u32::MAX => Credit::Unlimited,
+            _ if acks == Acks::Automatic || limit == u32::MAX => Credit::Unlimited,
             _ => Credit::Limited(limit),
         }
     }
@@ -202,6 +205,7 @@ impl Session {
             .consumers
             .remove_tag(cancel.consumer_tag.as_str().as_bytes())
         {
+            self.watch_held(&consumer, cx);
             self.end_consumer(consumer, cx);
         }
         if !cancel.nowait {
@@ -210,6 +214,36 @@ impl Session {
             };
             self.reply(&AMQPClass::Basic(basic::AMQPMethod::CancelOk(ok)), cx);
         }
+    }
+
+    /// A consumer is about to go: what it holds has the time it had, counted from now.
+    fn watch_held(&mut self, consumer: &Consumer, cx: &mut Context<'_>) {
+        let tags = (0, self.last_tag);
+        if consumer.acks == Acks::Wanted && self.unacked.holds(consumer.queue, tags) {
+            let timeout_ms = cx.client.lease_timeout_ms(&consumer.broker);
+            self.watch(consumer.queue, tags, timeout_ms, cx);
+        }
+    }
+
+    /// Deliveries have no consumer whose queue would measure for how long they are held.
+    fn watch(
+        &mut self,
+        queue: u32,
+        tags: (u64, u64),
+        timeout_ms: Option<u64>,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(timeout_ms) = timeout_ms {
+            let due = self.orphans.watch(queue, tags, cx.now, timeout_ms);
+            *cx.overdue_at = Some(cx.overdue_at.map_or(due, |at| at.min(due)));
+        }
+    }
+
+    /// The timeout, in milliseconds, of a delivery without a consumer that is held for too long; and when to look
+    /// again.
+    pub(crate) fn overdue(&mut self, now: Timestamp) -> (Option<u64>, Option<Timestamp>) {
+        let overdue = self.orphans.overdue(now, &self.unacked);
+        (overdue, self.orphans.next_due())
     }
 
     fn end_consumer(&mut self, consumer: Consumer, cx: &mut Context<'_>) {
@@ -268,6 +302,7 @@ impl Session {
             delivery,
             queue,
             ready,
+            timeout_ms,
         } = got;
         let delivery_tag = self.last_tag + 1;
         let (mut properties, mut key) = (Vec::new(), Vec::new());
@@ -299,6 +334,10 @@ impl Session {
             self.last_tag = delivery_tag;
             self.count_got(Some(delivery));
             self.delivered(delivery, number);
+            if !delivery.settled {
+                let tags = (delivery_tag, delivery_tag);
+                self.watch(number, tags, *timeout_ms, cx);
+            }
         }
         if delivery.settled {
             self.queues.release(number);

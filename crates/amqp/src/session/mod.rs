@@ -18,6 +18,7 @@ mod content;
 mod counting;
 mod declare;
 mod deliver;
+mod orphans;
 mod publish;
 mod queues;
 mod reply_to;
@@ -47,6 +48,7 @@ use crate::error::{self, Fault, Reply, from_refusal, not_implemented};
 use crate::frame::Method;
 use consumers::Consumers;
 use content::Content;
+use orphans::Orphans;
 use queues::Queues;
 use reply_to::ReplyConsumer;
 use transaction::Transactions;
@@ -76,6 +78,8 @@ pub(crate) struct Context<'a> {
     pub(crate) publishes: &'a mut Publishes,
     /// Consumers on all channels.
     pub(crate) consumers: &'a mut usize,
+    /// When to look for deliveries without a consumer that are held for too long ([`Session::overdue`]).
+    pub(crate) overdue_at: &'a mut Option<Timestamp>,
     pub(crate) wire: Wire,
     pub(crate) now: Timestamp,
     pub(crate) out: &'a mut Output,
@@ -98,6 +102,7 @@ pub(crate) struct Session {
     mode: Mode,
     last_tag: u64,
     unacked: Unacked,
+    orphans: Orphans,
     queues: Queues,
     consumers: Consumers,
     /// Stands in for an empty queue name.
@@ -106,6 +111,8 @@ pub(crate) struct Session {
     prefetch: u16,
     /// For all consumers of the channel together.
     shared_credit: Option<Arc<SharedCredit>>,
+    /// Which of them, by how many come before it, is the first to get what comes back of that.
+    first_served: usize,
     /// Gets the replies to requests that this channel publishes.
     reply_consumer: Option<ReplyConsumer>,
     /// As others see it.
@@ -144,11 +151,13 @@ impl Session {
             mode: Mode::Plain,
             last_tag: 0,
             unacked: Unacked::default(),
+            orphans: Orphans::default(),
             queues: Queues::default(),
             consumers: Consumers::new(id),
             last_queue: None,
             prefetch: 0,
             shared_credit: None,
+            first_served: 0,
             reply_consumer: None,
             stats,
         }

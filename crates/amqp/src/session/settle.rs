@@ -100,18 +100,35 @@ impl Session {
         if self.queues.is_clean() {
             return;
         }
+        self.hold_shared();
         self.queues.flush(client, now);
         self.replenish(client);
         self.show(now);
     }
 
-    /// To be called when deliveries were settled.
-    pub(super) fn replenish(&self, client: &mut Client) {
-        // Credit that one queue gives back may let another queue of the channel deliver.
-        if self.shared_credit.is_some() {
-            for consumer in self.consumers.iter() {
-                client.replenish(&consumer.broker);
-            }
+    /// Deliveries are about to be settled; [`Self::replenish`] must follow.
+    pub(super) fn hold_shared(&self) {
+        if let Some(shared) = &self.shared_credit {
+            shared.hold();
+        }
+    }
+
+    /// Deliveries were settled: what they gave back of a shared credit goes to the channel's consumers in turns,
+    /// whichever of them and of their queues gave it.
+    pub(super) fn replenish(&mut self, client: &mut Client) {
+        let Some(shared) = &self.shared_credit else {
+            return;
+        };
+        shared.resume();
+        let consumers = self.consumers.len();
+        if consumers > 0 {
+            self.first_served = (self.first_served + 1) % consumers;
+        }
+        for consumer in self.consumers.iter().skip(self.first_served) {
+            client.replenish(&consumer.broker);
+        }
+        for consumer in self.consumers.iter().take(self.first_served) {
+            client.replenish(&consumer.broker);
         }
     }
 }

@@ -273,6 +273,14 @@ impl Session {
         let held = &mut transactions.held;
         let groups = groups(&mut held.settled);
         let settlements = settlements(&groups, &self.queues);
+        if let Some(shared) = self
+            .shared_credit
+            .as_ref()
+            .filter(|_| !settlements.is_empty())
+        {
+            // Until it is shared out anew.
+            shared.hold();
+        }
         let (lsn, all_taken) = match cx.client.commit(&mut held.turn, &settlements, cx.now) {
             Ok(published) => (published.lsn, published.rejected.is_empty()),
             Err(error) => {

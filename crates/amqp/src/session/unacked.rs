@@ -122,6 +122,15 @@ impl Unacked {
         );
     }
 
+    /// Whether a delivery of that queue is outstanding, with a tag from the first to the last of those.
+    pub(crate) fn holds(&self, queue: u32, (first, last): (u64, u64)) -> bool {
+        let start = self.entries.partition_point(|entry| entry.tag < first);
+        self.entries
+            .range(start..)
+            .take_while(|entry| entry.tag <= last)
+            .any(|entry| entry.queue == queue && !entry.settled)
+    }
+
     fn find(&self, tag: u64) -> Option<usize> {
         let first = self.entries.front()?.tag;
         // Tags are unique and ascending: an entry is never further back than its distance from the first.

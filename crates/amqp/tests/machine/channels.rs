@@ -93,14 +93,24 @@ fn as_many_channels_open_as_were_negotiated_and_not_one_more() {
 }
 
 #[test]
-fn channel_number_above_the_negotiated_maximum_is_not_allowed() {
+fn channels_may_have_any_numbers_while_they_are_no_more_than_the_negotiated_maximum() {
     let node = Node::with(AmqpConfig {
-        channel_max: 3,
+        channel_max: 2,
         ..AmqpConfig::default()
     });
     let mut peer = node.connect();
-    peer.send(4, channel_open());
-    assert_eq!(peer.expect_close().0, 530);
+    for channel in [65_535, 4] {
+        peer.open_channel(channel);
+        peer.send(channel, passive_queue("nope"));
+        assert_eq!(peer.expect_channel_close(channel).0, 404);
+        peer.reopen_channel(channel);
+    }
+    peer.call(65_535, close());
+    peer.open_channel(1);
+    peer.send(65_535, channel_open());
+    let text =
+        "NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2)";
+    assert_eq!(peer.expect_close(), (530, text.to_owned(), 20, 10));
 }
 
 #[test]

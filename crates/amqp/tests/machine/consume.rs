@@ -828,3 +828,57 @@ fn next_single_active_consumer_begins_with_what_the_last_one_gives_back() {
         last.send(1, ack(deliver.delivery_tag, false));
     }
 }
+
+#[test]
+fn consumers_that_share_a_limit_take_turns() {
+    let node = Node::new();
+    for queues in [["q", "q", "q"], ["a", "b", "c"]] {
+        let mut peer = node.channel();
+        for queue in queues {
+            peer.declare(queue);
+        }
+        peer.call(1, qos(1, true));
+        for (queue, tag) in queues.iter().zip(["c0", "c1", "c2"]) {
+            peer.consume(queue, tag, false);
+        }
+        for _ in 0..3 {
+            for queue in queues {
+                peer.publish(queue, b"m");
+            }
+        }
+        let mut tags = Vec::new();
+        for delivery_tag in 1..=6 {
+            let (deliver, _) = peer.expect_delivery(1);
+            tags.push(deliver.consumer_tag.as_str().to_owned());
+            peer.expect_silence();
+            peer.send(1, ack(delivery_tag, false));
+        }
+        for tag in ["c0", "c1", "c2"] {
+            let turns = tags.iter().filter(|served| *served == tag).count();
+            assert_eq!(turns, 2, "{queues:?}: {tags:?}");
+        }
+    }
+}
+
+#[test]
+fn consumer_without_acknowledgements_waits_while_the_limit_of_its_channel_is_reached() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.declare("automatic");
+    peer.consume("automatic", "a", true);
+    peer.call(1, qos(1, true));
+    peer.consume("q", "c", false);
+    peer.publish("q", b"m");
+    peer.expect_delivery(1);
+    peer.publish("automatic", b"waits");
+    peer.expect_silence();
+    peer.send(1, ack(1, false));
+    for tag in [2, 3] {
+        peer.expect_delivery(1);
+        if tag == 2 {
+            peer.publish("automatic", b"does not");
+        }
+    }
+    peer.expect_silence();
+}

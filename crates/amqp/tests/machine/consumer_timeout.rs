@@ -114,3 +114,52 @@ fn timeout_of_a_consumer_is_a_non_negative_integer() {
         peer.reopen_channel(1);
     }
 }
+
+#[test]
+fn fetched_delivery_times_out_as_well() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    let declare = queue::Declare {
+        queue: short("q"),
+        arguments: table(&[(TIMEOUT, AMQPValue::LongInt(20_000))]),
+        ..queue::Declare::default()
+    };
+    peer.call(1, declare_with(declare));
+    for (no_ack, settled) in [(true, false), (false, true), (false, false)] {
+        peer.publish("q", b"m");
+        peer.send(1, get("q", no_ack));
+        while peer.has_frame() {
+            peer.next_frame();
+        }
+        peer.wait_ms(19_999);
+        peer.expect_silence();
+        if settled {
+            peer.send(1, ack(2, false));
+        }
+        peer.wait_ms(1);
+    }
+    expect_timeout(&mut peer, 20_000);
+    peer.reopen_channel(1);
+    assert_eq!(peer.ready(1, "q"), 1, "it is back");
+}
+
+#[test]
+fn what_a_cancelled_consumer_holds_times_out_as_well() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    peer.declare("q");
+    peer.call(1, consume("c", &[(TIMEOUT, AMQPValue::LongInt(20_000))]));
+    peer.publish("q", b"m");
+    peer.expect_delivery(1);
+    let cancel = basic::Cancel {
+        consumer_tag: short("c"),
+        ..basic::Cancel::default()
+    };
+    peer.call(1, basic(basic::AMQPMethod::Cancel(cancel)));
+    peer.wait_ms(19_999);
+    peer.expect_silence();
+    peer.wait_ms(1);
+    expect_timeout(&mut peer, 20_000);
+    peer.reopen_channel(1);
+    assert_eq!(peer.ready(1, "q"), 1, "it is back");
+}

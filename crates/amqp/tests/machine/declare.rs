@@ -654,3 +654,46 @@ fn message_on_its_way_to_a_consumer_is_not_counted_as_ready() {
     let deleted = queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count: 0 });
     assert_eq!(peer.expect(2), AMQPClass::Queue(deleted));
 }
+
+#[test]
+fn names_have_no_line_ends() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    accepted(&mut peer, declare_exchange("e\r\nx", "direct"));
+    accepted(&mut peer, declare_queue("\nq\r"));
+    let bind = queue::Bind {
+        queue: short("q\n\n"),
+        exchange: short("ex\r"),
+        ..queue::Bind::default()
+    };
+    accepted(&mut peer, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
+    accepted(&mut peer, declare_exchange("ex", "direct"));
+    accepted(&mut peer, passive_queue("q"));
+    peer.send_bytes(&publish_bytes(1, "ex", "", b"m"));
+    assert_eq!(peer.ready(1, "q"), 1);
+    let delete = queue::Delete {
+        queue: short("q\n"),
+        ..queue::Delete::default()
+    };
+    accepted(
+        &mut peer,
+        AMQPClass::Queue(queue::AMQPMethod::Delete(delete)),
+    );
+    let text = "NOT_FOUND - no queue 'q' in vhost 'probe'";
+    refused(&mut peer, passive_queue("q"), 404, text, QUEUE_DECLARE);
+}
+
+#[test]
+fn exclusive_queue_is_the_same_queue_declared_durable_or_not() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    for durable in [true, false, true] {
+        let declare = queue::Declare {
+            queue: short("q"),
+            exclusive: true,
+            durable,
+            ..queue::Declare::default()
+        };
+        accepted(&mut peer, declare_with(declare));
+    }
+}

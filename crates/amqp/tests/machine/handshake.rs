@@ -460,3 +460,21 @@ fn client_may_close_during_the_handshake() {
     ));
     assert!(peer.is_gone());
 }
+
+#[test]
+fn frames_of_the_handshake_are_small() {
+    for (bytes, is_taken) in [(7_000, true), (8_192, false)] {
+        let node = Node::new();
+        let mut peer = node.dial();
+        start(&mut peer);
+        let mut properties = client_properties();
+        properties.insert(short("padding"), text(&"x".repeat(bytes)));
+        peer.send(0, start_ok(&properties, "PLAIN", b"\0guest\0guest"));
+        let is_tune = peer.has_frame()
+            && matches!(
+                peer.expect(0),
+                AMQPClass::Connection(connection::AMQPMethod::Tune(_))
+            );
+        assert_eq!(is_tune, is_taken, "{bytes} bytes");
+    }
+}

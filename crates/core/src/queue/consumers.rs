@@ -9,7 +9,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::credit::Credit;
+use super::credit::{Credit, SharedCredit};
 use super::held::{Held, LeaseTimeout};
 use super::ready::Class;
 use super::rings::{Link, NIL, Ring, UNLINKED, slot_of};
@@ -150,7 +150,20 @@ impl Consumer {
     }
 
     pub(super) fn has_room(&self, class: Class) -> bool {
-        self.has_window() && !self.departed && (!self.uses_credit(class) || self.has_credit())
+        let has_credit = if self.uses_credit(class) {
+            self.has_credit()
+        } else {
+            self.watched().is_none_or(SharedCredit::has_room)
+        };
+        self.has_window() && !self.departed && has_credit
+    }
+
+    /// A shared credit of which it takes nothing, and without room for others gets nothing.
+    fn watched(&self) -> Option<&SharedCredit> {
+        match &self.spec.credit {
+            Credit::Shared { with, .. } if self.spec.mode == AckMode::Auto => Some(with),
+            _ => None,
+        }
     }
 
     fn give_back_credit(&mut self, messages: u32) {
@@ -471,6 +484,9 @@ impl Consumers {
                 return None;
             }
             consumer.used += 1;
+        } else if consumer.watched().is_some_and(|with| !with.has_room()) {
+            self.unlink(index, class);
+            return None;
         }
         Some(ConsumerKey {
             index,

@@ -1,7 +1,7 @@
 //! Credit: how many messages a consumer may hold, alone or together with others.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Credit that several consumers share, of one queue or of many.
 ///
@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 pub struct SharedCredit {
     limit: AtomicU32,
     used: AtomicU32,
+    held: AtomicBool,
 }
 
 impl SharedCredit {
@@ -19,6 +20,7 @@ impl SharedCredit {
         Self {
             limit: AtomicU32::new(limit),
             used: AtomicU32::new(0),
+            held: AtomicBool::new(false),
         }
     }
 
@@ -37,8 +39,22 @@ impl SharedCredit {
         self.used.load(Ordering::Acquire)
     }
 
+    /// Nobody takes more until [`Self::resume`], so that what is given back meanwhile is not at once taken by the
+    /// queue that gave it.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// It may be taken again: whoever shares it is to be told by [`super::Queue::replenish`].
+    pub fn resume(&self) {
+        self.held.store(false, Ordering::Release);
+    }
+
     /// Takes room for one message, if there is some.
     pub fn try_take(&self) -> bool {
+        if self.held.load(Ordering::Acquire) {
+            return false;
+        }
         let limit = self.limit();
         let take = |used| if used < limit { Some(used + 1) } else { None };
         self.used
@@ -64,11 +80,12 @@ impl SharedCredit {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.used() < self.limit()
+        self.used() < self.limit() && !self.held.load(Ordering::Acquire)
     }
 }
 
-/// How many messages a consumer may hold, assigned or leased. Automatically settled ones do not count.
+/// How many messages a consumer may hold, assigned or leased. Automatically settled ones do not count; but a consumer
+/// that settles all of its messages that way gets none while a credit that it shares is used up by others.
 #[derive(Clone, Debug)]
 pub enum Credit {
     /// Any number.

@@ -131,6 +131,11 @@ impl Queue {
         consumer.spec.lease_timeout.ms(of_queue)
     }
 
+    /// What such a timeout is at this queue, in milliseconds; none for ever.
+    pub fn timeout_ms(&self, timeout: LeaseTimeout) -> Option<u64> {
+        timeout.ms(self.settings.consumer_timeout_ms)
+    }
+
     /// A consumer is about to take leases. Returns their epoch.
     pub(super) fn begin_leases(&mut self, now: Timestamp, key: super::ConsumerKey) -> u16 {
         let of_queue = self.settings.consumer_timeout_ms;

@@ -204,6 +204,32 @@ impl Running {
         let _ = self.on_fault(channel, delivery_timed_out(channel, timeout_ms), now, out);
     }
 
+    /// When [`Self::close_overdue`] is to be called.
+    pub(in crate::connection) fn deadline(&self) -> Option<Timestamp> {
+        self.shared.overdue_at
+    }
+
+    /// Channels that hold a delivery without a consumer for too long are closed.
+    pub(in crate::connection) fn close_overdue(&mut self, now: Timestamp, out: &mut Output) {
+        if self.shared.overdue_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let (mut overdue, mut next) = (Vec::new(), None);
+        for (channel, session) in self.channels.open_sessions() {
+            let (timeout_ms, due) = session.overdue(now);
+            if let Some(timeout_ms) = timeout_ms {
+                overdue.push((channel, timeout_ms));
+            } else {
+                next = [next, due].into_iter().flatten().min();
+            }
+        }
+        self.shared.overdue_at = next;
+        for (channel, timeout_ms) in overdue {
+            // A fault of the channel's alone ends nothing else.
+            let _ = self.on_fault(channel, delivery_timed_out(channel, timeout_ms), now, out);
+        }
+    }
+
     /// Sends consumers what waits for them, in turns, until nothing waits or the output is full. Returns whether
     /// more waits, or reading does.
     pub(in crate::connection) fn deliver(&mut self, now: Timestamp, out: &mut Output) -> bool {

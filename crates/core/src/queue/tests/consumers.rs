@@ -227,6 +227,39 @@ fn shared_credit_is_one_for_all_queues_and_replenished_where_it_is_missing() {
 }
 
 #[test]
+fn consumer_without_acknowledgements_waits_for_a_shared_credit_and_takes_none_of_it() {
+    let shared = Arc::new(SharedCredit::new(1));
+    let mut bed = Bed::new(QueueSettings::default());
+    let key = bed.consume(AckMode::Auto, share(&shared));
+    bed.put_all(&["a", "b"]);
+    assert_eq!(bed.drained(key), ["a", "b"]);
+    assert_eq!(shared.used(), 0);
+    assert!(shared.try_take());
+    bed.put_all(&["c"]);
+    assert_eq!(bed.drained(key), [""; 0]);
+    shared.give_back(1);
+    bed.queue.replenish(Timestamp(0), key, &mut bed.fx);
+    assert_eq!(bed.drained(key), ["c"]);
+}
+
+#[test]
+fn what_is_given_back_of_a_held_credit_goes_to_who_is_replenished_first() {
+    let shared = Arc::new(SharedCredit::new(1));
+    let mut bed = Bed::new(QueueSettings::default());
+    let first = bed.consume(AckMode::Manual, share(&shared));
+    let second = bed.consume(AckMode::Manual, share(&shared));
+    bed.put_all(&["a", "b"]);
+    let out = bed.drain(first);
+    shared.hold();
+    bed.settle(&out, Outcome::Ack);
+    assert_eq!((bed.queue.counts().ready, shared.used()), (1, 0));
+    shared.resume();
+    bed.queue.replenish(Timestamp(0), second, &mut bed.fx);
+    bed.queue.replenish(Timestamp(0), first, &mut bed.fx);
+    assert_eq!(bed.drained(second), ["b"]);
+}
+
+#[test]
 fn shared_credit_of_a_consumer_that_went_comes_back_when_its_messages_are_settled() {
     let shared = Arc::new(SharedCredit::new(2));
     let mut bed = Bed::new(QueueSettings::default());

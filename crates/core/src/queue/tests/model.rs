@@ -117,6 +117,18 @@ impl Model {
             && c.assigned.len() < WINDOW_MESSAGES_MAX
             && bytes < WINDOW_BYTES_MAX
             && (credit || !self.uses_credit(consumer, class))
+            && self
+                .watched(consumer)
+                .is_none_or(|shared| shared.used() < shared.limit())
+    }
+
+    /// The shared credit without room in which a consumer gets nothing, though it takes none of it.
+    fn watched(&self, consumer: usize) -> Option<&SharedCredit> {
+        let c = &self.consumers[consumer];
+        match &c.credit {
+            MCredit::Shared(shared, _) if c.mode == AckMode::Auto => Some(shared),
+            _ => None,
+        }
     }
 
     fn close_for(&mut self, consumer: usize, class: usize) {
@@ -161,6 +173,13 @@ impl Model {
             if self.uses_credit(first, class)
                 && let MCredit::Shared(shared, _) = &self.consumers[first].credit
                 && !shared.try_take()
+            {
+                self.close_for(first, class);
+                continue;
+            }
+            if self
+                .watched(first)
+                .is_some_and(|shared| shared.used() >= shared.limit())
             {
                 self.close_for(first, class);
                 continue;
