@@ -194,6 +194,8 @@ pub(super) struct Consumers {
     exclusive: bool,
     /// Serve one only.
     single: bool,
+    /// One of higher priority replaces the one served, once that one holds nothing.
+    preempting: bool,
     /// Serve none.
     paused: bool,
     active: u32,
@@ -210,6 +212,7 @@ impl Consumers {
             registrations: 0,
             exclusive: false,
             single,
+            preempting: false,
             paused: false,
             active: NIL,
         }
@@ -239,13 +242,36 @@ impl Consumers {
         self.paused = paused;
     }
 
+    /// The one to serve, if only one is: among those of highest priority who came first.
+    fn foremost(&self) -> u32 {
+        self.order
+            .first_key_value()
+            .map_or(NIL, |(_, &index)| index)
+    }
+
+    /// Chooses whom to serve, if only one is served and it is time.
     fn elect(&mut self) {
-        if self.single && self.active == NIL {
-            self.active = self
-                .order
-                .first_key_value()
-                .map_or(NIL, |(_, &index)| index);
+        if self.single && (self.active == NIL || self.preempting && self.is_idle(self.active)) {
+            self.active = self.foremost();
         }
+    }
+
+    /// Whether a consumer holds nothing.
+    fn is_idle(&self, index: u32) -> bool {
+        let cell = self.cells.get(index as usize);
+        cell.and_then(|cell| cell.consumer.as_ref())
+            .is_none_or(|consumer| consumer.leased == 0 && consumer.assigned.is_empty())
+    }
+
+    /// Whether one of higher priority waits until the one served holds nothing: so it gets nothing more.
+    fn is_awaited(&self) -> bool {
+        self.preempting && self.active != self.foremost()
+    }
+
+    /// Whether one of higher priority replaces the only one that is served.
+    pub(super) fn set_preempting(&mut self, preempting: bool) {
+        self.preempting = preempting;
+        self.elect();
     }
 
     pub(super) fn add(&mut self, spec: ConsumerSpec) -> Result<ConsumerKey, ConsumeRefusal> {
@@ -453,6 +479,9 @@ impl Consumers {
             return None;
         }
         if self.single {
+            if self.is_awaited() {
+                return None;
+            }
             let index = self.active;
             let open = self.cells.get(index as usize)?.consumer.as_ref()?.links[at].open;
             return if open {
@@ -537,6 +566,7 @@ impl Consumers {
             self.bury(key.index);
         } else {
             self.refresh(key.index);
+            self.elect();
         }
     }
 
@@ -572,6 +602,7 @@ impl Consumers {
     pub(super) fn refresh_key(&mut self, key: ConsumerKey) {
         if self.get_mut(key).is_some() {
             self.refresh(key.index);
+            self.elect();
         }
     }
 
@@ -585,6 +616,7 @@ impl Consumers {
         }
         *self = Self {
             paused: self.paused,
+            preempting: self.preempting,
             ..Self::new(false)
         };
     }
