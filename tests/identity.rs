@@ -32,7 +32,8 @@ impl World {
         let keys = issuer.write_keys(directory.path());
         let config = format!(
             "[auth]\nbackends = [\"oauth2\", \"internal\"]\n\
-             [auth.oauth2]\nresource_server_id = \"rabbitmq\"\njwks_file = {keys:?}\n{more}"
+             [auth.oauth2]\nresource_server_id = \"rabbitmq\"\njwks_file = \"{}\"\n{more}",
+            keys.display()
         );
         Self {
             broker: Ternmq::start_with_config(&config, &[]),

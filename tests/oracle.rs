@@ -1,18 +1,20 @@
 //! Users whom an HTTP server knows, by clients of every protocol.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "tests have tasks of their own")]
 
 mod support;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use parking_lot::{Condvar, Mutex};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use support::amqp::refusal;
@@ -205,8 +207,8 @@ async fn question_in_the_middle_of_a_verb_holds_up_its_own_connection_only() {
     let opened = Arc::clone(&gate);
     let oracle = Oracle::start(move |question| {
         if question.path == "/auth/resource" {
-            let open = opened.0.lock().unwrap();
-            drop(opened.1.wait_while(open, |open| !*open).unwrap());
+            let mut open = opened.0.lock();
+            opened.1.wait_while(&mut open, |open| !*open);
         }
         "200 OK\nallow".to_owned()
     });
@@ -227,7 +229,7 @@ async fn question_in_the_middle_of_a_verb_holds_up_its_own_connection_only() {
     let guest = support::amqp::connect(&broker).await;
     let channel = soon(guest.create_channel()).await.unwrap();
     declare(&channel, "guests").await.unwrap();
-    *gate.0.lock().unwrap() = true;
+    *gate.0.lock() = true;
     gate.1.notify_all();
     for one in waiting {
         soon(one).await.unwrap().unwrap();

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
+
+use parking_lot::Mutex;
 
 /// What it is asked: the path, and the fields of the form.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +54,7 @@ impl Oracle {
 
     /// What it was asked until now at this path.
     pub fn asked(&self, path: &str) -> Vec<Question> {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock();
         asked
             .iter()
             .filter(|one| one.path == path)
@@ -74,7 +76,7 @@ fn serve(stream: TcpStream, answer: &Answer, asked: &Mutex<Vec<Question>>) {
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     while let Some(question) = read(&mut reader) {
-        asked.lock().unwrap().push(question.clone());
+        asked.lock().push(question.clone());
         let answer = answer(&question);
         let (status, body) = answer.split_once('\n').unwrap_or(("200 OK", &answer));
         let head = format!(

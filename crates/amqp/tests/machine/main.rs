@@ -14,6 +14,7 @@ mod consumer_timeout;
 mod content;
 mod declare;
 mod durable;
+mod elsewhere;
 mod exchanges;
 mod frames;
 mod garbage;

@@ -12,6 +12,7 @@ mod connect;
 mod delayed;
 mod deliver;
 mod disconnect;
+mod elsewhere;
 mod exactly_once;
 mod expiry;
 mod harness;
