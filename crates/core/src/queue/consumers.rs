@@ -112,7 +112,7 @@ pub(super) struct Consumer {
     /// Messages that count against credit: assigned or leased.
     used: u32,
     /// Of those, leased.
-    leased: u32,
+    pub(super) leased: u32,
     /// Named in the effects and not drained to the end since.
     pub(super) notified: bool,
     pub(super) held: Held,
@@ -187,18 +187,18 @@ pub(super) struct Consumers {
     /// By priority, highest first; only those with members.
     pub(super) groups: Vec<Group>,
     /// Those who did not depart: highest priority first, then in order of arrival.
-    order: BTreeMap<(Reverse<i32>, u64), u32>,
+    pub(super) order: BTreeMap<(Reverse<i32>, u64), u32>,
     /// How many are open, by class.
     pub(super) open: [u32; 2],
     registrations: u64,
     exclusive: bool,
     /// Serve one only.
-    single: bool,
+    pub(super) single: bool,
     /// One of higher priority replaces the one served, once that one holds nothing.
-    preempting: bool,
+    pub(super) preempting: bool,
     /// Serve none.
     paused: bool,
-    active: u32,
+    pub(super) active: u32,
 }
 
 impl Consumers {
@@ -226,13 +226,6 @@ impl Consumers {
         self.order.is_empty()
     }
 
-    /// Serve one only, or all.
-    pub(super) fn set_single(&mut self, single: bool) {
-        self.single = single;
-        self.active = NIL;
-        self.elect();
-    }
-
     pub(super) fn is_paused(&self) -> bool {
         self.paused
     }
@@ -240,38 +233,6 @@ impl Consumers {
     /// Serve none, or those who have room.
     pub(super) fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
-    }
-
-    /// The one to serve, if only one is: among those of highest priority who came first.
-    fn foremost(&self) -> u32 {
-        self.order
-            .first_key_value()
-            .map_or(NIL, |(_, &index)| index)
-    }
-
-    /// Chooses whom to serve, if only one is served and it is time.
-    fn elect(&mut self) {
-        if self.single && (self.active == NIL || self.preempting && self.is_idle(self.active)) {
-            self.active = self.foremost();
-        }
-    }
-
-    /// Whether a consumer holds nothing.
-    fn is_idle(&self, index: u32) -> bool {
-        let cell = self.cells.get(index as usize);
-        cell.and_then(|cell| cell.consumer.as_ref())
-            .is_none_or(|consumer| consumer.leased == 0 && consumer.assigned.is_empty())
-    }
-
-    /// Whether one of higher priority waits until the one served holds nothing: so it gets nothing more.
-    fn is_awaited(&self) -> bool {
-        self.preempting && self.active != self.foremost()
-    }
-
-    /// Whether one of higher priority replaces the only one that is served.
-    pub(super) fn set_preempting(&mut self, preempting: bool) {
-        self.preempting = preempting;
-        self.elect();
     }
 
     pub(super) fn add(&mut self, spec: ConsumerSpec) -> Result<ConsumerKey, ConsumeRefusal> {
@@ -435,17 +396,12 @@ impl Consumers {
         consumers.map(|c| c.assigned.capacity()).sum()
     }
 
-    /// The consumer that is served alone, if only one is.
-    pub(super) fn single_active(&self) -> Option<ConsumerKey> {
-        self.single.then(|| self.key_at(self.active)).flatten()
-    }
-
     /// The consumer that is alone by its own wish.
     pub(super) fn exclusive(&self) -> Option<ConsumerKey> {
         self.exclusive.then(|| self.keys().next()).flatten()
     }
 
-    fn key_at(&self, index: u32) -> Option<ConsumerKey> {
+    pub(super) fn key_at(&self, index: u32) -> Option<ConsumerKey> {
         let cell = self.cells.get(index as usize)?;
         let generation = cell.generation;
         cell.consumer

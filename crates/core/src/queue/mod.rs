@@ -45,6 +45,7 @@ mod pause;
 mod ready;
 mod replay;
 mod rings;
+mod single;
 mod snapshot;
 #[cfg(test)]
 mod tests;
