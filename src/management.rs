@@ -34,3 +34,14 @@ pub(crate) fn open(
     }
     Ok(manage)
 }
+
+/// Whether there are definitions to load that name users.
+///
+/// # Errors
+/// They cannot be read.
+pub(crate) fn brings_users(config: &Config) -> anyhow::Result<bool> {
+    let Some(path) = &config.management.settings.load_definitions else {
+        return Ok(false);
+    };
+    Manage::files_name_users(path).context("load_definitions")
+}

@@ -74,6 +74,7 @@ async fn serve(mut config: Config, cli: &Cli, filter: &Filter) -> anyhow::Result
     let mut server = Server::new(&server_config, Arc::clone(&clock));
     let mut identities = Identities::load(&config.auth)?;
     let started_at = clock.now();
+    config.broker.begins_bare = management::brings_users(&config)?;
     let broker = storage::open(&config, Arc::clone(&clock))?;
     identities.attach(&config.auth, &broker, &clock)?;
     server.tick(Arc::new(broker.clone()));

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::http::{GUEST, ask, get};
+use support::http::{GUEST, ask, ask_as, get};
 use support::node::{End, Node};
 use support::{DEADLINE, Ternmq, soon};
 
@@ -103,6 +103,17 @@ fn definitions_are_imported_at_start() {
     let config = format!("load_definitions = {file:?}\n");
     let broker = Ternmq::start_with_config(&config, &[]);
     assert_eq!(get(broker.management, "/queues/v/q")["durable"], true);
+    let users = json!({
+        "vhosts": [{"name": "v"}],
+        "users": [{"name": "u", "password": "secret", "tags": "administrator"}],
+        "permissions": [{"user": "u", "vhost": "v", "configure": ".*", "write": ".*", "read": ".*"}],
+    });
+    std::fs::write(&file, users.to_string()).unwrap();
+    let broker = Ternmq::start_with_config(&config, &[]);
+    let status = |user, path| ask_as(user, broker.management, "GET", path, "").0;
+    assert_eq!(status(GUEST, "/whoami"), 401, "there is no default user");
+    assert_eq!(status("Basic dTpzZWNyZXQ=", "/vhosts/v"), 200);
+    assert_eq!(status("Basic dTpzZWNyZXQ=", "/vhosts/%2F"), 404);
     std::fs::write(&file, "[]").unwrap();
     let path = support::write_config(directory.path(), &config);
     let data = directory.path().join("data");

@@ -12,10 +12,21 @@ pub const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
 
 /// Sends a request of guest's on a connection of its own. Returns status and body.
 pub fn ask(addr: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+    ask_as(GUEST, addr, method, path, body)
+}
+
+/// The same, with these credentials.
+pub fn ask_as(
+    credentials: &str,
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, Value) {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let head = format!(
-        "{method} /api{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {GUEST}\r\n\
+        "{method} /api{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {credentials}\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );

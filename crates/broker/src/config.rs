@@ -19,6 +19,9 @@ pub struct BrokerConfig {
     /// Users that a new node begins with. Default: `guest`, password `guest`, administrator. The first one is also the user
     /// of clients that are let in without credentials.
     pub users: Vec<UserConfig>,
+    /// Whether a new node begins without `vhosts` and `users` after all: definitions bring others.
+    #[serde(skip)]
+    pub begins_bare: bool,
     /// Users who may log in from this machine only. Absent: those of `users` that say so, and `guest` unless it is one of
     /// them.
     pub loopback_users: Option<Vec<String>>,
@@ -57,6 +60,7 @@ impl Default for BrokerConfig {
         Self {
             vhosts: vec!["/".to_owned()],
             users: vec![UserConfig::default()],
+            begins_bare: false,
             loopback_users: None,
             product: PRODUCT.to_owned(),
             product_version: PRODUCT_VERSION.to_owned(),

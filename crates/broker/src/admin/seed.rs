@@ -32,6 +32,9 @@ impl BrokerConfig {
     /// The objects of a node that is new.
     fn first_objects(&self) -> Vec<Object> {
         let mut objects: Vec<Object> = Vec::new();
+        if self.begins_bare {
+            return objects;
+        }
         for vhost in &self.vhosts {
             let description = if vhost == "/" {
                 "Default virtual host"

@@ -59,6 +59,8 @@ pub struct ConsumerSnapshot {
     pub priority: i32,
     /// Whether it is alone by its own wish.
     pub exclusive: bool,
+    /// For how long it may hold a delivery, in milliseconds; none for ever.
+    pub timeout_ms: Option<u64>,
     /// Whether it is served.
     pub status: ActivityStatus,
     /// Messages in its list, not drained.
@@ -109,6 +111,7 @@ pub(super) fn consumers_of(cell: &Arc<QueueCell>) -> Vec<ConsumerSnapshot> {
                 mode: view.mode,
                 priority: view.priority,
                 exclusive: view.exclusive,
+                timeout_ms: queue.lease_timeout_ms(view.key),
                 status: match (single, view.active) {
                     (false, _) => ActivityStatus::Up,
                     (true, true) => ActivityStatus::SingleActive,

@@ -348,6 +348,13 @@ impl Consumers {
     }
 
     /// The consumer, unless it went.
+    pub(super) fn get(&self, key: ConsumerKey) -> Option<&Consumer> {
+        let cell = self.cells.get(key.index())?;
+        let consumer = cell.consumer.as_ref()?;
+        (cell.generation == key.generation && !consumer.departed).then_some(consumer)
+    }
+
+    /// The consumer, unless it went.
     pub(super) fn get_mut(&mut self, key: ConsumerKey) -> Option<&mut Consumer> {
         self.holder_mut(key).filter(|consumer| !consumer.departed)
     }

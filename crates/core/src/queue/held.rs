@@ -125,10 +125,9 @@ impl Held {
 
 impl Queue {
     /// For how long a consumer may hold a message, in milliseconds; none for ever.
-    pub fn lease_timeout_ms(&mut self, key: super::ConsumerKey) -> Option<u64> {
-        let of_queue = self.settings.consumer_timeout_ms;
-        let consumer = self.consumers.get_mut(key)?;
-        consumer.spec.lease_timeout.ms(of_queue)
+    pub fn lease_timeout_ms(&self, key: super::ConsumerKey) -> Option<u64> {
+        let consumer = self.consumers.get(key)?;
+        self.timeout_ms(consumer.spec.lease_timeout)
     }
 
     /// What such a timeout is at this queue, in milliseconds; none for ever.

@@ -57,23 +57,41 @@ impl Manage {
         Ok(reports)
     }
 
+    /// Whether the definitions in that place name users: then a new node begins without those of its configuration, as
+    /// RabbitMQ does.
+    ///
+    /// # Errors
+    /// The first file that cannot be read.
+    pub fn files_name_users(path: &Path) -> Result<bool, ImportError> {
+        for file in files(path)? {
+            let users = read_document(&file)?.remove("users");
+            if users.is_some_and(|users| users.as_array().is_some_and(|users| !users.is_empty())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn import_file(&self, path: &Path) -> Result<Report, ImportError> {
         let refused = |reason: String| ImportError::Refused {
             path: path.to_owned(),
             reason,
         };
-        let text = read_file(path)?;
-        let document: serde_json::Map<String, Value> =
-            serde_json::from_slice(&text).map_err(|error| ImportError::Json {
-                path: path.to_owned(),
-                error,
-            })?;
+        let document = read_document(path)?;
         let plan = read::plan(&document, None).and_then(|plan| check::check(self, plan));
         let plan = plan.map_err(|problems| refused(problems.to_string()))?;
         let (report, _): (Report, Lsn) =
             apply::apply(self, &plan).map_err(|fault| refused(fault.reason()))?;
         Ok(report)
     }
+}
+
+fn read_document(path: &Path) -> Result<serde_json::Map<String, Value>, ImportError> {
+    let text = read_file(path)?;
+    serde_json::from_slice(&text).map_err(|error| ImportError::Json {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, ImportError> {

@@ -16,9 +16,6 @@ use crate::reply::Answer;
 use crate::request::{Names, Query};
 use crate::table::Table;
 
-/// How long a delivery may stay unsettled, in milliseconds; strict clients want a number. There is no such limit.
-const NO_TIMEOUT: u64 = 0;
-
 /// A consumer as it is shown.
 #[derive(Serialize)]
 pub(crate) struct ConsumerRow {
@@ -28,6 +25,7 @@ pub(crate) struct ConsumerRow {
     arguments: Table,
     channel_details: ChannelDetails,
     consumer_tag: String,
+    /// In milliseconds, 0 for none: strict clients want a number.
     consumer_timeout: u64,
     exclusive: bool,
     prefetch_count: u32,
@@ -146,7 +144,7 @@ fn row(
             user: connection.map_or_else(Box::default, |c| c.user.clone()),
         },
         consumer_tag: consumer.label.tag.clone().into_owned(),
-        consumer_timeout: NO_TIMEOUT,
+        consumer_timeout: consumer.timeout_ms.unwrap_or(0),
         exclusive: consumer.exclusive,
         prefetch_count: consumer.label.prefetch,
         queue: Queue {

@@ -155,7 +155,7 @@ fn channel_is_shown_with_its_consumers() {
         credit: Credit::Unlimited,
         priority: 0,
         exclusive: false,
-        lease_timeout: LeaseTimeout::Never,
+        lease_timeout: LeaseTimeout::Own(60_000),
     };
     let label = ConsumerLabel {
         tag: "ctag".into(),
@@ -192,7 +192,7 @@ fn channel_is_shown_with_its_consumers() {
     }
     let consumer = json!({
         "ack_required": true, "active": true, "activity_status": "up", "arguments": {}, "consumer_tag": "ctag",
-        "consumer_timeout": 0, "exclusive": false, "prefetch_count": 7, "queue": {"name": "q", "vhost": "/"},
+        "consumer_timeout": 60_000, "exclusive": false, "prefetch_count": 7, "queue": {"name": "q", "vhost": "/"},
         "channel_details": {
             "connection_name": NAME, "name": name, "node": NODE, "number": 1, "peer_host": "127.0.0.1",
             "peer_port": 50000, "user": "guest",
