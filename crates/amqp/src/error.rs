@@ -259,6 +259,13 @@ fn from_denial(refusal: &Refusal, scene: Scene<'_>) -> Fault {
             Reply::AccessRefused,
             format!("queue '{name}' in vhost '{vhost}' in exclusive use"),
         ),
+        Refusal::SingleActiveConsumer(name) => Fault::new(
+            Reply::ResourceLocked,
+            format!(
+                "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations are not \
+                 supported by quorum queues with single active consumer"
+            ),
+        ),
         Refusal::AccessRefused { right, kind, name } => Fault::new(
             Reply::AccessRefused,
             format!(

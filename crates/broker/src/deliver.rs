@@ -3,6 +3,7 @@
 use ternmq_core::access::Right;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::Timestamp;
+use ternmq_core::policy::QueueKind;
 use ternmq_core::queue::{Budget, ConsumerKey, ConsumerSpec, Credit, Delivery, LeaseTimeout};
 
 use crate::cell::{NewSubscriber, QueueHandle};
@@ -160,7 +161,8 @@ impl Client {
     /// Takes one message, if there is a ready one.
     ///
     /// # Errors
-    /// [`Refusal::AccessRefused`], [`Refusal::NotFound`], [`Refusal::Locked`].
+    /// [`Refusal::AccessRefused`], [`Refusal::NotFound`], [`Refusal::Locked`]; [`Refusal::SingleActiveConsumer`] from a
+    /// quorum queue.
     pub fn get(&mut self, queue: &str, auto_ack: bool) -> Result<Option<Got>, Refusal> {
         self.check_right(Right::Read, Kind::Queue, queue)?;
         let _inside = self.broker.gate.enter();
@@ -169,10 +171,14 @@ impl Client {
         let otherwise = LeaseTimeout::OfQueue(self.consumer_timeout_ms());
         let (got, is_closed) = loop {
             let (got, is_closed, is_cold) = cell.update(self.work.get(), |queue, effects| {
+                let settings = queue.settings();
+                if settings.kind == QueueKind::Quorum && settings.single_active_consumer {
+                    return Err(Refusal::SingleActiveConsumer(cell.name.clone()));
+                }
                 let got = queue.get(now, auto_ack, effects);
                 let got = got.map(|got| (got, queue.timeout_ms(otherwise)));
-                (got, queue.is_closed(), queue.is_head_cold())
-            });
+                Ok((got, queue.is_closed(), queue.is_head_cold()))
+            })?;
             self.broker.follow_up(&cell, self.work.get(), now);
             if got.is_some() || !is_cold || !self.broker.load_head(&cell, self.work.get()) {
                 break (got, is_closed);

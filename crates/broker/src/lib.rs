@@ -80,7 +80,6 @@ mod client;
 mod commit;
 mod dead_letter;
 mod declare;
-mod defaults;
 mod deliver;
 mod documents;
 mod expiries;

@@ -157,6 +157,9 @@ pub enum Refusal {
     /// The queue has an exclusive consumer, or has consumers and one asked to be exclusive.
     #[error("queue {0} in exclusive use")]
     ExclusiveUse(Box<str>),
+    /// The queue serves one consumer only, and who is none cannot have a message of it.
+    #[error("queue {0} has a single active consumer")]
+    SingleActiveConsumer(Box<str>),
     /// A named limit is reached.
     #[error("limit {limit} reached ({max})")]
     LimitReached {

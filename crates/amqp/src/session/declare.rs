@@ -148,7 +148,7 @@ impl Session {
         } else if declare.passive {
             cx.client.check_queue(declare.queue.as_str())
         } else {
-            let mut decl = QueueDecl {
+            let decl = QueueDecl {
                 name: declare.queue.as_str().into(),
                 // What goes with its connection survives nothing: two declarations do not differ in that.
                 durable: declare.durable && !declare.exclusive,
@@ -156,7 +156,6 @@ impl Session {
                 auto_delete: declare.auto_delete,
                 arguments: arguments::headers(&declare.arguments),
             };
-            cx.client.add_default_type(&mut decl);
             check_client_queue_name(&decl.name).and_then(|()| cx.client.declare_queue(decl))
         };
         let QueueInfo {

@@ -3,6 +3,8 @@
 use amq_protocol::protocol::{AMQPClass, basic, queue};
 use amq_protocol::types::AMQPValue;
 
+use ternmq_core::access::VhostSpec;
+
 use crate::harness::*;
 
 fn declare(change: impl FnOnce(&mut queue::Declare), further: &[(&str, AMQPValue)]) -> AMQPClass {
@@ -102,13 +104,34 @@ fn redeclaring_it_as_classic_names_the_type() {
     let classic = durable(&[("x-queue-type", text("classic"))]);
     let text = format!("{place} 'classic' but current is 'quorum'");
     refused(&mut peer, classic, &text);
+    // Without a type it is declared as what the vhost's queues are by default.
     let untyped = queue::Declare {
         queue: short("Q"),
         durable: true,
         ..queue::Declare::default()
     };
-    // Without a type it is declared as what it is, whatever the vhost's default is by now.
+    refused(&mut peer, declare_with(untyped.clone()), &text);
+    let spec = VhostSpec {
+        default_queue_type: Some("quorum".into()),
+        ..VhostSpec::default()
+    };
+    node.broker.admin().put_vhost("probe", spec).unwrap();
     accepted(&mut peer, declare_with(untyped));
+}
+
+#[test]
+fn message_cannot_be_fetched_from_a_queue_with_a_single_active_consumer() {
+    let node = Node::new();
+    let mut peer = node.channel();
+    accepted(
+        &mut peer,
+        durable(&[("x-single-active-consumer", AMQPValue::Boolean(true))]),
+    );
+    let text = "RESOURCE_LOCKED - cannot obtain access to locked queue 'Q' in vhost 'probe'. basic.get operations are \
+                not supported by quorum queues with single active consumer";
+    peer.send(1, get("Q", false));
+    let closed = peer.expect_channel_close(1);
+    assert_eq!(closed, (405, text.to_owned(), 60, 70));
 }
 
 #[test]

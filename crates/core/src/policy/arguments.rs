@@ -188,17 +188,22 @@ pub(crate) fn difference(
         .iter()
         .filter(|(_, kinds, _)| kinds.includes(kind))
         .find_map(|&(name, _, _)| {
-            // A queue type left out means the default type.
-            let same = name == QUEUE_TYPE
-                && [current, received]
-                    .iter()
-                    .all(|args| kind_of(args) == QueueKind::Classic);
-            if same {
-                None
+            if name == QUEUE_TYPE {
+                type_difference(current, received)
             } else {
                 argument_difference(name, current, received)
             }
         })
+}
+
+/// How the type differs, if it does; left out, it means the default type.
+fn type_difference(current: &Headers, received: &Headers) -> Option<Inequivalence> {
+    let (current, received) = (kind_of(current), kind_of(received));
+    (current != received).then(|| Inequivalence {
+        arg: QUEUE_TYPE.into(),
+        received: Some(Value::text(received.name())),
+        current: Some(Value::text(current.name())),
+    })
 }
 
 /// How one argument differs, if it does.

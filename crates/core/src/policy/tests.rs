@@ -348,7 +348,7 @@ fn queue_type_left_out_means_classic() {
     let gone = differ(QueueKind::Quorum, &args("quorum"), &Headers::new()).unwrap();
     assert_eq!(
         (gone.received, gone.current),
-        (None, Some(Value::text("quorum")))
+        (Some(Value::text("classic")), Some(Value::text("quorum")))
     );
     assert!(differ(QueueKind::Quorum, &args("quorum"), &args("classic")).is_some());
     assert!(differ(QueueKind::Classic, &Headers::new(), &args("quorum")).is_some());

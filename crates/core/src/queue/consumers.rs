@@ -112,7 +112,7 @@ pub(super) struct Consumer {
     /// Messages that count against credit: assigned or leased.
     used: u32,
     /// Of those, leased.
-    leased: u32,
+    pub(super) leased: u32,
     /// Named in the effects and not drained to the end since.
     pub(super) notified: bool,
     pub(super) held: Held,
@@ -187,16 +187,18 @@ pub(super) struct Consumers {
     /// By priority, highest first; only those with members.
     pub(super) groups: Vec<Group>,
     /// Those who did not depart: highest priority first, then in order of arrival.
-    order: BTreeMap<(Reverse<i32>, u64), u32>,
+    pub(super) order: BTreeMap<(Reverse<i32>, u64), u32>,
     /// How many are open, by class.
     pub(super) open: [u32; 2],
     registrations: u64,
     exclusive: bool,
     /// Serve one only.
-    single: bool,
+    pub(super) single: bool,
+    /// One of higher priority replaces the one served, once that one holds nothing.
+    pub(super) preempting: bool,
     /// Serve none.
     paused: bool,
-    active: u32,
+    pub(super) active: u32,
 }
 
 impl Consumers {
@@ -210,6 +212,7 @@ impl Consumers {
             registrations: 0,
             exclusive: false,
             single,
+            preempting: false,
             paused: false,
             active: NIL,
         }
@@ -223,13 +226,6 @@ impl Consumers {
         self.order.is_empty()
     }
 
-    /// Serve one only, or all.
-    pub(super) fn set_single(&mut self, single: bool) {
-        self.single = single;
-        self.active = NIL;
-        self.elect();
-    }
-
     pub(super) fn is_paused(&self) -> bool {
         self.paused
     }
@@ -237,15 +233,6 @@ impl Consumers {
     /// Serve none, or those who have room.
     pub(super) fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
-    }
-
-    fn elect(&mut self) {
-        if self.single && self.active == NIL {
-            self.active = self
-                .order
-                .first_key_value()
-                .map_or(NIL, |(_, &index)| index);
-        }
     }
 
     pub(super) fn add(&mut self, spec: ConsumerSpec) -> Result<ConsumerKey, ConsumeRefusal> {
@@ -416,17 +403,12 @@ impl Consumers {
         consumers.map(|c| c.assigned.capacity()).sum()
     }
 
-    /// The consumer that is served alone, if only one is.
-    pub(super) fn single_active(&self) -> Option<ConsumerKey> {
-        self.single.then(|| self.key_at(self.active)).flatten()
-    }
-
     /// The consumer that is alone by its own wish.
     pub(super) fn exclusive(&self) -> Option<ConsumerKey> {
         self.exclusive.then(|| self.keys().next()).flatten()
     }
 
-    fn key_at(&self, index: u32) -> Option<ConsumerKey> {
+    pub(super) fn key_at(&self, index: u32) -> Option<ConsumerKey> {
         let cell = self.cells.get(index as usize)?;
         let generation = cell.generation;
         cell.consumer
@@ -460,6 +442,9 @@ impl Consumers {
             return None;
         }
         if self.single {
+            if self.is_awaited() {
+                return None;
+            }
             let index = self.active;
             let open = self.cells.get(index as usize)?.consumer.as_ref()?.links[at].open;
             return if open {
@@ -544,6 +529,7 @@ impl Consumers {
             self.bury(key.index);
         } else {
             self.refresh(key.index);
+            self.elect();
         }
     }
 
@@ -579,6 +565,7 @@ impl Consumers {
     pub(super) fn refresh_key(&mut self, key: ConsumerKey) {
         if self.get_mut(key).is_some() {
             self.refresh(key.index);
+            self.elect();
         }
     }
 
@@ -592,6 +579,7 @@ impl Consumers {
         }
         *self = Self {
             paused: self.paused,
+            preempting: self.preempting,
             ..Self::new(false)
         };
     }

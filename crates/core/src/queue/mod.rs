@@ -45,6 +45,7 @@ mod pause;
 mod ready;
 mod replay;
 mod rings;
+mod single;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -82,7 +83,7 @@ use thaw::Stalled;
 
 use crate::id::Timestamp;
 use crate::message::DeathReason;
-use crate::policy::QueueSettings;
+use crate::policy::{QueueKind, QueueSettings};
 
 /// How many messages and consumers a queue has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -135,8 +136,10 @@ pub struct Queue {
 impl Queue {
     /// An empty queue.
     pub fn new(settings: QueueSettings, now: Timestamp) -> Self {
+        let mut consumers = Consumers::new(settings.single_active_consumer);
+        consumers.set_preempting(settings.kind == QueueKind::Quorum);
         Self {
-            consumers: Consumers::new(settings.single_active_consumer),
+            consumers,
             settings,
             lanes: Lanes::default(),
             expiry: Expiry::default(),

@@ -383,6 +383,33 @@ fn higher_priority_is_next_in_line_but_does_not_push_the_active_one_out() {
 }
 
 #[test]
+fn higher_priority_replaces_the_active_one_of_a_quorum_queue_once_that_holds_nothing() {
+    let mut bed = Bed::new(QueueSettings {
+        kind: QueueKind::Quorum,
+        ..single()
+    });
+    let low = bed.consume_as(AckMode::Manual, Credit::Limited(2), 0);
+    let middle = bed.consume_as(AckMode::Manual, Credit::Limited(2), 1);
+    bed.put_all(&["a"]);
+    assert_eq!(bodies(&bed.drain(low)), [""; 0], "it held nothing");
+    let held = bed.drain(middle);
+    assert_eq!(bodies(&held), ["a"]);
+    let high = bed.consume_as(AckMode::Manual, Credit::Limited(2), 2);
+    bed.put_all(&["b", "c"]);
+    assert_eq!(bed.queue.counts().ready, 2, "nobody gets more");
+    bed.settle(&held, Outcome::Ack);
+    assert_eq!(bodies(&bed.drain(high)), ["b", "c"]);
+    bed.put_all(&["d"]);
+    bed.leave(high);
+    assert_eq!(bodies(&bed.drain(middle)), ["d"]);
+    let higher = bed.consume_as(AckMode::Manual, Credit::Limited(2), 3);
+    bed.put_all(&["e"]);
+    assert_eq!(bed.queue.counts().ready, 1);
+    bed.leave(higher);
+    assert_eq!(bodies(&bed.drain(middle)), ["e"], "whoever waited is gone");
+}
+
+#[test]
 fn at_most_once_messages_pass_an_exhausted_credit() {
     let mut bed = Bed::new(QueueSettings::default());
     let key = bed.consume(AckMode::ByMessage, Credit::Limited(1));
