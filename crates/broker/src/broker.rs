@@ -472,8 +472,10 @@ impl Inner {
             return;
         }
         loop {
-            if let Some((source, dead)) = work.dead.pop_front() {
-                self.dead_letter(&source, &dead, work, now);
+            if let Some(source) = work.dead.pop_front() {
+                for dead in source.move_dead().into_iter().flatten().flatten() {
+                    self.dead_letter(&source, &dead, work, now);
+                }
             } else if let Some(ended) = work.ended.pop() {
                 self.delete_queue(&ended.vhost, ended.id, work);
             } else {
@@ -517,8 +519,9 @@ impl Inner {
         if !effects.freed.is_empty() {
             self.free_pages(cell, effects.freed.drain(..));
         }
-        work.dead
-            .extend(effects.dead.drain(..).map(|dead| (cell.clone(), dead)));
+        if std::mem::take(&mut work.has_dead) {
+            work.dead.push_back(cell.clone());
+        }
         match effects.delete.take() {
             None => {}
             Some(reason @ (DeleteReason::Unused | DeleteReason::Expired)) => {

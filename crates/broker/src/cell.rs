@@ -1,5 +1,6 @@
 //! One queue behind its lock, and who is to be told of what happens in it.
 
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,7 +11,7 @@ use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{ConnectionId, Lsn, Position, QueueId, Timestamp};
 use ternmq_core::policy::{DeadLetterStrategy, DeadLetterTarget, QueueKind};
 use ternmq_core::queue::{
-    ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Effects, Outcome, PartKey, Queue,
+    ConsumeRefusal, ConsumerKey, ConsumerSpec, Counts, Dead, Effects, Outcome, PartKey, Queue,
 };
 use ternmq_core::topology::QueueDecl;
 
@@ -21,6 +22,38 @@ use crate::mailbox::{Mailbox, Notice, Token};
 use crate::timer::Rearm;
 use crate::vhost::Vhost;
 use crate::work::Work;
+
+/// The right to move the dead messages of a queue; see [`QueueCell::move_dead`].
+pub(crate) struct MovingDead<'a> {
+    cell: &'a QueueCell,
+    is_over: bool,
+}
+
+impl Iterator for MovingDead<'_> {
+    type Item = VecDeque<Dead>;
+
+    /// All that wait. None ends it: whoever dies later is moved by others.
+    fn next(&mut self) -> Option<VecDeque<Dead>> {
+        if self.is_over {
+            return None;
+        }
+        let mut state = self.cell.state.lock();
+        if state.dead.is_empty() {
+            state.moves_dead = false;
+            self.is_over = true;
+            return None;
+        }
+        Some(std::mem::take(&mut state.dead))
+    }
+}
+
+impl Drop for MovingDead<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.cell.state.lock().moves_dead = false;
+        }
+    }
+}
 
 /// A queue of this node. Everything that happens to it goes through [`QueueCell::update`].
 pub(crate) struct QueueCell {
@@ -45,6 +78,10 @@ struct State {
     queue: Queue,
     /// By the index of the consumer's key.
     subscribers: Vec<Option<Subscriber>>,
+    /// Dead messages that did not leave yet, in the order of their deaths.
+    dead: VecDeque<Dead>,
+    /// Somebody moves them.
+    moves_dead: bool,
     /// The earliest deadline that the timers know of.
     armed: Option<Timestamp>,
     /// It is looked at when it takes so much memory, in bytes.
@@ -94,6 +131,8 @@ impl QueueCell {
         let state = State {
             queue,
             subscribers: Vec::new(),
+            dead: VecDeque::new(),
+            moves_dead: false,
             armed: None,
             // The first look finds out how much it should be.
             freeze_at: 1,
@@ -206,6 +245,20 @@ impl QueueCell {
         state.gather(work, before);
     }
 
+    /// The dead messages are the caller's to move, and those that die meanwhile: none if there are none, or if somebody
+    /// does already. So they leave in the order of their deaths, whichever threads they are due to.
+    pub(crate) fn move_dead(&self) -> Option<MovingDead<'_>> {
+        let mut state = self.state.lock();
+        if state.moves_dead || state.dead.is_empty() {
+            return None;
+        }
+        state.moves_dead = true;
+        Some(MovingDead {
+            cell: self,
+            is_over: false,
+        })
+    }
+
     /// Where the queue's dead messages go, and what happens if they are refused there.
     pub(crate) fn dead_letter_target(&self) -> Option<(DeadLetterTarget, DeadLetterStrategy)> {
         let state = self.state.lock();
@@ -263,8 +316,13 @@ impl State {
             rearm,
             resident_delta,
             freeze,
+            has_dead,
             ..
         } = work;
+        if !effects.dead.is_empty() {
+            self.dead.extend(effects.dead.drain(..));
+            *has_dead = true;
+        }
         if effects.delete.is_some() {
             // Closed in the same step, so that nobody comes to use it before it is gone.
             self.queue.close(effects);

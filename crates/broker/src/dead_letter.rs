@@ -108,7 +108,7 @@ impl Inner {
         let arrival = match admission {
             Admission::Accepted => Arrival::Taken,
             // It goes on to the queue's own dead-letter exchange.
-            Admission::Rejected if !work.effects.dead.is_empty() => Arrival::Taken,
+            Admission::Rejected if work.has_dead => Arrival::Taken,
             Admission::Rejected if may_wait && self.hold_letter(cell, letter) => {
                 // The journal has it there.
                 work.effects.settled.clear();

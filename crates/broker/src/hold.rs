@@ -278,7 +278,7 @@ impl Inner {
         });
         let retried = match admission {
             None => Retried::GivenUp,
-            Some(Admission::Rejected) if work.effects.dead.is_empty() => {
+            Some(Admission::Rejected) if !work.has_dead => {
                 if now.since(letter.since) < HOLD_MS {
                     // The journal still has it there.
                     work.effects.settled.clear();

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ternmq_core::queue::{Dead, EFFECTS_KEPT_MAX, Effects, PartKey};
+use ternmq_core::queue::{EFFECTS_KEPT_MAX, Effects, PartKey};
 use ternmq_core::routing::Routes;
 use ternmq_journal::Batch;
 
@@ -28,8 +28,10 @@ pub(crate) struct Work {
     pub(crate) freeze: bool,
     /// Parts of the current cell that are to be written.
     pub(crate) parts: Vec<(PartKey, Bytes)>,
-    /// Dead messages on their way to their dead-letter targets.
-    pub(crate) dead: VecDeque<(Arc<QueueCell>, Dead)>,
+    /// Messages died in the current step; their queue has them.
+    pub(crate) has_dead: bool,
+    /// Queues with dead messages that are to go to their dead-letter targets.
+    pub(crate) dead: VecDeque<Arc<QueueCell>>,
     /// Queues that ended themselves.
     pub(crate) ended: Vec<Arc<QueueCell>>,
     /// Records of the current step.
