@@ -55,7 +55,8 @@ impl Default for AmqpConfig {
             anonymous: false,
             handshake_timeout_ms: 10_000,
             close_timeout_ms: 5_000,
-            message_bytes_max: 16 * 1024 * 1024,
+            // RabbitMQ 3 has the same, RabbitMQ 4 an eighth: clients written for either shall find room.
+            message_bytes_max: 128 * 1024 * 1024,
             consumers_max: 65_536,
             transaction_bytes_max: 64 * 1024 * 1024,
         }
