@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 2_000;
 /// Channels of each.
 const CHANNELS: u16 = 10;
 /// MQTT clients that are there at once, each with a subscription of its own.
-const DEVICES: usize = 10_000;
+const DEVICES: u32 = 10_000;
 /// Files that this process has open besides its sockets, at most.
 const OTHER_FILES: u64 = 100;
 
@@ -96,7 +96,7 @@ fn hold_devices() -> anyhow::Result<()> {
     let target = Target::of(&broker);
     let before = target.resident_mib()?;
     let began = Instant::now();
-    let mut devices = Vec::with_capacity(DEVICES);
+    let mut devices = Vec::with_capacity(DEVICES as usize);
     for number in 0..DEVICES {
         let mut raw = Raw::mqtt(target.mqtt, 4, &format!("device-{number}"));
         raw.send(&mqtt_subscribe(4, &format!("devices/{number}/#"), 0));
@@ -106,15 +106,15 @@ fn hold_devices() -> anyhow::Result<()> {
     println!(
         "{} MQTT clients with a subscription each, one after the other: {:.0} a second, {:.1} KiB resident for each",
         devices.len(),
-        DEVICES as f64 / began.elapsed().as_secs_f64(),
-        (target.resident_mib()? - before) * 1024.0 / DEVICES as f64
+        f64::from(DEVICES) / began.elapsed().as_secs_f64(),
+        (target.resident_mib()? - before) * 1024.0 / f64::from(DEVICES)
     );
     Ok(())
 }
 
 fn raise_open_files_limit() -> anyhow::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
-    let needed = CONNECTIONS.max(DEVICES) as u64 + OTHER_FILES;
+    let needed = (CONNECTIONS as u64).max(DEVICES.into()) + OTHER_FILES;
     ensure!(
         limit.maximum.is_none_or(|maximum| maximum >= needed),
         "the limit on open files is below {needed}"

@@ -149,15 +149,21 @@ fn decode_properties<'a>(
     }
 }
 
-/// MQTT-3.1.3-7 and -8 of 3.1.1: without an identifier there is no session to keep. Control characters, which §1.5.4
+/// MQTT-3.1.3-7 and -8 of 3.1.1: without an identifier there is no session to keep. MQTT 3.1 wants one always (§3.1
+/// there; that it ends after 23 characters is held against nobody, as everywhere). Control characters, which §1.5.4
 /// lets a receiver refuse, are refused here and nowhere else: identifiers end in queue names, logs and permissions.
 fn check_client_id(
     client_id: &str,
     flags: Flags,
     version: ProtocolVersion,
 ) -> Result<(), Violation> {
-    let homeless = client_id.is_empty() && !version.is_v5() && !flags.clean_start();
-    if homeless || client_id.chars().any(char::is_control) {
+    let may_be_empty = match version {
+        ProtocolVersion::V31 => false,
+        ProtocolVersion::V311 => flags.clean_start(),
+        ProtocolVersion::V5 => true,
+    };
+    let is_missing = client_id.is_empty() && !may_be_empty;
+    if is_missing || client_id.chars().any(char::is_control) {
         return Err(Violation::ClientIdentifier);
     }
     Ok(())

@@ -57,6 +57,9 @@ fn unknown_protocol_level_is_told_in_a_form_the_client_can_read() {
     assert_eq!(answer(&connect(b"MQTT", 6)), [0x20, 3, 0, 0x84, 0]);
     assert_eq!(answer(&connect(b"MQTT", 3)), [0x20, 2, 0, 1]);
     assert_eq!(answer(&connect(b"MQIsdp", 4)), [0x20, 2, 0, 1]);
+    // MQTT 3.1 has no empty identifiers, clean session or not.
+    let nameless = b"\x10\x0E\0\x06MQIsdp\x03\x02\0\x0A\0\0";
+    assert_eq!(answer(nameless), [0x20, 2, 0, 2]);
     assert!(answer(&connect(b"HTTP", 4)).is_empty());
 }
 

@@ -239,7 +239,10 @@ impl Parts {
             version: self.version,
             clean_start: self.bits & 1 != 0 || self.text.is_empty(),
             keep_alive_s: self.number,
-            client_id: &self.text,
+            client_id: match self.version {
+                ProtocolVersion::V31 if self.text.is_empty() => "nameless",
+                _ => &self.text,
+            },
             will: (self.bits & 2 != 0).then(|| Will {
                 qos: self.qos,
                 retain: self.bits & 16 != 0,
