@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use ternmq_broker::inspect::QueueSnapshot;
 
 use super::Shared;
 use crate::Manage;
@@ -92,7 +93,7 @@ const FEATURES: [Feature; 5] = [
         Phase::PermittedByDefault,
         |manage| {
             let queues = manage.broker.inspect().queues(None);
-            let mut declarations = queues.iter().map(|queue| queue.decl());
+            let mut declarations = queues.iter().map(QueueSnapshot::decl);
             declarations.any(|decl| !decl.durable && decl.exclusive.is_none())
         },
     ),
