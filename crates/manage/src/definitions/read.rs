@@ -11,7 +11,6 @@ use ternmq_core::topology::{BindingOptions, ExchangeDecl, ExchangeKind, QueueDec
 use ternmq_core::value::Value as Argument;
 
 use super::Plan;
-use super::export::VHOST_LIMITS;
 use crate::fault::Fault;
 use crate::request::Fields;
 use crate::resources::{limits, parameters, permissions, policies, users, vhosts};
@@ -164,7 +163,7 @@ impl Reader<'_> {
         let (component, name) = (fields.text("component")?, fields.text("name")?);
         let value = fields.required("value")?;
         match component {
-            VHOST_LIMITS => {
+            limits::COMPONENT => {
                 let Value::Object(limits) = value else {
                     return Err(Fault::bad_request("limits are no object"));
                 };
