@@ -80,9 +80,9 @@ struct Outside {
 }
 
 impl Manage {
-    /// An API for a broker on a node.
+    /// An API for a broker on a node. A broker without an identity gets one.
     pub fn new(broker: Broker, config: ManageConfig, node: NodeFacts) -> Arc<Self> {
-        Arc::new(Self {
+        let manage = Self {
             sampler: Sampler::new(&config, node.data_dir.clone()),
             redrives: Redrives::default(),
             broker,
@@ -90,7 +90,9 @@ impl Manage {
             node,
             outside: Mutex::default(),
             wakers: Mutex::default(),
-        })
+        };
+        resources::parameters::identify_cluster(&manage);
+        Arc::new(manage)
     }
 
     /// Where the node listens, once that is known.

@@ -474,8 +474,6 @@ fn extra() -> Router<r::Shared> {
 fn absent() -> Router<r::Shared> {
     use r::features::{absent, none, none_in_vhost};
     let lists = [
-        "/deprecated-features",
-        "/deprecated-features/used",
         "/shovels",
         "/federation-links",
         "/federation-links/state/down",
@@ -496,6 +494,8 @@ fn absent() -> Router<r::Shared> {
         "/traces/{vhost}",
     ];
     let mut router = Router::new()
+        .route("/deprecated-features", get(r::deprecated::list))
+        .route("/deprecated-features/used", get(r::deprecated::list_used))
         .route("/shovels/vhost/{vhost}/{name}", get(absent).delete(absent))
         .route("/shovels/vhost/{vhost}/{name}/restart", delete(absent));
     for path in lists {

@@ -18,8 +18,6 @@ use crate::table;
 
 /// Problems that a fault names; the rest is counted.
 const PROBLEMS_SHOWN_MAX: usize = 20;
-/// The parameter that is an identity, and no setting.
-const CLUSTER_ID: &str = "internal_cluster_id";
 
 /// Everything that is wrong with a document.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -153,11 +151,9 @@ impl Reader<'_> {
     fn global_parameter(&mut self, fields: &Fields) -> Result<(), Fault> {
         let name = fields.text("name")?;
         let value = fields.required("value")?.to_string();
-        if name != CLUSTER_ID {
-            self.plan
-                .global_parameters
-                .push((name.into(), value.into()));
-        }
+        self.plan
+            .global_parameters
+            .push((name.into(), value.into()));
         Ok(())
     }
 

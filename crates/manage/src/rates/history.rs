@@ -53,11 +53,6 @@ impl<const N: usize> History<N> {
         }
     }
 
-    /// When the numbers were looked at last.
-    pub(crate) fn looked_at(&self) -> Timestamp {
-        self.looked_at
-    }
-
     /// The numbers when they were looked at last.
     pub(crate) fn last(&self) -> [u64; N] {
         self.samples.back().map_or([0; N], |sample| sample.values)

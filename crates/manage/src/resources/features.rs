@@ -1,4 +1,4 @@
-//! `/feature-flags`, `/deprecated-features`, and lists of what there is none of.
+//! `/feature-flags`, and lists of what there is none of.
 
 use axum::extract::State;
 use base64::Engine as _;

@@ -9,7 +9,7 @@ use crate::Manage;
 use crate::auth::Caller;
 use crate::listing;
 use crate::node::Listening;
-use crate::rates::{Details, Measures, NodeNumbers, Numbers as _, Ranges, VhostNumbers};
+use crate::rates::{Details, Measures, NodeNumbers, Numbers as _, VhostNumbers};
 use crate::reply::Answer;
 use crate::request::Query;
 
@@ -183,9 +183,9 @@ impl ObjectTotals {
 }
 
 pub(crate) async fn get(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
-    let ranges = Ranges::of(&query);
     let object_totals = ObjectTotals::of(&manage, &caller);
     let past = manage.sampler.past();
+    let ranges = past.ranges(&query);
     let (numbers, history) = (&past.all.numbers, Some(&past.all.history));
     let length = |index: usize| Details::of(history, ranges.lengths, move |n| n[index]);
     let is_monitor = caller.is_monitor();

@@ -169,7 +169,7 @@ fn answer(manage: &Manage, queues: Vec<QueueSnapshot>, query: &Query) -> Answer 
     let view = View {
         manage,
         past: &past,
-        ranges: Ranges::of(query),
+        ranges: past.ranges(query),
         extent: Extent::of(query),
     };
     listing::list_with(queues, query, |queue| view.show(&queue, None))
@@ -193,7 +193,7 @@ pub(crate) async fn get(
     let view = View {
         manage: &manage,
         past: &past,
-        ranges: Ranges::of(&query),
+        ranges: past.ranges(&query),
         extent: Extent::of(&query),
     };
     Ok(listing::object(&view.show(&queue, Some(detail)), &query))

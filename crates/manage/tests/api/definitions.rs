@@ -35,7 +35,7 @@ fn full() -> Node {
     .expect(201);
     node.put(
         "/parameters/shovel/v/s",
-        &json!({"value": {"src-uri": "amqp://"}}),
+        &json!({"value": {"src-uri": "amqp://", "src-queue": "a", "dest-uri": "amqp://", "dest-queue": "b"}}),
     )
     .expect(201);
     node.put("/global-parameters/g", &json!({"value": [1, 2]}))

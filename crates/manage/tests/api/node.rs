@@ -202,6 +202,34 @@ fn pages_of_configured_origins_may_read_answers() {
 }
 
 #[test]
+fn deprecated_features_are_listed_and_those_in_use_too() {
+    let node = Node::new();
+    let names = |path: &str| -> Vec<String> {
+        let features = node.get(path).expect(200);
+        let features = features.as_array().unwrap().iter();
+        features
+            .map(|f| f["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = names("/deprecated-features");
+    assert!(all.iter().any(|name| name == "global_qos"), "{all:?}");
+    assert!(names("/deprecated-features/used").is_empty());
+    node.put("/queues/%2F/kept", &json!({"durable": true}))
+        .expect(201);
+    assert!(names("/deprecated-features/used").is_empty());
+    node.put("/queues/%2F/lost", &json!({})).expect(201);
+    node.put(
+        "/queues/%2F/placed",
+        &json!({"durable": true, "arguments": {"x-queue-master-locator": "min-masters"}}),
+    )
+    .expect(201);
+    assert_eq!(
+        names("/deprecated-features/used"),
+        ["queue_master_locator", "transient_nonexcl_queues"]
+    );
+}
+
+#[test]
 fn what_only_rabbitmq_has_is_an_empty_list() {
     let node = Node::new();
     for path in [
@@ -210,8 +238,6 @@ fn what_only_rabbitmq_has_is_an_empty_list() {
         "/federation-links",
         "/federation-links/%2F",
         "/federation-links/state/down/",
-        "/deprecated-features",
-        "/deprecated-features/used",
         "/stream/connections",
         "/traces",
         "/extensions",

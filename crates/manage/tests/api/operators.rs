@@ -300,6 +300,12 @@ fn parameters_are_kept_as_they_are() {
     assert_eq!(node.get("/parameters/shovel").expect(200), json!([]));
     node.put("/parameters/bogus/%2F/up", &json!({"value": 1}))
         .expect_bad_request("Validation failed\n\ncomponent bogus not found\n");
+    node.put(path, &json!({"value": {"uri": null, "max-hops": "x"}}))
+        .expect_bad_request(
+            "Validation failed\n\nuri should be list, actually was null\n\
+             max-hops should be a number, actually was \"x\"\n",
+        );
+    assert_eq!(node.get(path).expect(200), shown);
     node.put(path, &json!({"foo": 1}))
         .expect_bad_request("[{key_missing,value}]");
     node.put("/parameters/shovel/nowhere/s", &json!({"value": 1}))
@@ -323,6 +329,19 @@ fn global_parameters_and_the_cluster_name() {
         node.get("/global-parameters/g").expect(200),
         json!({"name": "g", "value": "x"})
     );
+    let identity = node
+        .get("/global-parameters/internal_cluster_id")
+        .expect(200);
+    let identity = identity["value"].as_str().unwrap();
+    assert!(identity.starts_with("rabbitmq-cluster-id-"), "{identity}");
+    let all = node.get("/global-parameters").expect(200);
+    let names: Vec<&str> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["g", "internal_cluster_id"]);
     node.delete("/global-parameters/g").expect(204);
     node.delete("/global-parameters/g").expect_not_found();
     node.get("/global-parameters/g").expect_not_found();
