@@ -1,5 +1,5 @@
 //! Keys from where the authorization server has them: a JSON Web Key Set, at an address that is known, or that the server
-//! names (OpenID Connect Discovery 1.0 §4).
+//! names (`OpenID` Connect Discovery 1.0 §4).
 //!
 //! Whoever can change an answer can let anybody in. So it comes over TLS, or from this machine.
 
