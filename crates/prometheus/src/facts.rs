@@ -3,7 +3,7 @@
 /// What does not change while the process runs.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The node's name, as `ternmq@host`.
+    /// The node's name, as `rabbit@host`.
     pub node: String,
     /// The version of RabbitMQ that is announced to tools.
     pub rabbitmq_version: String,

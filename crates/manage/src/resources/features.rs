@@ -82,6 +82,9 @@ const FLAGS: [(&str, &str); 20] = [
     ),
 ];
 
+/// One for each version up to the one that is announced, which tools look for too.
+const VERSIONS: [&str; 2] = ["rabbitmq_4.0.0", "rabbitmq_4.1.0"];
+
 /// A feature flag as it is shown.
 #[derive(Serialize)]
 struct Flag {
@@ -109,13 +112,19 @@ pub(crate) async fn list(caller: Caller, query: Query) -> Answer {
         stability: "required",
         provided_by: "rabbit",
     };
-    listing::list(FLAGS.map(flag).into(), &query)
+    let version = |name| Flag {
+        stability: "stable",
+        ..flag((name, "What feature flags of that version are about"))
+    };
+    let flags = FLAGS.map(flag).into_iter().chain(VERSIONS.map(version));
+    listing::list(flags.collect(), &query)
 }
 
 /// All are enabled.
 pub(crate) async fn enable(caller: Caller, Names(name): Names<String>) -> Answer {
     caller.administrator()?;
-    if name != "all" && !FLAGS.iter().any(|(flag, _)| *flag == name) {
+    let is_known = FLAGS.iter().any(|(flag, _)| *flag == name) || VERSIONS.contains(&&*name);
+    if name != "all" && !is_known {
         return Err(Fault::bad_request(format!(
             "feature flag '{name}' is not known"
         )));

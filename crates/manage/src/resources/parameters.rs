@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use ternmq_broker::admin::ParameterInfo;
 use ternmq_core::access::PolicyScope;
 
-use super::{Shared, parameter_rules, policies};
+use super::{Shared, limits, parameter_rules, policies};
 use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
@@ -83,6 +83,7 @@ fn all(manage: &Manage, caller: &Caller) -> Vec<ParameterRow> {
             .into_iter()
             .map(|info| policies::as_parameter(info, OPERATOR_POLICY)),
     );
+    rows.extend(limits::as_parameters(admin));
     let seen = caller.seen_vhosts();
     rows.retain(|row| seen.contains(&*row.vhost));
     rows
@@ -155,7 +156,17 @@ pub(crate) async fn put(
     let fields = payload.object()?;
     let value = fields.required("value")?;
     caller.vhost_or(&vhost, Fault::no_vhost)?;
-    check(&component, &name, value)?;
+    match &*component {
+        OPERATOR_POLICY => {
+            caller.administrator()?;
+            return policies::put_parameter(&manage, (&vhost, &name), value).await;
+        }
+        limits::COMPONENT => {
+            caller.administrator()?;
+            return limits::put_parameter(&manage, (&vhost, &name), value).await;
+        }
+        _ => check(&component, &name, value)?,
+    }
     let changed = manage
         .broker
         .admin()
@@ -172,6 +183,17 @@ pub(crate) async fn delete(
 ) -> Answer {
     caller.policymaker()?;
     caller.vhost(&vhost)?;
+    match &*component {
+        OPERATOR_POLICY => {
+            let scope = PolicyScope::Operator;
+            return policies::delete_policy(&manage, &caller, scope, (&vhost, &name)).await;
+        }
+        limits::COMPONENT => {
+            caller.administrator()?;
+            return limits::delete_parameter(&manage, (&vhost, &name)).await;
+        }
+        _ => {}
+    }
     let changed = manage
         .broker
         .admin()

@@ -316,6 +316,78 @@ fn parameters_are_kept_as_they_are() {
 }
 
 #[test]
+fn limits_and_operator_policies_are_parameters_too() {
+    let node = Node::new();
+    let limits = "/parameters/vhost-limits/%2F/limits";
+    node.get(limits).expect_not_found();
+    node.put(
+        limits,
+        &json!({"value": {"max-connections": 5, "max-queues": -1}}),
+    )
+    .expect(201);
+    node.put(limits, &json!({"value": {"max-connections": 7}}))
+        .expect(204);
+    let shown = json!({"value": {"max-connections": 7}, "vhost": "/", "component": "vhost-limits", "name": "limits"});
+    assert_eq!(node.get(limits).expect(200), shown);
+    assert_eq!(
+        node.get("/vhost-limits/%2F").expect(200),
+        json!([{"vhost": "/", "value": {"max-connections": 7}}])
+    );
+    let policy = json!({"pattern": "^q", "definition": {"max-length": 3}, "priority": 1, "apply-to": "queues"});
+    let of_operators = "/parameters/operator_policy/%2F/p";
+    node.put(of_operators, &json!({"value": policy}))
+        .expect(201);
+    node.put(of_operators, &json!({"value": policy}))
+        .expect(204);
+    assert_eq!(
+        node.get("/operator-policies/%2F/p").expect(200)["priority"],
+        1
+    );
+    let all = node.get("/parameters").expect(200);
+    assert_eq!(all.as_array().unwrap().len(), 2, "{all}");
+    assert_eq!(
+        node.get("/parameters/vhost-limits/%2F").expect(200),
+        json!([shown])
+    );
+
+    for (path, value, reason) in [
+        (limits, json!(5), "limits not a list 5"),
+        (
+            limits,
+            json!({"max-connections": "x"}),
+            "max-connections should be a number, actually was \"x\"",
+        ),
+        (
+            limits,
+            json!({"max-queues": 1, "max": 1}),
+            "Unrecognised terms [max] in limits",
+        ),
+        (
+            "/parameters/vhost-limits/%2F/other",
+            json!({}),
+            "name not recognised: other",
+        ),
+        (of_operators, json!("x"), "p not a list \"x\""),
+    ] {
+        node.put(path, &json!({"value": value}))
+            .expect_bad_request(&format!("Validation failed\n\n{reason}\n"));
+    }
+    let body = json!({"value": {"max-connections": 1}}).to_string();
+    for path in [limits, of_operators] {
+        node.ask_as("policymaker", "PUT", path, body.clone())
+            .expect(401);
+        node.ask_as("policymaker", "DELETE", path, "").expect(401);
+    }
+    assert_eq!(node.get(limits).expect(200), shown);
+    node.delete(limits).expect(204);
+    node.delete(limits).expect_not_found();
+    assert_eq!(node.get("/vhost-limits/%2F").expect(200), json!([]));
+    node.delete(of_operators).expect(204);
+    node.get("/operator-policies/%2F/p").expect_not_found();
+    assert_eq!(node.get("/parameters").expect(200), json!([]));
+}
+
+#[test]
 fn global_parameters_and_the_cluster_name() {
     let node = Node::new();
     node.put(
