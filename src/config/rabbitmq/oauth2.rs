@@ -35,6 +35,30 @@ const OF_SERVERS: [&str; 10] = [
     "verify_aud",
 ];
 
+/// What is not said of the broker's first name and the nameless authorization server.
+const OF_OTHERS: [&str; 4] = [
+    "id",
+    "oauth_provider_id",
+    "oauth_providers",
+    "resource_servers",
+];
+
+/// Keys with a text that are called the same here.
+const TEXTS: [&str; 12] = [
+    "additional_scopes_key",
+    "default_key",
+    "default_oauth_provider",
+    "discovery_endpoint_path",
+    "id",
+    "issuer",
+    "jwks_file",
+    "jwks_uri",
+    "oauth_provider_id",
+    "resource_server_id",
+    "resource_server_type",
+    "scope_prefix",
+];
+
 /// What the file says so far.
 #[derive(Default)]
 pub(super) struct OAuth2 {
@@ -75,12 +99,8 @@ impl OAuth2 {
                 let server = self.servers.entry(name.to_owned()).or_default();
                 server.take(key, more, line)
             }
-            [
-                "oauth_providers" | "resource_servers" | "id" | "oauth_provider_id",
-                ..,
-            ] => None,
-            [key, ref more @ ..] => self.root.take(key, more, line),
-            [] => None,
+            [key, ref more @ ..] if !OF_OTHERS.contains(&key) => self.root.take(key, more, line),
+            _ => None,
         }
     }
 
@@ -109,28 +129,20 @@ impl OAuth2 {
 impl Part {
     fn take(&mut self, key: &str, more: &[&str], line: Line<'_>) -> Option<Outcome> {
         let text = line.value.to_owned();
+        let same = TEXTS.contains(&key).then_some(key);
+        let renamed = match (key, more) {
+            ("jwks_url", []) => Some("jwks_uri"),
+            ("https", ["cacertfile"]) => Some("cacertfile"),
+            _ => same.filter(|_| more.is_empty()),
+        };
+        if let Some(key) = renamed {
+            self.table.insert(key.to_owned(), text.into());
+            return Some(Ok(()));
+        }
         let done = match (key, more) {
-            (
-                "additional_scopes_key"
-                | "default_key"
-                | "default_oauth_provider"
-                | "discovery_endpoint_path"
-                | "id"
-                | "issuer"
-                | "jwks_file"
-                | "jwks_uri"
-                | "oauth_provider_id"
-                | "resource_server_id"
-                | "resource_server_type"
-                | "scope_prefix",
-                [],
-            ) => self.set(key, text),
-            ("jwks_url", []) => self.set("jwks_uri", text),
-            ("https", ["cacertfile"]) => self.set("cacertfile", text),
             ("https", [what, ..]) => always_checked(what, line),
-            ("verify_aud" | "require_exp", []) => {
-                boolean(line.value).and_then(|value| self.set(key, value))
-            }
+            ("verify_aud" | "require_exp", []) => boolean(line.value)
+                .map(|value| drop(self.table.insert(key.to_owned(), value.into()))),
             ("scope_pattern_syntax", []) if line.value == "wildcard" => Ok(()),
             ("discovery_endpoint_params", [name]) => {
                 self.discovery.push(format!("{name}={text}"));
@@ -142,9 +154,13 @@ impl Part {
             ("algorithms", [number]) => index(number).map(|number| {
                 self.algorithms.insert(number, text);
             }),
-            ("signing_keys", [id]) => self.push("signing_keys", [("id", id), ("file", line.value)]),
+            ("signing_keys", [id]) => {
+                self.push("signing_keys", [("id", id), ("file", line.value)]);
+                Ok(())
+            }
             ("scope_aliases", [alias]) => {
-                self.push("scope_aliases", [("alias", alias), ("scope", line.value)])
+                self.push("scope_aliases", [("alias", alias), ("scope", line.value)]);
+                Ok(())
             }
             ("scope_aliases", [number, "alias"]) => index(number).map(|number| {
                 self.aliases.entry(number).or_default().alias = text;
@@ -157,25 +173,18 @@ impl Part {
         Some(done)
     }
 
-    fn set(&mut self, key: &str, value: impl Into<Value>) -> Outcome {
-        self.table.insert(key.to_owned(), value.into());
-        Ok(())
-    }
-
-    fn push(&mut self, key: &str, pairs: [(&str, &str); 2]) -> Outcome {
+    fn push(&mut self, key: &str, pairs: [(&str, &str); 2]) {
         let pairs = pairs.map(|(key, value)| (key.to_owned(), Value::from(value)));
         let list = self.table.entry(key).or_insert(Value::Array(Vec::new()));
         if let Value::Array(list) = list {
             list.push(Table::from_iter(pairs).into());
         }
-        Ok(())
     }
 
     fn finish(mut self) -> Table {
         for alias in std::mem::take(&mut self.aliases).into_values() {
             let pairs = [("alias", &*alias.alias), ("scope", &*alias.scope)];
-            // It cannot fail.
-            let _: Outcome = self.push("scope_aliases", pairs);
+            self.push("scope_aliases", pairs);
         }
         let lists = [
             ("preferred_username_claims", self.claims),
