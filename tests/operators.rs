@@ -251,3 +251,20 @@ fn metrics_ask_for_a_login_where_they_are_told_to() {
     let body = String::from_utf8(body).unwrap();
     assert!(body.contains("rabbitmq_endpoint=\"per-object\""), "{body}");
 }
+
+#[tokio::test]
+async fn session_of_a_device_is_ended() {
+    let broker = Ternmq::start(&[]);
+    let options = support::mqtt::Options::new(&broker, support::mqtt::Version::V5, "lamp");
+    let mut device = options.persistent().connect().await;
+    device.subscribe("light/#", 1).await;
+    let list = told(&broker, &["sessions", "list", "--columns", "client_id"]);
+    assert_eq!(list, "client_id\nlamp\n");
+    let ended = told(&broker, &["sessions", "delete", "lamp"]);
+    assert_eq!(ended, "ended the session of lamp\n");
+    device.lost().await;
+    let gone = ask(&broker, &["sessions", "delete", "lamp"]);
+    assert_eq!(gone.status.code(), Some(3));
+    let queues = told(&broker, &["queues", "list", "--json"]);
+    assert_eq!(queues.trim(), "[]");
+}

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 mod auth;
 mod keys;
+mod oauth2;
 
 /// Something in the file that has no effect.
 #[derive(Clone, PartialEq, Eq, Debug)]

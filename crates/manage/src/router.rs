@@ -453,7 +453,10 @@ fn extra() -> Router<r::Shared> {
         .route("/x/queues/{vhost}/{name}/resume", post(x::pause::resume))
         .route("/x/queues/{vhost}/{name}/redrive", post(x::redrive::start))
         .route("/x/mqtt/sessions/{vhost}", get(x::sessions::list))
-        .route("/x/mqtt/sessions/{vhost}/{client}", get(x::sessions::get))
+        .route(
+            "/x/mqtt/sessions/{vhost}/{client}",
+            get(x::sessions::get).delete(x::sessions::end),
+        )
         .route("/x/mqtt/shares/{vhost}", get(x::sessions::shares))
         .route("/x/tasks", get(x::redrive::list))
         .route(

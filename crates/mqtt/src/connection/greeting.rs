@@ -117,8 +117,8 @@ impl Connection {
                         return 0;
                     }
                     Err(fault) => {
-                        let user = connect.user_name.unwrap_or_default();
-                        tracing::info!(peer = %self.peer.addr, user, error = %fault, "MQTT login refused");
+                        let user = self.claimed_user(&connect);
+                        tracing::info!(peer = %self.peer.addr, user = &*user, error = %fault, "MQTT login refused");
                         let reason = fault.reason_code(connect.version);
                         self.refuse(connect.version, reason, out);
                     }
