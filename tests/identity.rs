@@ -248,7 +248,7 @@ fn management_takes_bearers_of_tokens_with_a_tag() {
     assert_eq!(status, 401);
     assert_eq!(
         body,
-        json!({"error": "not_authorized", "reason": "Not management user"})
+        json!({"error": "not_authorised", "reason": "Not management user"})
     );
     let (status, head, _) = world.ask("GET /api/whoami", "Authorization: Bearer x.y.z\r\n", "");
     assert_eq!(status, 401);

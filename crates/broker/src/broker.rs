@@ -120,6 +120,15 @@ pub enum ConnectRefusal {
     },
 }
 
+/// Whether limits on connections are about a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tally {
+    /// It is a connection like others.
+    Counted,
+    /// It is none.
+    Free,
+}
+
 /// Whether records may be refused because room is short.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Weight {
@@ -207,12 +216,39 @@ impl Broker {
         self.0.log.durability()
     }
 
-    /// Lets a connection into a vhost.
+    /// Lets a connection into a vhost, unless a limit on connections is reached.
+    ///
+    /// # Errors
+    /// See [`ConnectRefusal`].
     pub fn connect(
         &self,
         user: &Arc<User>,
         vhost: &str,
         mailbox: Arc<Mailbox>,
+    ) -> Result<Client, ConnectRefusal> {
+        self.let_in(user, vhost, mailbox, Tally::Counted)
+    }
+
+    /// Lets in whoever works there without being connected: an operator's request, an adapter on its own account. No
+    /// limit on connections is about them, so that a vhost which takes no clients can still be looked after.
+    ///
+    /// # Errors
+    /// See [`ConnectRefusal`]; never one about a limit.
+    pub fn operate(
+        &self,
+        user: &Arc<User>,
+        vhost: &str,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<Client, ConnectRefusal> {
+        self.let_in(user, vhost, mailbox, Tally::Free)
+    }
+
+    fn let_in(
+        &self,
+        user: &Arc<User>,
+        vhost: &str,
+        mailbox: Arc<Mailbox>,
+        tally: Tally,
     ) -> Result<Client, ConnectRefusal> {
         let inner = &self.0;
         let vhost = inner
@@ -227,13 +263,15 @@ impl Broker {
         };
         let rights_version = inner.registry.version();
         let rights = rights_of(user, &scene, &mailbox)?;
-        if inner.clients.len() as u64 >= inner.limits.connections_max {
-            return Err(ConnectRefusal::LimitReached {
-                limit: "connections_max",
-                max: inner.limits.connections_max,
-            });
+        if tally == Tally::Counted {
+            if inner.clients.len() as u64 >= inner.limits.connections_max {
+                return Err(ConnectRefusal::LimitReached {
+                    limit: "connections_max",
+                    max: inner.limits.connections_max,
+                });
+            }
+            inner.registry.enter(user.name(), &vhost.name)?;
         }
-        inner.registry.enter(user.name(), &vhost.name)?;
         let id = ConnectionId(inner.next_connection.fetch_add(1, Ordering::Relaxed));
         inner.remember_client(
             id,
@@ -265,6 +303,7 @@ impl Broker {
             rights_version,
             identifier: None,
             is_trusted: false,
+            tally,
             channels: 0,
             mailbox,
             route_cache: RouteCache::default(),

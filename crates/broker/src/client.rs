@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ternmq_core::id::{ConnectionId, Lsn, Timestamp};
 
 use crate::admin::Rights;
-use crate::broker::Inner;
+use crate::broker::{Inner, Tally};
 use crate::mailbox::Mailbox;
 use crate::metrics::Counting;
 use crate::route_cache::RouteCache;
@@ -28,6 +28,7 @@ pub struct Client {
     pub(crate) identifier: Option<Box<str>>,
     /// See [`Client::on_own_account`].
     pub(crate) is_trusted: bool,
+    pub(crate) tally: Tally,
     /// Channels that are counted in.
     pub(crate) channels: u64,
     pub(crate) mailbox: Arc<Mailbox>,
@@ -92,8 +93,10 @@ impl Client {
         self.broker.forget_client(self.id);
         self.broker
             .move_expiry(self.id, self.user.expires_at(), None);
-        let (user, vhost) = (self.user.name(), &self.vhost.name);
-        self.broker.registry.leave(user, vhost, self.channels);
+        if self.tally == Tally::Counted {
+            let (user, vhost) = (self.user.name(), &self.vhost.name);
+            self.broker.registry.leave(user, vhost, self.channels);
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

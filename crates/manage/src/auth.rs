@@ -135,7 +135,7 @@ impl Caller {
             tracing::debug!(user = name, peer = %from, error = %refusal, "HTTP access denied");
             match refusal {
                 LoginRefusal::LoopbackOnly => {
-                    Fault::not_authorized("User can only log in via localhost")
+                    Fault::not_authorised("User can only log in via localhost")
                 }
                 LoginRefusal::BadCredentials | LoginRefusal::Undecided => {
                     Fault::not_authenticated(challenge(manage), "Login failed")
@@ -147,7 +147,7 @@ impl Caller {
             manage: manage.clone(),
         };
         if !caller.has_any(&["administrator", "monitoring", "policymaker", "management"]) {
-            return Err(Fault::not_authorized("Not management user"));
+            return Err(Fault::not_authorised("Not management user"));
         }
         Ok(caller)
     }
@@ -185,9 +185,20 @@ impl Caller {
         allow(self.is_monitor(), NOT_MONITOR)
     }
 
-    /// Refuses those who may not set policies and parameters.
+    /// Refuses those who may not set policies and parameters anywhere.
     pub(crate) fn policymaker(&self) -> Result<(), Fault> {
         allow(self.has_any(&["administrator", "policymaker"]), NO_ACCESS)
+    }
+
+    /// Refuses those who may not set policies and parameters of that vhost: to see all vhosts is not enough. `missing` is
+    /// what a vhost that is not there means.
+    pub(crate) fn policymaker_of(&self, vhost: &str, missing: fn() -> Fault) -> Result<(), Fault> {
+        self.policymaker()?;
+        if self.manage.broker.admin().vhost(vhost).is_none() {
+            return Err(missing());
+        }
+        let works_there = || self.manage.broker.may_use(&self.user, vhost);
+        allow(self.is_administrator() || works_there(), NO_ACCESS)
     }
 
     /// Refuses everybody but this user and administrators.
@@ -221,7 +232,7 @@ impl Caller {
             return Err(Fault::not_found());
         }
         let broker = &self.manage.broker;
-        allow(broker.may_use(&self.user, vhost), NO_VHOST_ACCESS)?;
+        allow(broker.may_use(&self.user, vhost), self.no_vhost_access())?;
         allow(broker.may(&self.user, vhost, right, object), ACCESS_REFUSED)
     }
 
@@ -230,15 +241,24 @@ impl Caller {
         self.vhost_or(vhost, Fault::not_found)
     }
 
-    /// A connection into the vhost, with the user's permissions. `missing` is what a vhost that is not there means.
+    /// What is said to whoever may not work in a vhost: administrators are known to see it.
+    fn no_vhost_access(&self) -> &'static str {
+        if self.is_administrator() {
+            ACCESS_REFUSED
+        } else {
+            NO_VHOST_ACCESS
+        }
+    }
+
+    /// What does with the vhost what its user may. It is no connection. `missing` is what a vhost that is not there means.
     pub(crate) fn client(&self, vhost: &str, missing: Fault) -> Result<Client, Fault> {
         // Waits, if that has to be asked for; behind it, connecting does not.
         self.manage.broker.may_use(&self.user, vhost);
         let mailbox = Mailbox::new(1);
-        let connected = self.manage.broker.connect(&self.user, vhost, mailbox);
+        let connected = self.manage.broker.operate(&self.user, vhost, mailbox);
         connected.map_err(|refusal| match refusal {
             ConnectRefusal::NoSuchVhost => missing,
-            ConnectRefusal::NotAllowed => Fault::not_authorized(NO_VHOST_ACCESS),
+            ConnectRefusal::NotAllowed => Fault::not_authorised(self.no_vhost_access()),
             other => Fault::bad_request(other.to_string()),
         })
     }
@@ -248,6 +268,6 @@ fn allow(allowed: bool, otherwise: &str) -> Result<(), Fault> {
     if allowed {
         Ok(())
     } else {
-        Err(Fault::not_authorized(otherwise))
+        Err(Fault::not_authorised(otherwise))
     }
 }

@@ -56,16 +56,16 @@ impl Fault {
         Self::bad_request(format!("[{}]", all.join(",")))
     }
 
-    /// The user may not do this.
-    pub(crate) fn not_authorized(reason: impl Into<Value>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "not_authorized", reason)
+    /// The user may not do this. RabbitMQ spells it differently from what it says to those who are not let in.
+    pub(crate) fn not_authorised(reason: impl Into<Value>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "not_authorised", reason)
     }
 
     /// Nobody said who asks, or what was said is wrong.
     pub(crate) fn not_authenticated(challenge: Challenge, reason: &str) -> Self {
         Self {
             challenge,
-            ..Self::not_authorized(reason)
+            ..Self::new(StatusCode::UNAUTHORIZED, "not_authorized", reason)
         }
     }
 
@@ -141,7 +141,7 @@ impl Fault {
         let Explained { code, text, .. } = refusal::explain(refusal, vhost, user);
         match code {
             refusal::NOT_FOUND => Self::not_found_because(text),
-            refusal::ACCESS_REFUSED => Self::not_authorized("Access refused."),
+            refusal::ACCESS_REFUSED => Self::not_authorised("Access refused."),
             _ => Self::bad_request(text),
         }
     }
@@ -157,7 +157,7 @@ impl Fault {
         let explained = refusal::explain(refusal, vhost, user);
         match explained.code {
             refusal::NOT_FOUND => Self::not_found_because(explained.reply_text()),
-            refusal::ACCESS_REFUSED => Self::not_authorized(explained.reply_text()),
+            refusal::ACCESS_REFUSED => Self::not_authorised(explained.reply_text()),
             code => Self::bad_request(format!("{code} {}", explained.reply_text())),
         }
     }

@@ -63,13 +63,17 @@ impl FromRequest<Arc<Manage>> for Payload {
 }
 
 impl Payload {
-    /// The JSON object in the body; an empty body is an empty object.
+    /// The JSON object in the body; an empty body is an empty object, and so is `null`, which some clients send instead.
     pub(crate) fn object(&self) -> Result<Fields, Fault> {
         if self.bytes.is_empty() {
             return Ok(Fields(Map::new()));
         }
         match serde_json::from_slice(&self.bytes) {
             Ok(Value::Object(fields)) => Ok(Fields(fields)),
+            Ok(Value::Null) => Ok(Fields(Map::new())),
+            Ok(Value::String(_)) => Err(Fault::bad_request(
+                "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?",
+            )),
             _ => Err(Fault::bad_request("not_json")),
         }
     }
@@ -144,6 +148,20 @@ impl Fields {
             }
         }
     }
+}
+
+/// Longest name of a queue or exchange in bytes: AMQP 0.9.1 knows no longer ones.
+const DECLARED_NAME_BYTES_MAX: usize = 255;
+
+/// The name under which a queue or exchange is declared: without line ends, which clients' names have none of either.
+pub(crate) fn declared_name(kind: &str, name: &str) -> Result<Box<str>, Fault> {
+    let bytes = name.len();
+    if bytes > DECLARED_NAME_BYTES_MAX {
+        return Err(Fault::bad_request(format!(
+            "{kind} should be less than {DECLARED_NAME_BYTES_MAX} bytes, actually was {bytes}\n"
+        )));
+    }
+    Ok(name.replace(['\r', '\n'], "").into())
 }
 
 /// The query of a request, decoded: the first value of each name counts.

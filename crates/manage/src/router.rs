@@ -7,9 +7,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse as _;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use percent_encoding::percent_decode_str;
 use tower::ServiceExt as _;
 
 use crate::Manage;
@@ -59,13 +60,19 @@ impl Api {
         request.extensions_mut().insert(From(from));
         let origin = request.headers().get(header::ORIGIN).cloned();
         let is_options = request.method() == Method::OPTIONS;
+        if !is_well_encoded(request.uri()) {
+            return Ok(Fault::bad_request("bad percent encoding in the address").into_response());
+        }
         let Some(uri) = within(request.uri(), &manage.config.path_prefix) else {
             return Ok(Fault::not_found().into_response());
         };
         *request.uri_mut() = uri;
         let mut response = router.oneshot(request).await?;
-        if is_options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            *response.status_mut() = StatusCode::OK;
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            allow_options(response.headers_mut());
+            if is_options {
+                *response.status_mut() = StatusCode::OK;
+            }
         }
         allow_origin(&mut response, origin.as_ref(), &manage.config, is_options);
         Ok(response)
@@ -75,6 +82,31 @@ impl Api {
 impl Site for Api {
     fn respond(&self, request: Request<Body>, from: IpAddr) -> Answering {
         Box::pin(self.clone().answer(request, from))
+    }
+}
+
+/// Whether every `%` stands before two digits (RFC 3986 §2.1), and what the path says so is text: names are.
+fn is_well_encoded(uri: &Uri) -> bool {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let has_digits = |text: &str| {
+        let mut parts = text.as_bytes().split(|byte| *byte == b'%').skip(1);
+        parts.all(|part| is_digit(part.first()) && is_digit(part.get(1)))
+    };
+    has_digits(uri.path())
+        && has_digits(uri.query().unwrap_or_default())
+        && percent_decode_str(uri.path()).decode_utf8().is_ok()
+}
+
+/// Every path can be asked what is allowed on it.
+fn allow_options(headers: &mut HeaderMap) {
+    let others = headers.get(header::ALLOW);
+    let others = others.and_then(|others| others.to_str().ok());
+    let all = others.map_or_else(
+        || "OPTIONS".to_owned(),
+        |others| format!("{others},OPTIONS"),
+    );
+    if let Ok(all) = HeaderValue::try_from(all) {
+        headers.insert(header::ALLOW, all);
     }
 }
 
@@ -361,14 +393,19 @@ fn node() -> Router<r::Shared> {
         )
         .route("/feature-flags", get(r::features::list))
         .route("/feature-flags/{name}/enable", put(r::features::enable))
-        .route("/auth/attempts/{node}", get(r::features::auth_attempts))
+        .route("/auth/attempts/{node}", auth_attempts())
+        .route("/auth/attempts/{node}/source", auth_attempts())
         .route(
             "/auth/hash_password/{password}",
             get(r::features::hash_password),
         )
         .route("/reset", delete(r::features::reset))
-        .route("/reset/{node}", delete(r::features::reset))
+        .route("/reset/{node}", delete(r::features::reset_node))
         .route("/rebalance/queues", post(r::features::rebalance))
+}
+
+fn auth_attempts() -> MethodRouter<r::Shared> {
+    get(r::features::auth_attempts).delete(r::features::forget_auth_attempts)
 }
 
 fn health() -> Router<r::Shared> {

@@ -327,7 +327,7 @@ pub(crate) fn declare_exchange(broker: &Broker, vhost: &str) -> Result<(), Refus
 fn own_client(broker: &Broker, vhost: &str) -> Result<ternmq_broker::Client, Refusal> {
     let user = broker.system_user();
     broker
-        .connect(&user, vhost, Mailbox::new(1))
+        .operate(&user, vhost, Mailbox::new(1))
         .map_err(|error| {
             tracing::debug!(%error, vhost, "no vhost for $SYS topics");
             Refusal::ShuttingDown

@@ -179,7 +179,7 @@ pub(super) fn check_policy(scope: PolicyScope, policy: &PolicySpec) -> Result<()
         || check_definition(scope, &policy.definition).map_err(|fault| fault.to_string());
     pattern
         .and_then(|()| definition())
-        .map_err(|fault| AdminRefusal::Invalid(format!("Validation failed\n\n{fault}\n")))
+        .map_err(AdminRefusal::Invalid)
 }
 
 pub(super) fn check_pattern(pattern: &str) -> Result<(), AdminRefusal> {

@@ -26,6 +26,14 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
     ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
 ];
 
+/// Whether every vhost has an exchange of that name from its beginning, the default exchange aside.
+pub fn is_predeclared_exchange(name: &str) -> bool {
+    !name.is_empty()
+        && PREDECLARED
+            .iter()
+            .any(|(predeclared, ..)| *predeclared == name)
+}
+
 impl Topology {
     pub(super) fn predeclare(&mut self) {
         for (name, kind, internal) in PREDECLARED {

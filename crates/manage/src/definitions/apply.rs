@@ -108,8 +108,9 @@ impl Run<'_> {
             let client = clients.of(vhost)?;
             let is_there = self.broker.inspect().queue(vhost, &decl.name).is_some();
             if !is_there {
+                // Documents have queues that the broker named, too.
                 client
-                    .declare_queue(decl.clone())
+                    .on_own_account(|client| client.declare_queue(decl.clone()))
                     .map_err(|refusal| refused(&refusal, vhost))?;
             }
             self.note("queues", !is_there, client.declared());
@@ -144,7 +145,7 @@ impl Clients<'_> {
     fn of(&mut self, vhost: &str) -> Result<&mut Client, Fault> {
         if !self.by_vhost.contains_key(vhost) {
             let user = self.broker.system_user();
-            let client = self.broker.connect(&user, vhost, Mailbox::new(1));
+            let client = self.broker.operate(&user, vhost, Mailbox::new(1));
             let client = client.map_err(|refusal| Fault::bad_request(refusal.to_string()))?;
             self.by_vhost.insert(vhost.into(), client);
         }

@@ -6,11 +6,12 @@ use std::collections::HashSet;
 use ternmq_broker::inspect::BindingEnd;
 use ternmq_core::access::PolicyScope;
 use ternmq_core::policy::{QueueSettings, check_definition};
-use ternmq_core::topology::Destination;
+use ternmq_core::topology::{Destination, is_predeclared_exchange};
 
 use super::Plan;
 use super::read::Problems;
 use crate::Manage;
+use crate::request::declared_name;
 
 /// Returns the plan, or everything that is in its way.
 pub(super) fn check(manage: &Manage, plan: Plan) -> Result<Plan, Problems> {
@@ -65,23 +66,29 @@ fn check_owners(manage: &Manage, plan: &Plan, problems: &mut Vec<String>) {
 }
 
 fn check_patterns(plan: &Plan, problems: &mut Vec<String>) {
-    let of_permissions = plan.permissions.iter().flat_map(|p| {
-        [
-            &p.permission.configure,
-            &p.permission.write,
-            &p.permission.read,
-        ]
-    });
-    let of_topics = plan
-        .topic_permissions
-        .iter()
-        .flat_map(|p| [&p.permission.write, &p.permission.read]);
-    let policies = plan.policies.iter().chain(&plan.operator_policies);
-    let of_policies = policies.map(|p| &p.policy.pattern);
-    for pattern in of_permissions.chain(of_topics).chain(of_policies) {
+    let mut check = |pattern: &str, whose: &dyn Fn() -> String| {
         if let Err(error) = fancy_regex::Regex::new(pattern) {
-            problems.push(format!("invalid regexp '{pattern}': {error}"));
+            problems.push(format!("{}: invalid regexp '{pattern}': {error}", whose()));
         }
+    };
+    for info in &plan.permissions {
+        let whose = || format!("permission of '{}' in vhost '{}'", info.user, info.vhost);
+        let permission = &info.permission;
+        for pattern in [&permission.configure, &permission.write, &permission.read] {
+            check(pattern, &whose);
+        }
+    }
+    for info in &plan.topic_permissions {
+        let (user, vhost, exchange) = (&info.user, &info.vhost, &info.exchange);
+        let whose =
+            || format!("topic permission of '{user}' on exchange '{exchange}' in vhost '{vhost}'");
+        for pattern in [&info.permission.write, &info.permission.read] {
+            check(pattern, &whose);
+        }
+    }
+    for info in plan.policies.iter().chain(&plan.operator_policies) {
+        let whose = || format!("policy '{}' in vhost '{}'", info.name, info.vhost);
+        check(&info.policy.pattern, &whose);
     }
 }
 
@@ -103,14 +110,26 @@ fn check_declarations(plan: &Plan, problems: &mut Vec<String>) {
             let explained = ternmq_amqp::refusal::explain(&refusal, vhost, "");
             problems.push(explained.text);
         }
-        if decl.name.is_empty() {
-            problems.push(format!("a queue in vhost '{vhost}' has no name"));
-        }
+        check_declared_name("queue", vhost, &decl.name, problems);
     }
     for (vhost, decl) in &plan.exchanges {
-        if decl.name.is_empty() {
-            problems.push(format!("an exchange in vhost '{vhost}' has no name"));
+        let name = &*decl.name;
+        if name.starts_with("amq.") && !is_predeclared_exchange(name) {
+            problems.push(format!(
+                "exchange name '{name}' contains reserved prefix 'amq.*'"
+            ));
         }
+        check_declared_name("exchange", vhost, name, problems);
+    }
+}
+
+fn check_declared_name(kind: &str, vhost: &str, name: &str, problems: &mut Vec<String>) {
+    match declared_name(kind, name) {
+        Ok(name) if name.is_empty() => {
+            problems.push(format!("{kind} without a name in vhost '{vhost}'"));
+        }
+        Ok(_) => {}
+        Err(fault) => problems.push(fault.reason().trim_end().to_owned()),
     }
 }
 
@@ -128,7 +147,7 @@ fn check_bindings(manage: &Manage, plan: &Plan, problems: &mut Vec<String>) {
         .collect();
     let is_exchange = |vhost: &str, name: &str| {
         exchanges.contains(&(vhost, name))
-            || name.starts_with("amq.")
+            || is_predeclared_exchange(name)
             || inspect.exchange(vhost, name).is_some()
     };
     for binding in &plan.bindings {

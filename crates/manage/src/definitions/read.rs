@@ -114,7 +114,7 @@ impl Reader<'_> {
         let name: Box<str> = fields.text("name")?.into();
         self.plan.users.push((name.clone(), users::spec(fields)?));
         for (limit, value) in object(fields, "limits")? {
-            let max = limits::max(limit, value)?;
+            let max = limits::user_max(limit, value)?;
             self.plan
                 .user_limits
                 .push((name.clone(), limits::user_limit(limit)?, max));

@@ -2,7 +2,11 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use ternmq_broker::Client;
+use ternmq_core::access::Right;
+use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::message::Message;
+use ternmq_core::routing::key::KeySyntax;
 
 use super::{MessageRow, encoding, number};
 use crate::auth::Caller;
@@ -38,6 +42,7 @@ pub(crate) async fn list(
     let filter = query.get("filter").unwrap_or(EVERYTHING);
     let mut messages = Vec::new();
     client.retained(filter.as_bytes(), manage.broker.now(), &mut messages);
+    messages.retain(|message| check(&mut client, Right::Read, message).is_ok());
     let count = number(&query, "count", COUNT).min(COUNT_MAX);
     let encoding = encoding(&query);
     let shown = messages
@@ -61,16 +66,22 @@ pub(crate) async fn forget(
     let mut client = caller.client(&vhost, Fault::not_found())?;
     let mut found = Vec::new();
     client.retained(topic.as_bytes(), manage.broker.now(), &mut found);
-    if !found
+    let found = found
         .iter()
-        .any(|message| message.routing_key() == topic.as_bytes())
-    {
-        return Err(Fault::not_found());
-    }
-    let lsn = client
-        .retain(topic.as_bytes(), None)
+        .find(|message| message.routing_key() == topic.as_bytes())
+        .ok_or_else(Fault::not_found)?;
+    let lsn = check(&mut client, Right::Write, found)
+        .and_then(|()| client.retain(topic.as_bytes(), None))
         .map_err(|refusal| Fault::of_refusal(&refusal, &vhost, caller.name()))?;
     drop(client);
     manage.durable(lsn).await;
     Ok(reply::done())
+}
+
+/// Refuses what the user may not do with messages of that topic; subscribing and publishing ask the same.
+fn check(client: &mut Client, right: Right, message: &Message) -> Result<(), Refusal> {
+    let exchange = String::from_utf8_lossy(message.exchange());
+    client.check_right(right, Kind::Exchange, &exchange)?;
+    let topic = (message.routing_key(), KeySyntax::Slashed);
+    client.check_topic(right, &exchange, topic)
 }

@@ -109,8 +109,7 @@ pub(crate) async fn end(
     caller: Caller,
     Names((vhost, client_id)): Names<(String, String)>,
 ) -> Answer {
-    caller.policymaker()?;
-    caller.vhost(&vhost)?;
+    caller.policymaker_of(&vhost, Fault::not_found)?;
     let why = format!("session ended by {}", caller.name());
     let ended = manage
         .mqtt()

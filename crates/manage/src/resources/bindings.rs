@@ -72,7 +72,7 @@ pub(crate) fn routing_key(binding: &BindingSnapshot) -> String {
 
 /// What names a binding among all those of the same two ends: its key, and a hash of its arguments if it has any.
 fn properties_key(binding: &BindingSnapshot) -> String {
-    let key = quote(&routing_key(binding));
+    let key = quote(&routing_key(binding), IN_KEY);
     let is_dotted = binding.syntax == KeySyntax::Dotted;
     if binding.arguments.is_empty() && is_dotted {
         return if key.is_empty() { "~".to_owned() } else { key };
@@ -99,14 +99,18 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(OFFSET, step)
 }
 
+/// What is quoted in a properties key, where `~` stands before a hash.
+const IN_KEY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b' ');
+/// What is quoted in an address.
+const IN_ADDRESS: &AsciiSet = &IN_KEY.remove(b'~');
+
 /// As forms write a text: a space is a plus.
-fn quote(text: &str) -> String {
-    const QUOTED: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'.')
-        .remove(b'-')
-        .remove(b'_')
-        .remove(b' ');
-    utf8_percent_encode(text, QUOTED)
+fn quote(text: &str, quoted: &'static AsciiSet) -> String {
+    utf8_percent_encode(text, quoted)
         .to_string()
         .replace(' ', "+")
 }
@@ -250,8 +254,8 @@ pub(crate) async fn post(
     manage.durable(lsn).await;
     let place = format!(
         "{}/{}",
-        quote(&destination),
-        quote(&properties_key(&binding))
+        quote(&destination, IN_ADDRESS),
+        quote(&properties_key(&binding), IN_ADDRESS)
     );
     Ok(reply::created_at(&place))
 }

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::listing::{self, Row};
 use crate::rates::{ExchangeNumbers, Measures, Numbers as _, Past, Ranges, exchange_numbers};
 use crate::reply::{self, Answer};
-use crate::request::{Names, Payload, Query};
+use crate::request::{Names, Payload, Query, declared_name};
 use crate::table::{self, Table};
 
 /// What paths call the default exchange.
@@ -134,6 +134,7 @@ pub(crate) async fn put(
     payload: Payload,
 ) -> Answer {
     let fields = payload.object()?;
+    let name = declared_name("exchange", &name)?;
     let mut client = caller.client(&vhost, Fault::no_vhost())?;
     let refused = |refusal| Fault::of_refusal(&refusal, &vhost, caller.name());
     let kind = fields.optional_text("type")?.unwrap_or("direct");

@@ -102,8 +102,7 @@ impl Row for Flag {
     }
 }
 
-pub(crate) async fn list(caller: Caller, query: Query) -> Answer {
-    caller.monitor()?;
+pub(crate) async fn list(_: Caller, query: Query) -> Answer {
     let flag = |(name, desc)| Flag {
         name,
         desc,
@@ -156,6 +155,16 @@ pub(crate) async fn reset(caller: Caller) -> Answer {
     Ok(reply::done())
 }
 
+/// The same of one node.
+pub(crate) async fn reset_node(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(node): Names<String>,
+) -> Answer {
+    nodes::check_name(&manage, &node)?;
+    reset(caller).await
+}
+
 /// Queues are where they are.
 pub(crate) async fn rebalance(caller: Caller, _: Payload) -> Answer {
     caller.administrator()?;
@@ -172,6 +181,17 @@ pub(crate) async fn auth_attempts(
     nodes::check_name(&manage, &node)?;
     let none: [Empty; 0] = [];
     Ok(reply::json(&none))
+}
+
+/// There is nothing to forget.
+pub(crate) async fn forget_auth_attempts(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(node): Names<String>,
+) -> Answer {
+    caller.monitor()?;
+    nodes::check_name(&manage, &node)?;
+    Ok(reply::done())
 }
 
 /// The hash that a password gets, with a new salt.

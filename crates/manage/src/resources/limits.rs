@@ -62,14 +62,22 @@ impl Serialize for Limits {
 }
 
 /// A limit's value from JSON: a whole number, or what is wrong with it.
-pub(crate) fn max(name: &str, value: &Value) -> Result<u64, Fault> {
+fn read_max(name: &str, value: &Value) -> Result<u64, String> {
     match (value.as_u64(), value.as_i64()) {
         (Some(max), _) => Ok(max),
         (None, Some(_)) => Ok(UNLIMITED),
-        (None, None) => Err(invalid(&format!(
-            "{name} should be a number, actually was {value}"
-        ))),
+        (None, None) => Err(format!("{name} should be a number, actually was {value}")),
     }
+}
+
+/// The same of a vhost's limit.
+pub(crate) fn max(name: &str, value: &Value) -> Result<u64, Fault> {
+    read_max(name, value).map_err(|wrong| invalid(&wrong))
+}
+
+/// The same of a user's limit, which RabbitMQ does not call a validation.
+pub(crate) fn user_max(name: &str, value: &Value) -> Result<u64, Fault> {
+    read_max(name, value).map_err(Fault::bad_request)
 }
 
 fn invalid(reason: &str) -> Fault {
@@ -269,7 +277,9 @@ pub(crate) async fn list_user(
     Names(user): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.administrator()?;
+    if !caller.is_monitor() {
+        caller.themselves(&user)?;
+    }
     let admin = manage.broker.admin();
     admin.user(&user).ok_or_else(Fault::not_found)?;
     let limits = admin.user_limits().into_iter();
@@ -285,7 +295,7 @@ pub(crate) async fn put_user(
 ) -> Answer {
     caller.administrator()?;
     let fields = payload.object()?;
-    let max = max(&name, fields.required("value")?)?;
+    let max = user_max(&name, fields.required("value")?)?;
     let changed = manage
         .broker
         .admin()

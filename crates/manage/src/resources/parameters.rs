@@ -112,8 +112,7 @@ pub(crate) async fn list_component_in_vhost(
     Names((component, vhost)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
-    caller.policymaker()?;
-    caller.vhost(&vhost)?;
+    caller.policymaker_of(&vhost, Fault::not_found)?;
     let mut rows = all(&manage, &caller);
     rows.retain(|row| *row.component == *component && *row.vhost == *vhost);
     listing::list(rows, &query)
@@ -125,8 +124,7 @@ pub(crate) async fn get(
     Names((component, vhost, name)): Names<(String, String, String)>,
     query: Query,
 ) -> Answer {
-    caller.policymaker()?;
-    caller.vhost(&vhost)?;
+    caller.policymaker_of(&vhost, Fault::not_found)?;
     let mut rows = all(&manage, &caller).into_iter();
     let is_it =
         |r: &ParameterRow| *r.component == *component && *r.vhost == *vhost && *r.name == *name;
@@ -152,10 +150,9 @@ pub(crate) async fn put(
     Names((component, vhost, name)): Names<(String, String, String)>,
     payload: Payload,
 ) -> Answer {
-    caller.policymaker()?;
+    caller.policymaker_of(&vhost, Fault::no_vhost)?;
     let fields = payload.object()?;
     let value = fields.required("value")?;
-    caller.vhost_or(&vhost, Fault::no_vhost)?;
     match &*component {
         OPERATOR_POLICY => {
             caller.administrator()?;
@@ -181,8 +178,7 @@ pub(crate) async fn delete(
     caller: Caller,
     Names((component, vhost, name)): Names<(String, String, String)>,
 ) -> Answer {
-    caller.policymaker()?;
-    caller.vhost(&vhost)?;
+    caller.policymaker_of(&vhost, Fault::not_found)?;
     match &*component {
         OPERATOR_POLICY => {
             let scope = PolicyScope::Operator;

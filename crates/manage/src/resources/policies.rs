@@ -99,11 +99,19 @@ fn invalid(reason: &str) -> Fault {
     Fault::bad_request(format!("Validation failed\n\n{reason}\n"))
 }
 
-/// Who may look at policies of that scope, and set them.
-fn check(scope: PolicyScope, caller: &Caller) -> Result<(), Fault> {
+/// Who may look at one policy of that scope, and set it. `missing` is what a vhost that is not there means.
+fn check(
+    scope: PolicyScope,
+    caller: &Caller,
+    vhost: &str,
+    missing: fn() -> Fault,
+) -> Result<(), Fault> {
     match scope {
-        PolicyScope::User => caller.policymaker(),
-        PolicyScope::Operator => caller.administrator(),
+        PolicyScope::User => caller.policymaker_of(vhost, missing),
+        PolicyScope::Operator => {
+            caller.administrator()?;
+            caller.vhost_or(vhost, missing)
+        }
     }
 }
 
@@ -185,7 +193,7 @@ fn get_policy(
     (vhost, name): (&str, &str),
     query: &Query,
 ) -> Answer {
-    caller.vhost(vhost)?;
+    check(scope, caller, vhost, Fault::not_found)?;
     let mut policies = manage.broker.admin().policies(scope).into_iter();
     let found = policies.find(|info| *info.vhost == *vhost && *info.name == *name);
     let row = PolicyRow::of(found.ok_or_else(Fault::not_found)?);
@@ -199,9 +207,8 @@ async fn put_policy(
     (vhost, name): (&str, &str),
     payload: &Payload,
 ) -> Answer {
-    check(scope, caller)?;
+    check(scope, caller, vhost, Fault::no_vhost)?;
     let spec = spec(&payload.object()?)?;
-    caller.vhost_or(vhost, Fault::no_vhost)?;
     set(manage, scope, (vhost, name), spec).await
 }
 
@@ -231,8 +238,7 @@ pub(super) async fn delete_policy(
     scope: PolicyScope,
     (vhost, name): (&str, &str),
 ) -> Answer {
-    check(scope, caller)?;
-    caller.vhost(vhost)?;
+    check(scope, caller, vhost, Fault::not_found)?;
     let changed = manage.broker.admin().delete_policy(scope, vhost, name);
     let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
     manage.durable(changed.lsn).await;

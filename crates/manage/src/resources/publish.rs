@@ -29,7 +29,7 @@ pub(crate) async fn publish(
     payload: Payload,
 ) -> Answer {
     let fields = payload.object()?;
-    fields.require(&["payload", "payload_encoding", "properties", "routing_key"])?;
+    fields.require(&["routing_key", "properties", "payload", "payload_encoding"])?;
     let body = body(&fields)?;
     let key = fields.text("routing_key")?;
     if key.len() > KEY_BYTES_MAX {

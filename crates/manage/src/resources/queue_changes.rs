@@ -10,7 +10,7 @@ use super::Shared;
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::reply::{self, Answer};
-use crate::request::{Names, Payload, Query};
+use crate::request::{Names, Payload, Query, declared_name};
 use crate::table;
 
 const QUEUE_TYPE: &str = "x-queue-type";
@@ -22,6 +22,7 @@ pub(crate) async fn put(
     payload: Payload,
 ) -> Answer {
     let fields = payload.object()?;
+    let name = declared_name("queue", &name)?;
     let mut client = caller.client(&vhost, Fault::no_vhost())?;
     if let Some(node) = fields.optional_text("node")?
         && node != manage.node.name
@@ -37,7 +38,7 @@ pub(crate) async fn put(
         arguments.push(QUEUE_TYPE, Value::text(kind));
     }
     let decl = QueueDecl {
-        name: name.as_str().into(),
+        name,
         durable: fields.flag("durable")?,
         exclusive: None,
         auto_delete: fields.flag("auto_delete")?,
@@ -78,15 +79,15 @@ pub(crate) async fn purge(caller: Caller, Names((vhost, name)): Names<(String, S
 
 /// Mirrors that could be synchronised are not there, so there is nothing to do; scripts expect that it can be asked for.
 pub(crate) async fn action(
+    State(manage): State<Shared>,
     caller: Caller,
     Names((vhost, name)): Names<(String, String)>,
     payload: Payload,
 ) -> Answer {
+    caller.administrator()?;
+    let queue = manage.broker.inspect().queue(&vhost, &name);
+    queue.ok_or_else(Fault::not_found)?;
     let fields = payload.object()?;
-    let mut client = caller.client(&vhost, Fault::not_found())?;
-    client
-        .check_queue(&name)
-        .map_err(|refusal| gone_or_refused(&refusal, &vhost, &caller))?;
     match fields.text("action")? {
         "sync" | "cancel_sync" => Ok(reply::done()),
         other => Err(Fault::bad_request(serde_json::json!(["unknown", other]))),

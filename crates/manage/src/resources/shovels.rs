@@ -101,8 +101,7 @@ pub(crate) async fn delete(
     caller: Caller,
     Names((vhost, name)): Names<(String, String)>,
 ) -> Answer {
-    caller.policymaker()?;
-    caller.vhost(&vhost)?;
+    caller.policymaker_of(&vhost, Fault::not_found)?;
     let admin = manage.broker.admin();
     if let Ok(changed) = admin.delete_parameter(COMPONENT, &vhost, &name) {
         manage.durable(changed.lsn).await;

@@ -130,7 +130,7 @@ pub(crate) async fn get(
     Names(name): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.vhost(&name)?;
+    caller.administrator()?;
     let info = manage
         .broker
         .admin()

@@ -138,7 +138,7 @@ fn connections_of_others_are_hidden_from_those_who_do_not_monitor() {
     }
     for method in ["GET", "DELETE"] {
         let refused = node.ask_as("m", method, PATH, "");
-        refused.expect_not_authorized("User not authorised to access object");
+        refused.expect_not_authorised("User not authorised to access object");
     }
     assert!(!client.mailbox().has_notices());
 }

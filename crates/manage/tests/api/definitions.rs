@@ -190,6 +190,19 @@ fn nothing_changes_if_anything_is_wrong() {
             json!({"users": [user], "bindings": [{"source": "nope", "vhost": "/", "destination": "amq.fanout", "destination_type": "exchange", "routing_key": ""}]}),
             "no exchange 'nope' in vhost '/'",
         ),
+        (
+            json!({"users": [user], "permissions": [{"vhost": "/", "user": "guest", "configure": "(", "write": "", "read": ""}]}),
+            "permission of 'guest' in vhost '/': invalid regexp '(': Parsing error at position 1: \
+             Opening parenthesis without closing parenthesis",
+        ),
+        (
+            json!({"queues": [{"name": "q", "vhost": "/"}], "exchanges": [{"name": "amq.x", "vhost": "/", "type": "direct"}]}),
+            "exchange name 'amq.x' contains reserved prefix 'amq.*'",
+        ),
+        (
+            json!({"queues": [{"name": "q", "vhost": "/"}, {"name": "", "vhost": "/"}]}),
+            "queue without a name in vhost '/'",
+        ),
         (json!({"users": [user], "queues": {}}), "queues is no list"),
         (
             json!({"users": [user], "queues": [5]}),
@@ -205,6 +218,28 @@ fn nothing_changes_if_anything_is_wrong() {
             .expect_bad_request("failed_to_parse_json");
     }
     assert_eq!(node.get("/definitions").expect(200), before);
+}
+
+#[test]
+fn names_that_only_the_broker_gives_come_with_documents() {
+    let node = Node::new();
+    let exchange =
+        |name: &str, kind: &str| json!({"name": name, "vhost": "v", "type": kind, "durable": true});
+    let document = json!({
+        "vhosts": [{"name": "v"}],
+        "queues": [{"name": "amq.gen-1", "vhost": "v", "durable": true}],
+        "exchanges": [exchange("amq.direct", "direct")],
+        "bindings": [{"source": "amq.direct", "vhost": "v", "destination": "amq.gen-1", "destination_type": "queue", "routing_key": "k"}],
+    });
+    node.post("/definitions", &document).expect(204);
+    let bindings = node.get("/queues/v/amq.gen-1/bindings").expect(200);
+    assert!(
+        bindings
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|b| b["source"] == "amq.direct")
+    );
 }
 
 #[test]

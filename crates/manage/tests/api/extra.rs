@@ -91,7 +91,7 @@ fn what_rights_do_not_allow_is_refused() {
         ("POST", "/x/queues/%2F/q/redrive"),
     ] {
         node.ask_as("m", method, path, "")
-            .expect_not_authorized("Access refused.");
+            .expect_not_authorised("Access refused.");
     }
     assert_eq!(node.get("/queues/%2F/q").expect(200)["state"], "running");
 }

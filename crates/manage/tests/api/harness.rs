@@ -62,8 +62,13 @@ impl Answer {
     }
 
     #[track_caller]
-    pub(crate) fn expect_not_authorized(self, reason: &str) {
-        self.expect_fault(401, "not_authorized", reason);
+    pub(crate) fn expect_not_authorised(self, reason: &str) {
+        self.expect_fault(401, "not_authorised", reason);
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_login_failed(self) {
+        self.expect_fault(401, "not_authorized", "Login failed");
     }
 }
 

@@ -17,4 +17,5 @@ mod node;
 mod operators;
 mod queues;
 mod rates;
+mod refusals;
 mod rights;

@@ -85,8 +85,7 @@ fn user_is_made_changed_and_deleted() {
     node.put("/users/v", &hash).expect(201);
     node.ask_as("v", "GET", "/nodes", "").expect(200);
     node.put("/users/u", &json!({"tags": ""})).expect(204);
-    node.ask_as("u", "GET", "/whoami", "")
-        .expect_not_authorized("Login failed");
+    node.ask_as("u", "GET", "/whoami", "").expect_login_failed();
     assert_eq!(node.get("/users/u").expect(200)["password_hash"], "");
     node.delete("/users/u").expect(204);
     node.delete("/users/u").expect_not_found();

@@ -31,7 +31,7 @@ fn nobody_is_let_in_without_a_name_and_the_right_password() {
     for answer in answers {
         let challenge = answer.headers.get(header::WWW_AUTHENTICATE).unwrap();
         assert_eq!(challenge, "Basic realm=\"RabbitMQ Management\"");
-        answer.expect_not_authorized("Login failed");
+        answer.expect_login_failed();
     }
     let welcome = with("basic Z3Vlc3Q6Z3Vlc3Q=").expect(200);
     assert_eq!(welcome, json!({"name": "guest", "tags": ["administrator"]}));
@@ -46,7 +46,7 @@ fn guest_is_let_in_from_this_machine_only() {
         request.body(Body::empty()).unwrap()
     };
     node.send(request(), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
-        .expect_not_authorized("User can only log in via localhost");
+        .expect_not_authorised("User can only log in via localhost");
     node.send(request(), "::ffff:127.0.0.1".parse().unwrap())
         .expect(200);
 }
@@ -58,7 +58,7 @@ fn user_without_a_tag_of_the_api_is_turned_away() {
     node.user("other", "something,else");
     for user in ["none", "other"] {
         let answer = node.ask_as(user, "GET", "/whoami", "");
-        answer.expect_not_authorized("Not management user");
+        answer.expect_not_authorised("Not management user");
     }
 }
 
@@ -99,7 +99,7 @@ fn what_administrators_may_is_refused_to_all_others() {
         ];
         for (method, path, body) in asked {
             let answer = node.ask_as(tag, method, path, body);
-            answer.expect_not_authorized("Not administrator user");
+            answer.expect_not_authorised("Not administrator user");
         }
     }
     assert_eq!(node.get("/users/guest").status, 200, "nothing was changed");
@@ -112,7 +112,7 @@ fn nodes_are_shown_to_those_who_monitor() {
     node.user("m", "management");
     node.user("o", "monitoring");
     node.ask_as("m", "GET", "/nodes", "")
-        .expect_not_authorized("Not monitor user");
+        .expect_not_authorised("Not monitor user");
     node.ask_as("o", "GET", "/nodes", "").expect(200);
 }
 
@@ -142,10 +142,9 @@ fn vhosts_are_shown_to_those_who_may_work_there_and_to_those_who_monitor() {
         "/queues/%2F/q",
         "/exchanges/%2F",
         "/bindings/%2F",
-        "/vhosts/%2F",
     ] {
         let refused = node.ask_as("m", "GET", path, "");
-        refused.expect_not_authorized("User not authorised to access virtual host");
+        refused.expect_not_authorised("User not authorised to access virtual host");
         node.ask_as("o", "GET", path, "").expect(200);
     }
     let permission = json!({"configure": "", "write": "", "read": ""});
@@ -153,7 +152,7 @@ fn vhosts_are_shown_to_those_who_may_work_there_and_to_those_who_monitor() {
     node.ask_as("m", "GET", "/queues/%2F/q", "").expect(200);
     // Whoever sees everything may still do nothing where they have no permission.
     let refused = node.ask_as("o", "DELETE", "/queues/%2F/q", "");
-    refused.expect_not_authorized("User not authorised to access virtual host");
+    refused.expect_not_authorised("User not authorised to access virtual host");
 }
 
 #[test]
@@ -164,16 +163,16 @@ fn permissions_decide_what_may_be_done_in_a_vhost() {
     node.put("/permissions/%2F/m", &permission).expect(201);
     node.put("/queues/%2F/q", &json!({})).expect(201);
     node.ask_as("m", "PUT", "/queues/%2F/zzz", "{}")
-        .expect_not_authorized("Access refused.");
+        .expect_not_authorised("Access refused.");
     node.ask_as("m", "PUT", "/queues/%2F/mine", "{}")
         .expect(201);
     node.ask_as("m", "DELETE", "/queues/%2F/q", "")
-        .expect_not_authorized("Access refused.");
+        .expect_not_authorised("Access refused.");
     let get = r#"{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}"#;
     let refused = node
         .ask_as("m", "POST", "/queues/%2F/q/get", get)
         .expect(401);
-    assert_eq!(refused["error"], "not_authorized");
+    assert_eq!(refused["error"], "not_authorised");
     assert!(
         refused["reason"]
             .as_str()
@@ -207,9 +206,10 @@ fn policies_are_set_by_policymakers() {
     let policy = r#"{"pattern":"^q","definition":{"max-length":1}}"#;
     let path = "/policies/%2F/p";
     let refused = node.ask_as("management", "PUT", path, policy);
-    refused.expect_not_authorized("User not authorised to access object");
+    refused.expect_not_authorised("User not authorised to access object");
     node.ask_as("policymaker", "PUT", path, policy).expect(201);
-    node.ask_as("management", "GET", path, "").expect(200);
+    let policies = node.ask_as("management", "GET", "/policies/%2F", "");
+    assert_eq!(policies.expect(200)[0]["name"], "p");
     let refused = node.ask_as("management", "GET", "/global-parameters", "");
-    refused.expect_not_authorized("User not authorised to access object");
+    refused.expect_not_authorised("User not authorised to access object");
 }

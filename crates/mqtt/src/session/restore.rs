@@ -86,7 +86,7 @@ pub(crate) fn restore(node: &Arc<Node>) {
 /// connects.
 pub(crate) fn own_client(node: &Node, vhost: &str) -> Option<Client> {
     let user = node.broker.system_user();
-    let client = node.broker.connect(&user, vhost, Mailbox::new(1));
+    let client = node.broker.operate(&user, vhost, Mailbox::new(1));
     client
         .map_err(|error| tracing::warn!(%error, vhost, "MQTT sessions cannot be ended now"))
         .ok()
