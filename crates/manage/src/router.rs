@@ -477,7 +477,6 @@ fn extra() -> Router<r::Shared> {
 fn absent() -> Router<r::Shared> {
     use r::features::{absent, none, none_in_vhost};
     let lists = [
-        "/shovels",
         "/federation-links",
         "/federation-links/state/down",
         "/stream/connections",
@@ -488,7 +487,6 @@ fn absent() -> Router<r::Shared> {
         "/trace-files",
     ];
     let in_vhosts = [
-        "/shovels/{vhost}",
         "/federation-links/{vhost}",
         "/federation-links/{vhost}/state/down",
         "/stream/connections/{vhost}",
@@ -499,7 +497,12 @@ fn absent() -> Router<r::Shared> {
     let mut router = Router::new()
         .route("/deprecated-features", get(r::deprecated::list))
         .route("/deprecated-features/used", get(r::deprecated::list_used))
-        .route("/shovels/vhost/{vhost}/{name}", get(absent).delete(absent))
+        .route("/shovels", get(r::shovels::list))
+        .route("/shovels/{vhost}", get(r::shovels::list_in_vhost))
+        .route(
+            "/shovels/vhost/{vhost}/{name}",
+            get(r::shovels::get).delete(r::shovels::delete),
+        )
         .route("/shovels/vhost/{vhost}/{name}/restart", delete(absent));
     for path in lists {
         router = router.route(path, get(none));

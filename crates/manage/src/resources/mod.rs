@@ -25,6 +25,7 @@ pub(crate) mod policies;
 pub(crate) mod publish;
 pub(crate) mod queue_changes;
 pub(crate) mod queues;
+pub(crate) mod shovels;
 pub(crate) mod users;
 pub(crate) mod vhosts;
 pub(crate) mod whoami;

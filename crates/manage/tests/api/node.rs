@@ -233,8 +233,6 @@ fn deprecated_features_are_listed_and_those_in_use_too() {
 fn what_only_rabbitmq_has_is_an_empty_list() {
     let node = Node::new();
     for path in [
-        "/shovels",
-        "/shovels/%2F",
         "/federation-links",
         "/federation-links/%2F",
         "/federation-links/state/down/",

@@ -316,6 +316,32 @@ fn parameters_are_kept_as_they_are() {
 }
 
 #[test]
+fn shovels_are_kept_and_said_not_to_run() {
+    let node = Node::new();
+    assert_eq!(node.get("/shovels").expect(200), json!([]));
+    let shovel = json!({"src-uri": "amqp://u:secret@h/%2f", "src-queue": "a", "dest-uri": ["amqp://"], "dest-queue": "b"});
+    node.put("/parameters/shovel/%2F/s", &json!({"value": shovel}))
+        .expect(201);
+    for list in ["/shovels", "/shovels/%2F"] {
+        let shown = node.get(list).expect(200);
+        assert_eq!(shown[0]["name"], "s");
+        assert_eq!(shown[0]["state"], "terminated");
+        assert!(shown[0]["reason"].is_string());
+    }
+    let one = node.get("/shovels/vhost/%2F/s").expect(200);
+    assert_eq!(one["value"]["src-uri"], "amqp://h/%2f");
+    node.get("/shovels/vhost/%2F/other").expect_not_found();
+    node.delete("/shovels/vhost/%2F/s/restart")
+        .expect_not_found();
+    node.ask_as("monitoring", "DELETE", "/shovels/vhost/%2F/s", "")
+        .expect(401);
+    node.ask_as("management", "GET", "/shovels", "").expect(401);
+    node.delete("/shovels/vhost/%2F/s").expect(204);
+    node.get("/parameters/shovel/%2F/s").expect_not_found();
+    node.delete("/shovels/vhost/%2F/s").expect(204);
+}
+
+#[test]
 fn limits_and_operator_policies_are_parameters_too() {
     let node = Node::new();
     let limits = "/parameters/vhost-limits/%2F/limits";
