@@ -247,10 +247,12 @@ impl Connection {
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
         let granted = (client_id, keep_alive_s, expiry_s);
         let stats = self.introduce(&mut client, connect, granted, now);
+        let user = client.user().name().to_owned();
         let arrival = self.arrival(client, connect, &wishes);
         let (hold, attached) = self.attach(&sessions, client_id, arrival, now)?;
         let Attached { is_present, record } = attached;
-        tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
+        let vhost = &*account.vhost;
+        tracing::info!(peer = %self.peer.addr, client_id, user, vhost, version = ?connect.version, is_present, "MQTT connection open");
         let authenticator = || Box::new(Authenticator::new(account));
         self.online = Some(Box::new(Online {
             client_id: client_id.into(),
