@@ -167,9 +167,12 @@ pub(crate) async fn rebalance(caller: Caller, _: Payload) -> Answer {
 #[derive(Serialize)]
 struct Attempts {
     protocol: &'static str,
-    auth_attempts: u64,
-    auth_attempts_failed: u64,
-    auth_attempts_succeeded: u64,
+    #[serde(rename = "auth_attempts")]
+    all: u64,
+    #[serde(rename = "auth_attempts_failed")]
+    failed: u64,
+    #[serde(rename = "auth_attempts_succeeded")]
+    succeeded: u64,
 }
 
 impl Row for Attempts {
@@ -191,9 +194,9 @@ pub(crate) async fn auth_attempts(
         let logins = manage.broker.inspect().logins(door);
         Attempts {
             protocol: door.label(),
-            auth_attempts: logins.succeeded + logins.failed,
-            auth_attempts_failed: logins.failed,
-            auth_attempts_succeeded: logins.succeeded,
+            all: logins.succeeded + logins.failed,
+            failed: logins.failed,
+            succeeded: logins.succeeded,
         }
     });
     listing::list(attempts.into(), &query)
