@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use ternmq_broker::inspect::ConnectionStats;
+use ternmq_broker::inspect::{ConnectionStats, Door};
 use ternmq_broker::{Client, User};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::Output;
@@ -117,6 +117,7 @@ impl Connection {
                         return 0;
                     }
                     Err(fault) => {
+                        self.count_refused(&fault);
                         let user = self.claimed_user(&connect);
                         tracing::info!(peer = %self.peer.addr, user = &*user, error = %fault, "MQTT login refused");
                         let reason = fault.reason_code(connect.version);
@@ -160,6 +161,13 @@ impl Connection {
             proof: None,
         };
         self.on_connect(connect, identified, now, out)
+    }
+
+    /// Counts a login that failed, if it was that.
+    pub(super) fn count_refused(&self, fault: &ConnectFault) {
+        if fault.is_about_credentials() {
+            self.node.broker.count_login(Door::Mqtt, false);
+        }
     }
 
     /// One CONNACK with an error, and the end. MQTT 3 gets one only where it has a return code.
@@ -221,6 +229,7 @@ impl Connection {
         if !pending.insists && pending.sessions.is_taken(wanted, &self.mailbox) {
             return Ok(self.wait_with(pending, now));
         }
+        node.broker.count_login(Door::Mqtt, true);
         pending.sessions.sweep(&mut pending.client, now);
         let Pending {
             mut client,
