@@ -7,6 +7,7 @@ use ternmq_core::access::Right;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::message::Message;
 use ternmq_core::routing::key::KeySyntax;
+use ternmq_mqtt::topic::TopicFilter;
 
 use super::{MessageRow, encoding, number};
 use crate::auth::Caller;
@@ -40,6 +41,7 @@ pub(crate) async fn list(
     caller.vhost(&vhost)?;
     let mut client = caller.client(&vhost, Fault::not_found())?;
     let filter = query.get("filter").unwrap_or(EVERYTHING);
+    TopicFilter::parse(filter).map_err(|error| Fault::bad_request(format!("filter: {error}")))?;
     let mut messages = Vec::new();
     client.retained(filter.as_bytes(), manage.broker.now(), &mut messages);
     messages.retain(|message| check(&mut client, Right::Read, message).is_ok());

@@ -58,6 +58,17 @@ impl<const N: usize> History<N> {
         self.samples.back().map_or([0; N], |sample| sample.values)
     }
 
+    /// Whether the numbers were zero all the time.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Since when nothing changes: the moment of the last change, unless that was the last look.
+    pub(crate) fn still_since(&self) -> Option<Timestamp> {
+        let changed_at = self.samples.back()?.at;
+        (changed_at != self.looked_at).then_some(changed_at)
+    }
+
     /// The numbers at a moment; zeros before the first sample.
     pub(crate) fn at(&self, moment: Timestamp) -> [u64; N] {
         let behind = self.samples.partition_point(|sample| sample.at <= moment);
@@ -119,8 +130,10 @@ mod tests {
         assert_eq!(history.rate(|v| v[0]).to_bits(), 0.0_f64.to_bits());
         history.add(at(5), [110], KEEP_MS);
         assert!((history.rate(|v| v[0]) - 2.0).abs() < 1e-9);
+        assert_eq!(history.still_since(), None);
         history.add(at(10), [110], KEEP_MS);
         assert!(history.rate(|v| v[0]).abs() < 1e-9);
+        assert_eq!(history.still_since(), Some(at(5)));
         history.add(at(20), [90], KEEP_MS);
         assert!((history.rate(|v| v[0]) + 2.0).abs() < 1e-9);
     }
