@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse as _;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{delete, get, post, put};
 use percent_encoding::percent_decode_str;
 use tower::ServiceExt as _;
 
@@ -393,8 +393,11 @@ fn node() -> Router<r::Shared> {
         )
         .route("/feature-flags", get(r::features::list))
         .route("/feature-flags/{name}/enable", put(r::features::enable))
-        .route("/auth/attempts/{node}", auth_attempts())
-        .route("/auth/attempts/{node}/source", auth_attempts())
+        .route("/auth/attempts/{node}", get(r::features::auth_attempts))
+        .route(
+            "/auth/attempts/{node}/source",
+            get(r::features::auth_attempts_by_source),
+        )
         .route(
             "/auth/hash_password/{password}",
             get(r::features::hash_password),
@@ -402,10 +405,6 @@ fn node() -> Router<r::Shared> {
         .route("/reset", delete(r::features::reset))
         .route("/reset/{node}", delete(r::features::reset_node))
         .route("/rebalance/queues", post(r::features::rebalance))
-}
-
-fn auth_attempts() -> MethodRouter<r::Shared> {
-    get(r::features::auth_attempts).delete(r::features::forget_auth_attempts)
 }
 
 fn health() -> Router<r::Shared> {
