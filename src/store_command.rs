@@ -113,7 +113,7 @@ fn tell(report: &Report, storage: &dyn Storage, out: &mut impl Write) -> anyhow:
         }
         Err(problem) => {
             sound = false;
-            writeln!(out, "PROBLEM: {problem:#}")?;
+            writeln!(out, "PROBLEM: {}", crate::in_one_line(&problem))?;
         }
     }
     if let Some(cut) = &report.cut {

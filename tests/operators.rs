@@ -268,3 +268,19 @@ async fn session_of_a_device_is_ended() {
     let queues = told(&broker, &["queues", "list", "--json"]);
     assert_eq!(queues.trim(), "[]");
 }
+
+#[test]
+fn nobody_has_to_read_to_the_end() {
+    for arguments in [&["completions", "bash"][..], &["man"], &["config", "print"]] {
+        let mut child = command()
+            .args(arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{arguments:?}");
+        assert_eq!(ended.stderr, b"", "{arguments:?}");
+    }
+}

@@ -390,3 +390,35 @@ fn server_that_is_asked_for_users_is_found_behind_the_cache() {
         ]
     );
 }
+
+#[test]
+fn listeners_are_at_the_interface_that_is_said() {
+    let (table, remarks) = translated(
+        "management.tcp.port = 15000\n\
+         management.tcp.ip = 127.0.0.1\n\
+         prometheus.tcp.ip = ::1\n\
+         management.ssl.ip = 10.0.0.1\n\
+         web_mqtt.tcp.ip = 10.0.0.2\n\
+         web_mqtt.tcp.listener = 10.0.0.3:1\n\
+         listeners.tcp.1 = unix:/run/rabbitmq.sock:0\n",
+    );
+    let expected = "
+        management.listen = ['127.0.0.1:15000']
+        prometheus.listen = ['[::1]:15692']
+        mqtt.websocket_listen = ['10.0.0.3:1']
+    ";
+    assert_eq!(table, toml(expected));
+    let lines: Vec<usize> = remarks.iter().map(|remark| remark.line).collect();
+    assert_eq!(lines, [7]);
+}
+
+#[test]
+fn encrypted_password_is_none() {
+    let (table, remarks) = translated("default_user = ann\ndefault_pass = encrypted:abc\n");
+    assert_eq!(remarks[0].line, 2);
+    let user = &table["broker"]["users"][0];
+    assert_eq!(
+        (user["name"].as_str(), user["password"].as_str()),
+        (Some("ann"), Some(""))
+    );
+}

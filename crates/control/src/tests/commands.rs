@@ -230,7 +230,7 @@ fn file_without_definitions_is_not_sent() {
 
 #[test]
 fn top_shows_what_is_busy() {
-    let overview = r#"{"product_name":"TernMQ","product_version":"1","object_totals":{"queues":2},
+    let overview = r#"{"product_name":"RabbitMQ","product_version":"4","ternmq_version":"1","object_totals":{"queues":2},
         "message_stats":{"publish_details":{"rate":12.0},"ack_details":{"rate":0.0}}}"#;
     let nodes = r#"[{"name":"n","mem_used":2048,"mem_alarm":true}]"#;
     let queues = r#"{"items":[{"name":"busy","vhost":"/","messages_ready":3}]}"#;

@@ -121,6 +121,8 @@ struct Shown {
     rabbitmq_version: Box<str>,
     product_name: Box<str>,
     product_version: Box<str>,
+    /// What it is, whatever it says it is.
+    ternmq_version: &'static str,
     erlang_version: &'static str,
     erlang_full_version: &'static str,
     release_series_support_status: &'static str,
@@ -194,6 +196,7 @@ pub(crate) async fn get(State(manage): State<Shared>, caller: Caller, query: Que
         rabbitmq_version: manage.version(),
         product_name: manage.broker.announced().product.clone(),
         product_version: manage.version(),
+        ternmq_version: env!("CARGO_PKG_VERSION"),
         erlang_version: RUNTIME,
         erlang_full_version: RUNTIME,
         release_series_support_status: "supported",
