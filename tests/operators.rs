@@ -284,3 +284,25 @@ fn nobody_has_to_read_to_the_end() {
         assert_eq!(ended.stderr, b"", "{arguments:?}");
     }
 }
+
+#[tokio::test]
+async fn log_says_who_came_and_who_went() {
+    let mut broker = Ternmq::start_with_config("[log]\nformat = \"json\"\n", &[]);
+    let connection = support::amqp::connect(&broker).await;
+    connection.close(200, "bye".into()).await.unwrap();
+    let device = support::mqtt::Options::new(&broker, support::mqtt::Version::V5, "lamp");
+    device.connect().await.disconnect().await;
+    for message in [
+        "connection open",
+        "connection ended",
+        "MQTT connection open",
+        "MQTT connection closed",
+    ] {
+        let line = broker.wait_for_log(&format!("\"message\":\"{message}\""));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let field = |name: &str| line["fields"][name].as_str().unwrap_or_default();
+        assert_eq!(field("vhost"), "/", "{line}");
+        assert!(field("peer").starts_with("127.0.0.1:"), "{line}");
+        assert_eq!(field("user"), "guest", "{line}");
+    }
+}

@@ -315,11 +315,17 @@ impl Connection {
             hold,
             sessions,
             will,
+            client_id,
             ..
         } = *online;
         let mut session = hold.lock();
         if !hold.owns(&session) {
             return;
+        }
+        if let Some(active) = hold.active(&mut session) {
+            let client = &active.live.client;
+            let (user, vhost) = (client.user().name(), client.vhost());
+            tracing::info!(peer = %self.peer.addr, client_id = &*client_id, user, vhost, "MQTT connection closed");
         }
         let fate = session.detach(will, now);
         sessions.let_go(fate, &mut session, hold.cell());

@@ -115,7 +115,10 @@ impl Provider {
     pub(super) fn reload(&self) {
         match self.read_files() {
             Ok(ring) => {
-                tracing::info!(keys = ring.len(), "keys of tokens read again");
+                // There may be no files.
+                if ring.len() > 0 {
+                    tracing::info!(keys = ring.len(), "keys of tokens read again");
+                }
                 self.ring.store(Arc::new(ring));
             }
             Err(error) => {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::json;
+use ternmq_broker::inspect::Door;
 
 use super::{Empty, Shared, nodes};
 use crate::auth::Caller;
@@ -162,16 +163,43 @@ pub(crate) async fn rebalance(caller: Caller, _: Payload) -> Answer {
     Ok(reply::done())
 }
 
-/// Logins are not counted by protocol.
+/// Attempts to log in by one protocol.
+#[derive(Serialize)]
+struct Attempts {
+    protocol: &'static str,
+    #[serde(rename = "auth_attempts")]
+    all: u64,
+    #[serde(rename = "auth_attempts_failed")]
+    failed: u64,
+    #[serde(rename = "auth_attempts_succeeded")]
+    succeeded: u64,
+}
+
+impl Row for Attempts {
+    fn name(&self) -> &str {
+        self.protocol
+    }
+}
+
+/// Who was let in and who was not, since the node started.
 pub(crate) async fn auth_attempts(
     State(manage): State<Shared>,
     caller: Caller,
     Names(node): Names<String>,
+    query: Query,
 ) -> Answer {
     caller.monitor()?;
     nodes::check_name(&manage, &node)?;
-    let none: [Empty; 0] = [];
-    Ok(reply::json(&none))
+    let attempts = Door::ALL.map(|door| {
+        let logins = manage.broker.inspect().logins(door);
+        Attempts {
+            protocol: door.label(),
+            all: logins.succeeded + logins.failed,
+            failed: logins.failed,
+            succeeded: logins.succeeded,
+        }
+    });
+    listing::list(attempts.into(), &query)
 }
 
 /// The hash that a password gets, with a new salt.

@@ -202,6 +202,26 @@ fn pages_of_configured_origins_may_read_answers() {
 }
 
 #[test]
+fn logins_are_counted_by_protocol() {
+    let node = Node::new();
+    node.get("/whoami").expect(200);
+    node.ask_as("nobody", "GET", "/whoami", "").expect(401);
+    let attempts = node.get(&format!("/auth/attempts/{NODE}")).expect(200);
+    let attempts = attempts.as_array().unwrap();
+    let of = |protocol: &str| {
+        let mut found = attempts.iter().filter(|a| a["protocol"] == protocol);
+        found.next().unwrap().clone()
+    };
+    assert_eq!(
+        of("http"),
+        json!({"protocol": "http", "auth_attempts": 3, "auth_attempts_failed": 1, "auth_attempts_succeeded": 2})
+    );
+    assert_eq!(of("amqp091")["auth_attempts"], 0);
+    assert_eq!(of("mqtt")["auth_attempts"], 0);
+    node.get("/auth/attempts/other@host").expect_not_found();
+}
+
+#[test]
 fn deprecated_features_are_listed_and_those_in_use_too() {
     let node = Node::new();
     let names = |path: &str| -> Vec<String> {

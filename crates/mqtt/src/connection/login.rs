@@ -188,6 +188,7 @@ impl Connection {
                 return input.len();
             }
         };
+        self.count_refused(&fault);
         tracing::info!(peer = %self.peer.addr, error = %fault, "MQTT login refused");
         self.refuse(
             ProtocolVersion::V5,
