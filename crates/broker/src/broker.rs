@@ -13,11 +13,10 @@ use ternmq_core::record;
 use ternmq_core::retained::RetainedLimits;
 use ternmq_journal::{Batch, Index, Log, LogError, Pressure as JournalPressure};
 
-use crate::admin::{Registry, Rights, Scene, Seed, access_revoked, vhost_deleted};
+use crate::admin::{Registry, Scene, Seed};
 use crate::announced::Announced;
 use crate::apply::Replaying;
 use crate::cell::QueueCell;
-use crate::client::Client;
 use crate::clock::Clock;
 use crate::commit::CommitWatch;
 use crate::config::{BrokerConfig, CLUSTER_NAME, MEMORY_HIGH_BYTES};
@@ -27,16 +26,15 @@ use crate::history::Budget;
 use crate::hold::Hold;
 use crate::inspect::Connections;
 use crate::mailbox::{CloseReason, DiskRoom, Mailbox, Notice};
-use crate::metrics::{Counting, Metrics};
+use crate::metrics::Metrics;
 use crate::pressure::Pressure;
-use crate::route_cache::RouteCache;
 use crate::route_sets::RouteSets;
 use crate::schedule::Schedule;
 use crate::store::Store;
 use crate::timer::Timers;
 use crate::users::User;
 use crate::vhost::Vhost;
-use crate::work::{OnDemand, Work};
+use crate::work::Work;
 
 /// The broker of one node. Cheap to clone; every adapter holds one.
 #[derive(Clone)]
@@ -49,10 +47,10 @@ pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
     announced: Announced,
     pub(crate) vhosts: DashMap<Box<str>, Arc<Vhost>>,
-    clients: DashMap<ConnectionId, ClientEntry>,
+    pub(crate) clients: DashMap<ConnectionId, ClientEntry>,
     pub(crate) connections: Connections,
     pub(crate) limits: Limits,
-    next_connection: AtomicU64,
+    pub(crate) next_connection: AtomicU64,
     pub(crate) next_queue: AtomicU64,
     pub(crate) timers: Timers,
     pub(crate) expiries: Expiries,
@@ -71,7 +69,7 @@ pub(crate) struct Inner {
 
 /// How much there may be of what clients can make.
 pub(crate) struct Limits {
-    connections_max: u64,
+    pub(crate) connections_max: u64,
     /// Of each vhost, as the rest.
     pub(crate) queues_max: usize,
     pub(crate) exchanges_max: usize,
@@ -80,53 +78,10 @@ pub(crate) struct Limits {
     pub(crate) retained: RetainedLimits,
 }
 
-struct ClientEntry {
-    mailbox: Arc<Mailbox>,
-    user: Arc<User>,
-    vhost: Arc<Vhost>,
-}
-
-/// Why a login does not lead into a vhost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ConnectRefusal {
-    /// There is no such vhost.
-    #[error("no such vhost")]
-    NoSuchVhost,
-    /// The user may not use it.
-    #[error("access to the vhost refused")]
-    NotAllowed,
-    /// Whether the user may is not known yet. The mailbox gets a notice when it is: ask again then.
-    #[error("access to the vhost is being asked for")]
-    Undecided,
-    /// There are as many connections as there may be.
-    #[error("{limit} reached ({max})")]
-    LimitReached {
-        /// The limit's name in the configuration.
-        limit: &'static str,
-        /// Its value.
-        max: u64,
-    },
-    /// The vhost has as many connections as it may.
-    #[error("connection limit of the vhost reached ({max})")]
-    VhostLimit {
-        /// How many.
-        max: u64,
-    },
-    /// The user has as many connections as allowed.
-    #[error("connection limit of the user reached ({max})")]
-    UserLimit {
-        /// How many.
-        max: u64,
-    },
-}
-
-/// Whether limits on connections are about a client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Tally {
-    /// It is a connection like others.
-    Counted,
-    /// It is none.
-    Free,
+pub(crate) struct ClientEntry {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) user: Arc<User>,
+    pub(crate) vhost: Arc<Vhost>,
 }
 
 /// Whether records may be refused because room is short.
@@ -216,105 +171,6 @@ impl Broker {
         self.0.log.durability()
     }
 
-    /// Lets a connection into a vhost, unless a limit on connections is reached.
-    ///
-    /// # Errors
-    /// See [`ConnectRefusal`].
-    pub fn connect(
-        &self,
-        user: &Arc<User>,
-        vhost: &str,
-        mailbox: Arc<Mailbox>,
-    ) -> Result<Client, ConnectRefusal> {
-        self.let_in(user, vhost, mailbox, Tally::Counted)
-    }
-
-    /// Lets in whoever works there without being connected: an operator's request, an adapter on its own account. No
-    /// limit on connections is about them, so that a vhost which takes no clients can still be looked after.
-    ///
-    /// # Errors
-    /// See [`ConnectRefusal`]; never one about a limit.
-    pub fn operate(
-        &self,
-        user: &Arc<User>,
-        vhost: &str,
-        mailbox: Arc<Mailbox>,
-    ) -> Result<Client, ConnectRefusal> {
-        self.let_in(user, vhost, mailbox, Tally::Free)
-    }
-
-    fn let_in(
-        &self,
-        user: &Arc<User>,
-        vhost: &str,
-        mailbox: Arc<Mailbox>,
-        tally: Tally,
-    ) -> Result<Client, ConnectRefusal> {
-        let inner = &self.0;
-        let vhost = inner
-            .vhosts
-            .get(vhost)
-            .map(|v| v.clone())
-            .ok_or(ConnectRefusal::NoSuchVhost)?;
-        let scene = Scene {
-            user: user.name(),
-            vhost: &vhost.name,
-            client_id: None,
-        };
-        let rights_version = inner.registry.version();
-        let rights = rights_of(user, &scene, &mailbox)?;
-        if tally == Tally::Counted {
-            if inner.clients.len() as u64 >= inner.limits.connections_max {
-                return Err(ConnectRefusal::LimitReached {
-                    limit: "connections_max",
-                    max: inner.limits.connections_max,
-                });
-            }
-            inner.registry.enter(user.name(), &vhost.name)?;
-        }
-        let id = ConnectionId(inner.next_connection.fetch_add(1, Ordering::Relaxed));
-        inner.remember_client(
-            id,
-            ClientEntry {
-                mailbox: mailbox.clone(),
-                user: user.clone(),
-                vhost: vhost.clone(),
-            },
-        );
-        // Whoever deleted vhost or user meanwhile may not have seen this connection.
-        let is_stale = inner.registry.version() != rights_version;
-        if vhost.is_sealed() {
-            mailbox.push(Notice::Close(vhost_deleted(&vhost.name)));
-        } else if is_stale && user.authority.rights(&scene).is_none() {
-            mailbox.push(Notice::Close(access_revoked(&vhost.name, user.name())));
-        }
-        if inner.pressure.is_blocked() {
-            inner.pressure.tell_memory(&mailbox);
-        }
-        if inner.pressure.disk() != DiskRoom::Enough {
-            inner.pressure.tell_disk(&mailbox);
-        }
-        Ok(Client {
-            broker: inner.clone(),
-            vhost,
-            id,
-            user: user.clone(),
-            rights,
-            rights_version,
-            identifier: None,
-            is_trusted: false,
-            tally,
-            channels: 0,
-            mailbox,
-            route_cache: RouteCache::default(),
-            work: OnDemand::default(),
-            rejected: Vec::new(),
-            declared: Lsn::NONE,
-            closed: false,
-            counting: Counting::default(),
-        })
-    }
-
     /// Asks every connection to close.
     pub fn close_all(&self, reason: &CloseReason) {
         for client in &self.0.clients {
@@ -359,25 +215,12 @@ impl Broker {
     }
 }
 
-/// What the user may do there, if that is known and anything.
-fn rights_of(
-    user: &User,
-    scene: &Scene<'_>,
-    mailbox: &Arc<Mailbox>,
-) -> Result<Arc<dyn Rights>, ConnectRefusal> {
-    if !user.authority.is_ready(scene, &mailbox.waker()) {
-        return Err(ConnectRefusal::Undecided);
-    }
-    let rights = user.authority.rights(scene);
-    rights.ok_or(ConnectRefusal::NotAllowed)
-}
-
 impl Inner {
     pub(crate) fn next_queue_id(&self) -> QueueId {
         QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn remember_client(&self, id: ConnectionId, entry: ClientEntry) {
+    pub(crate) fn remember_client(&self, id: ConnectionId, entry: ClientEntry) {
         let expires_at = entry.user.expires_at();
         self.clients.insert(id, entry);
         // Behind it: whoever is told has to be there.

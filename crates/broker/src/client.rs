@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ternmq_core::id::{ConnectionId, Lsn, Timestamp};
 
 use crate::admin::Rights;
-use crate::broker::{Inner, Tally};
+use crate::broker::Inner;
+use crate::connect::Tally;
 use crate::mailbox::Mailbox;
 use crate::metrics::Counting;
 use crate::route_cache::RouteCache;

@@ -14,8 +14,8 @@ use ternmq_core::id::{Lsn, Timestamp};
 use super::login::{Attempt, LoginStep};
 use super::password::{hash_password, is_password};
 use super::rights::{Authority, Grants, Rights, Scene};
-use crate::broker::ConnectRefusal;
 use crate::config::BrokerConfig;
+use crate::connect::ConnectRefusal;
 use crate::users::{LoginRefusal, User};
 
 /// See the module's documentation.
