@@ -122,6 +122,7 @@ impl Shared {
             disk_alarm: broker.disk_room() != DiskRoom::Enough,
             files: usage.files,
             files_max: usage.files_max,
+            connections_max: node.connections_max as u64,
             threads: usage.threads,
             uptime_ms: broker.now().since(node.started_at),
             started_at_ms: node.started_at.0,

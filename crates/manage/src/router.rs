@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse as _;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use tower::ServiceExt as _;
 
 use crate::Manage;
@@ -197,6 +197,10 @@ fn clients() -> Router<r::Shared> {
             "/connections/{name}/channels",
             get(r::channels::list_of_connection),
         )
+        .route(
+            "/connections/{name}/sessions",
+            get(r::connections::sessions),
+        )
         .route("/channels", get(r::channels::list))
         .route("/channels/{name}", get(r::channels::get))
         .route("/consumers", get(r::consumers::list))
@@ -356,12 +360,18 @@ fn node() -> Router<r::Shared> {
             get(definitions::export).post(definitions::import),
         )
         .route(
+            // The old name.
+            "/all-configuration",
+            get(definitions::export).post(definitions::import),
+        )
+        .route(
             "/definitions/{vhost}",
             get(definitions::export_vhost).post(definitions::import_vhost),
         )
         .route("/feature-flags", get(r::features::list))
         .route("/feature-flags/{name}/enable", put(r::features::enable))
-        .route("/auth/attempts/{node}", get(r::features::auth_attempts))
+        .route("/auth/attempts/{node}", auth_attempts())
+        .route("/auth/attempts/{node}/source", auth_attempts())
         .route(
             "/auth/hash_password/{password}",
             get(r::features::hash_password),
@@ -369,6 +379,10 @@ fn node() -> Router<r::Shared> {
         .route("/reset", delete(r::features::reset))
         .route("/reset/{node}", delete(r::features::reset))
         .route("/rebalance/queues", post(r::features::rebalance))
+}
+
+fn auth_attempts() -> MethodRouter<r::Shared> {
+    get(r::features::auth_attempts).delete(r::features::forget_auth_attempts)
 }
 
 fn health() -> Router<r::Shared> {

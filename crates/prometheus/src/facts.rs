@@ -36,6 +36,8 @@ pub struct Machine {
     pub files: u64,
     /// Open files there may be.
     pub files_max: u64,
+    /// Connections there may be.
+    pub connections_max: u64,
     /// Threads.
     pub threads: u64,
     /// Since the process started, in milliseconds.

@@ -81,8 +81,13 @@ pub(crate) fn churn(source: &Source, prefix: &'static str, page: &mut Page) {
 /// What the process takes.
 pub(crate) fn coarse(source: &Source, prefix: &'static str, page: &mut Page) {
     let machine = &source.machine;
+    let churn = source.broker.inspect().churn();
+    let sockets = churn
+        .connections_opened
+        .saturating_sub(churn.connections_closed);
     let families = [
         ("process_open_fds", "Open files", machine.files),
+        ("process_open_tcp_sockets", "Open connections", sockets),
         (
             "process_resident_memory_bytes",
             "Memory of the process",
@@ -107,6 +112,11 @@ pub(crate) fn limits(source: &Source, prefix: &'static str, page: &mut Page) {
             "process_max_fds",
             "Open files there may be",
             machine.files_max.into(),
+        ),
+        (
+            "process_max_tcp_sockets",
+            "Connections there may be",
+            machine.connections_max.into(),
         ),
         (
             "resident_memory_limit_bytes",

@@ -70,6 +70,20 @@ pub(crate) const METRICS: &[Family<Queue>] = &[
         |queue| queue.holdings.resident
     ),
     gauge!(
+        "queue_messages_ready_ram",
+        "Messages that wait and are in memory",
+        // Only messages that wait leave memory.
+        |queue| queue
+            .holdings
+            .resident
+            .saturating_sub(queue.holdings.in_flight())
+    ),
+    gauge!(
+        "queue_messages_unacked_ram",
+        "Messages not settled that are in memory: all of them",
+        |queue| queue.holdings.in_flight()
+    ),
+    gauge!(
         "queue_messages_ram_bytes",
         "Bodies of messages that are in memory",
         |queue| queue.holdings.resident_bytes

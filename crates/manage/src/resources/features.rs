@@ -165,6 +165,17 @@ pub(crate) async fn auth_attempts(
     Ok(reply::json(&none))
 }
 
+/// Nothing is counted, so there is nothing to forget.
+pub(crate) async fn forget_auth_attempts(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(node): Names<String>,
+) -> Answer {
+    caller.administrator()?;
+    nodes::check_name(&manage, &node)?;
+    Ok(reply::done())
+}
+
 /// The hash that a password gets, with a new salt.
 pub(crate) async fn hash_password(caller: Caller, Names(password): Names<String>) -> Answer {
     caller.administrator()?;

@@ -149,6 +149,25 @@ fn answers_are_json() {
 }
 
 #[test]
+fn attempts_to_log_in_are_an_empty_list_that_can_be_cleared() {
+    let node = Node::new();
+    for path in ["", "/source"] {
+        let path = format!("/auth/attempts/{NODE}{path}");
+        assert_eq!(node.get(&path).expect(200), json!([]));
+        node.delete(&path).expect(204);
+    }
+    node.get("/auth/attempts/nope/source").expect_not_found();
+    node.delete("/auth/attempts/nope").expect_not_found();
+}
+
+#[test]
+fn definitions_have_their_old_name_too() {
+    let node = Node::new();
+    let old = node.get("/all-configuration").expect(200);
+    assert_eq!(old["users"], node.get("/definitions").expect(200)["users"]);
+}
+
+#[test]
 fn nobody_needs_to_log_in_to_ask_how() {
     let node = Node::new();
     let request = Request::get("/api/auth").body(Body::empty()).unwrap();
