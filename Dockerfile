@@ -16,6 +16,8 @@ FROM debian:trixie-slim
 RUN useradd --system --home-dir /var/lib/ternmq ternmq \
     && install --directory --owner ternmq --group ternmq /var/lib/ternmq /etc/ternmq
 COPY --from=build /ternmq /usr/bin/ternmq
+# For authorization servers and HTTP backends whose certificates are checked.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 USER ternmq
 ENV TERNMQ_STORAGE__DATA_DIR=/var/lib/ternmq
 VOLUME /var/lib/ternmq

@@ -274,7 +274,7 @@ impl Config {
         self.broker.memory_high_bytes = memory_high.or_else(|| system::memory_bytes().map(share));
         let cluster = self.broker.cluster_name.take();
         self.broker.cluster_name =
-            cluster.or_else(|| Some(format!("ternmq@{}", system::host_name()?)));
+            cluster.or_else(|| Some(format!("rabbit@{}", system::host_name()?)));
     }
 
     /// What a protocol's listeners speak TLS with.

@@ -30,7 +30,7 @@ impl Identities {
         }
         let mut identities = Self::default();
         if config.asks(BackendName::OAuth2) {
-            let oauth2 = OAuth2::load(config.oauth2.clone()).context("section [auth.oauth2]")?;
+            let oauth2 = OAuth2::load(&config.oauth2, aside).context("section [auth.oauth2]")?;
             identities.oauth2 = Some(Arc::new(oauth2));
         }
         if config.asks(BackendName::Http) {
@@ -50,6 +50,9 @@ impl Identities {
             let settings = (config.http.clone(), config.cache.clone());
             let http = Http::start(settings.0, settings.1, clock, aside);
             self.http = Some(Arc::new(http.context("section [auth.http]")?));
+        }
+        if let Some(oauth2) = &self.oauth2 {
+            oauth2.start(clock.now()).context("section [auth.oauth2]")?;
         }
         let steps = config.backends.iter().filter_map(|step| {
             Some(LoginStep {

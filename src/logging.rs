@@ -19,6 +19,11 @@ impl Filter {
     }
 }
 
+/// Whether the environment asks for plain text (no-color.org).
+fn says_no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(&log.level).with_context(|| format!("log.level {:?}", log.level))
 }
@@ -28,7 +33,7 @@ pub(crate) fn init(log: &Log) -> anyhow::Result<Filter> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(log)?)
         .with_writer(stderr)
-        .with_ansi(stderr().is_terminal());
+        .with_ansi(stderr().is_terminal() && !says_no_color());
     let (initialised, filter) = match log.format {
         LogFormat::Text => {
             let builder = builder.with_filter_reloading();

@@ -30,6 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    let is_about_store = matches!(cli.command, Some(cli::Command::Store(_)));
     let ended = match cli.command.clone() {
         None => run::run(&cli).map(|()| ExitCode::SUCCESS),
         Some(cli::Command::Store(command)) => run::look_at_store(&command, cli),
@@ -42,9 +43,17 @@ fn main() -> ExitCode {
     };
     match ended {
         Ok(code) => code,
+        // Whoever read the output has seen enough. But nobody knows whether the store is well.
+        Err(error) if is_closed_pipe(&error) => {
+            if is_about_store {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            }
+        }
         Err(error) => {
             // Nobody is left to tell if standard error is gone.
-            let _ = writeln!(std::io::stderr(), "ternmq: {error:#}");
+            let _ = writeln!(std::io::stderr(), "ternmq: {}", in_one_line(&error));
             if storage::is_damage(&error) {
                 ExitCode::from(storage::EXIT_DAMAGED)
             } else {
@@ -54,6 +63,26 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// An error with its causes, each said once: some name their cause themselves.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
+}
+
+/// Whether standard output is a pipe that nobody reads any more.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    failure.is_some_and(Failure::is_closed_pipe)
+        || causes.any(|cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// What came of a command of the operator.

@@ -17,8 +17,10 @@ pub(crate) fn open(
     started_at: Timestamp,
     connections_max: usize,
 ) -> anyhow::Result<Arc<Manage>> {
+    let settings = config.management.settings.clone();
+    let name = settings.node_name.clone();
     let node = NodeFacts {
-        name: NodeFacts::default_name(),
+        name: name.unwrap_or_else(NodeFacts::default_name),
         started_at,
         data_dir: config.data_dir.clone(),
         config_files: config.source.iter().cloned().collect(),
@@ -27,7 +29,6 @@ pub(crate) fn open(
         connections_max,
         threads_max: NodeFacts::machine_threads_max(),
     };
-    let settings = config.management.settings.clone();
     let definitions = settings.load_definitions.clone();
     let manage = Manage::new(broker.clone(), settings, node, aside);
     if let Some(path) = definitions {

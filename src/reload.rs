@@ -49,7 +49,7 @@ impl Running<'_> {
         let new = match checked {
             Ok(new) => new,
             Err(error) => {
-                let error = format!("{error:#}");
+                let error = crate::in_one_line(&error);
                 error!(
                     error,
                     "the new configuration cannot be used, the old one stays"

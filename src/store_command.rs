@@ -5,10 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use ternmq_control::Bar;
 use ternmq_core::record;
-use ternmq_journal::{
-    AcceptLoss, Checkpoints, Entry, FileStorage, Report, Storage, check, dump, repair,
-};
+use ternmq_journal::{AcceptLoss, Checkpoints, Entry, FileStorage, Report, Storage, dump, repair};
 
 use crate::storage::AllFormats;
 
@@ -41,7 +40,7 @@ pub(crate) fn run(command: &StoreCommand, data_dir: &Path) -> anyhow::Result<boo
     let mut out = io::stdout().lock();
     match command {
         StoreCommand::Check => {
-            let report = check(&storage)?;
+            let report = read_all(&storage, data_dir)?;
             let sound = tell(&report, &storage, &mut out)?;
             Ok(sound)
         }
@@ -57,6 +56,35 @@ pub(crate) fn run(command: &StoreCommand, data_dir: &Path) -> anyhow::Result<boo
         }
         StoreCommand::Repair { accept_loss } => mend(&storage, *accept_loss, &mut out),
     }
+}
+
+/// Reads the journal, with a bar for whoever waits.
+fn read_all(storage: &FileStorage, data_dir: &Path) -> anyhow::Result<Report> {
+    let bytes_of = |file: &str| std::fs::metadata(data_dir.join(file)).map_or(0, |data| data.len());
+    let names = storage.list()?;
+    let is_segment = |name: &&String| name.starts_with("seg-") || name.starts_with("cold-");
+    let total = names.iter().filter(is_segment).map(|name| bytes_of(name));
+    let bar = Bar::bytes(total.sum(), "reading", false);
+    // Of the files that are done.
+    let mut before = 0;
+    let mut current = String::new();
+    let report = dump(storage, &mut |entry| {
+        if let Entry::Frame {
+            file,
+            offset,
+            bytes,
+            ..
+        } = entry
+        {
+            if file != current {
+                before += bytes_of(&current);
+                file.clone_into(&mut current);
+            }
+            bar.at(before + offset + bytes as u64);
+        }
+    });
+    bar.finish();
+    Ok(report?)
 }
 
 fn tell(report: &Report, storage: &dyn Storage, out: &mut impl Write) -> anyhow::Result<bool> {
@@ -85,7 +113,7 @@ fn tell(report: &Report, storage: &dyn Storage, out: &mut impl Write) -> anyhow:
         }
         Err(problem) => {
             sound = false;
-            writeln!(out, "PROBLEM: {problem:#}")?;
+            writeln!(out, "PROBLEM: {}", crate::in_one_line(&problem))?;
         }
     }
     if let Some(cut) = &report.cut {

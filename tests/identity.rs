@@ -104,6 +104,25 @@ async fn token_lets_in_and_its_scopes_decide() {
 }
 
 #[tokio::test]
+async fn keys_come_from_where_the_issuer_says() {
+    let issuer = Issuer::new();
+    let config = format!(
+        "[auth]\nbackends = [\"oauth2\"]\n\
+         [auth.oauth2]\nresource_server_id = \"rabbitmq\"\nissuer = \"{}/realm\"\n",
+        issuer.serve()
+    );
+    let world = World {
+        broker: Ternmq::start_with_config(&config, &[]),
+        issuer,
+        _directory: tempfile::tempdir().unwrap(),
+    };
+    let token = world.issuer.token(&EVERYTHING, json!({}));
+    drop(world.connect(&token).await.unwrap());
+    let foreign = Issuer::new().token(&EVERYTHING, json!({}));
+    assert!(world.connect(&foreign).await.is_err());
+}
+
+#[tokio::test]
 async fn tokens_that_are_wrong_let_nobody_in() {
     let mut world = World::start("");
     let issuer = &world.issuer;
@@ -297,7 +316,7 @@ fn login_by_a_form_sets_a_cookie() {
 fn configuration_without_a_key_is_refused_before_the_broker_starts() {
     let directory = tempfile::tempdir().unwrap();
     for (config, expected) in [
-        ("", "`resource_server_id` is not set"),
+        ("", "neither `resource_server_id` nor"),
         ("resource_server_id = \"r\"", "there is no key"),
         (
             "resource_server_id = \"r\"\njwks_file = \"/nowhere.json\"",

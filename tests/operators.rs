@@ -251,3 +251,58 @@ fn metrics_ask_for_a_login_where_they_are_told_to() {
     let body = String::from_utf8(body).unwrap();
     assert!(body.contains("rabbitmq_endpoint=\"per-object\""), "{body}");
 }
+
+#[tokio::test]
+async fn session_of_a_device_is_ended() {
+    let broker = Ternmq::start(&[]);
+    let options = support::mqtt::Options::new(&broker, support::mqtt::Version::V5, "lamp");
+    let mut device = options.persistent().connect().await;
+    device.subscribe("light/#", 1).await;
+    let list = told(&broker, &["sessions", "list", "--columns", "client_id"]);
+    assert_eq!(list, "client_id\nlamp\n");
+    let ended = told(&broker, &["sessions", "delete", "lamp"]);
+    assert_eq!(ended, "ended the session of lamp\n");
+    device.lost().await;
+    let gone = ask(&broker, &["sessions", "delete", "lamp"]);
+    assert_eq!(gone.status.code(), Some(3));
+    let queues = told(&broker, &["queues", "list", "--json"]);
+    assert_eq!(queues.trim(), "[]");
+}
+
+#[test]
+fn nobody_has_to_read_to_the_end() {
+    for arguments in [&["completions", "bash"][..], &["man"], &["config", "print"]] {
+        let mut child = command()
+            .args(arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{arguments:?}");
+        assert_eq!(ended.stderr, b"", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn log_says_who_came_and_who_went() {
+    let mut broker = Ternmq::start_with_config("[log]\nformat = \"json\"\n", &[]);
+    let connection = support::amqp::connect(&broker).await;
+    connection.close(200, "bye".into()).await.unwrap();
+    let device = support::mqtt::Options::new(&broker, support::mqtt::Version::V5, "lamp");
+    device.connect().await.disconnect().await;
+    for message in [
+        "connection open",
+        "connection ended",
+        "MQTT connection open",
+        "MQTT connection closed",
+    ] {
+        let line = broker.wait_for_log(&format!("\"message\":\"{message}\""));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let field = |name: &str| line["fields"][name].as_str().unwrap_or_default();
+        assert_eq!(field("vhost"), "/", "{line}");
+        assert!(field("peer").starts_with("127.0.0.1:"), "{line}");
+        assert_eq!(field("user"), "guest", "{line}");
+    }
+}

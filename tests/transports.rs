@@ -154,6 +154,22 @@ async fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
     assert!(line.contains("peer="), "{line}");
 }
 
+#[tokio::test]
+async fn certificate_is_a_login() {
+    let secure =
+        Secure::start("verify = \"peer\"\n[amqp]\nssl_cert_login_from = \"common_name\"\n");
+    let addr = secure.broker.addresses["amqp/ssl"];
+    for (name, is_let_in) in [("guest", true), ("nobody", false)] {
+        let identity = secure.authority.issue(name);
+        let client = secure.authority.client(Some(&identity));
+        let way = relay(addr, Around::Tls(client)).await;
+        let uri = format!("amqp://{way}/%2f?auth_mechanism=external");
+        let properties = lapin::ConnectionProperties::default();
+        let connected = soon(lapin::Connection::connect(&uri, properties)).await;
+        assert_eq!(connected.is_ok(), is_let_in, "{name}");
+    }
+}
+
 #[test]
 fn guest_comes_from_where_the_proxy_says() {
     let broker = Ternmq::start_with_config("[amqp]\nproxy_protocol = true\n", &[]);

@@ -6,10 +6,14 @@
 //! ssl_options.certfile = /etc/c.pem   →  [tls] certfile = "/etc/c.pem"
 //! ```
 
+use std::collections::BTreeMap;
+
 use toml::{Table, Value};
 
 mod auth;
 mod keys;
+mod listen;
+mod oauth2;
 
 /// Something in the file that has no effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +42,7 @@ pub(super) fn translate(text: &str, memory_bytes: Option<u64>) -> (Table, Vec<Re
         user: User::default(),
         loopback: None,
         auth: auth::Auth::default(),
+        hosts: BTreeMap::new(),
     };
     let mut remarks = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -75,6 +80,8 @@ struct Translation {
     /// Who may log in from this machine only, if the file says anything about it.
     loopback: Option<Vec<String>>,
     auth: auth::Auth,
+    /// Interfaces that listeners are at, by section and key; their ports are said elsewhere.
+    hosts: BTreeMap<(String, &'static str), String>,
 }
 
 /// The user that a new node begins with.
@@ -117,6 +124,7 @@ impl Translation {
                 self.listen("management", "listen", line.value)
             }
             ["management", "ssl", "port"] => self.listen("management", "tls_listen", line.value),
+            [section, kind, "ip"] if self.listen_at(section, kind, line.value) => Ok(()),
             ["prometheus", "tcp", "port"] => self.listen("prometheus", "listen", line.value),
             ["prometheus", "ssl", "port"] => self.listen("prometheus", "tls_listen", line.value),
             [
@@ -147,6 +155,14 @@ impl Translation {
     fn take_plain(&mut self, line: Line<'_>) -> Outcome {
         match line.key {
             "default_user" => self.user.name = Some(line.value.to_owned()),
+            "default_pass" if line.value.starts_with("encrypted:") => {
+                // Not what stands there, and not what is known to everybody.
+                self.user.password = Some(String::new());
+                return Err(
+                    "default_pass: encrypted values cannot be read; the user has no password"
+                        .to_owned(),
+                );
+            }
             "default_pass" => self.user.password = Some(line.value.to_owned()),
             "default_vhost" => {
                 self.set("broker", "vhosts", vec![Value::from(line.value)].into());
@@ -230,42 +246,6 @@ impl Translation {
         }
     }
 
-    /// `none`, which is the only value these keys have.
-    fn no_listeners(&mut self, line: Line<'_>) -> Outcome {
-        if line.value != "none" {
-            return Err(format!(
-                "{} = {} means nothing; `none` does",
-                line.key, line.value
-            ));
-        }
-        let (section, kind) = match line.key.strip_prefix("mqtt.") {
-            Some(kind) => ("mqtt", kind),
-            None => ("amqp", line.key),
-        };
-        let key = if kind.ends_with("ssl") {
-            "tls_listen"
-        } else {
-            "listen"
-        };
-        self.set(section, key, Value::Array(Vec::new()));
-        Ok(())
-    }
-
-    /// A port, of every interface, or an address with a port.
-    fn listen(&mut self, section: &str, key: &str, value: &str) -> Outcome {
-        let address = if value.parse::<u16>().is_ok() {
-            format!("0.0.0.0:{value}")
-        } else if value.contains(':') {
-            value.to_owned()
-        } else {
-            return Err(format!(
-                "{value:?} is neither a port nor an address with a port"
-            ));
-        };
-        self.push(section, key, address.into());
-        Ok(())
-    }
-
     /// A file of a section's own TLS.
     fn own_file(&mut self, line: Line<'_>, key: &str) {
         let section = line.key.split('.').next().unwrap_or_default();
@@ -322,6 +302,7 @@ impl Translation {
 
     /// What is known only at the end of the file.
     fn finish(mut self) -> Table {
+        self.place_listeners();
         let User {
             name,
             password,

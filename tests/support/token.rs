@@ -1,5 +1,7 @@
 //! Tokens as an authorization server makes them.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -27,13 +29,43 @@ impl Issuer {
 
     /// Writes the public key as a set of keys, in which it is called `k1`.
     pub fn write_keys(&self, directory: &Path) -> PathBuf {
+        let path = directory.join("jwks.json");
+        std::fs::write(&path, self.key_set()).unwrap();
+        path
+    }
+
+    /// Serves that set, and says where it is, as an authorization server does, until the test ends. Returns its address.
+    pub fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let metadata = json!({"jwks_uri": format!("{address}/keys")}).to_string();
+        let keys = self.key_set();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(&stream).lines();
+                let first = lines.next().unwrap().unwrap();
+                let _rest = lines.find(|line| line.as_ref().unwrap().is_empty());
+                let body = if first.contains("openid") {
+                    &metadata
+                } else {
+                    &keys
+                };
+                let length = body.len();
+                let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n";
+                let answer = format!("{head}content-length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        address
+    }
+
+    fn key_set(&self) -> String {
         let point = self.pair.public_key().as_ref();
         let part = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
         let (x, y) = (part(1..33), part(33..65));
         let key = json!({"kty": "EC", "crv": "P-256", "kid": "k1", "x": x, "y": y});
-        let path = directory.join("jwks.json");
-        std::fs::write(&path, json!({"keys": [key]}).to_string()).unwrap();
-        path
+        json!({"keys": [key]}).to_string()
     }
 
     /// A token for `rabbitmq` of somebody with these scopes, and with these claims besides or instead.

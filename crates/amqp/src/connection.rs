@@ -228,6 +228,7 @@ impl Connection {
 
     /// The peer closes: everything is given back before it is told so.
     fn close_for_peer(&mut self, now: Timestamp, out: &mut Output) {
+        self.tell_end();
         self.release(now);
         let ok = method::AMQPMethod::CloseOk(method::CloseOk {});
         write_method(0, &AMQPClass::Connection(ok), out);
@@ -237,10 +238,11 @@ impl Connection {
     /// Tells the peer why it is closed, and waits for its answer.
     fn fail(&mut self, fault: &Fault, now: Timestamp, out: &mut Output) {
         let peer = self.peer.addr;
+        let (user, vhost) = self.who().unzip();
         if fault.reply == Reply::ConnectionForced {
-            tracing::info!(%peer, reason = fault.reply_text(), "connection closed");
+            tracing::info!(%peer, user, vhost, reason = fault.reply_text(), "connection closed");
         } else {
-            tracing::warn!(%peer, error = fault.reply_text(), "connection closed");
+            tracing::warn!(%peer, user, vhost, error = fault.reply_text(), "connection closed");
         }
         self.begin_close(fault, now, out);
         self.phase = Phase::Closing;
@@ -275,9 +277,25 @@ impl Connection {
     fn release(&mut self, now: Timestamp) {
         if let Phase::Running(running) = &mut self.phase {
             running.release(now);
-            let (peer, user) = (self.peer.addr, running.client().user().name());
-            tracing::debug!(%peer, user, "connection released");
             self.phase = Phase::Closed;
+        }
+    }
+
+    /// User and vhost of an open connection.
+    fn who(&self) -> Option<(&str, &str)> {
+        match &self.phase {
+            Phase::Running(running) => {
+                let client = running.client();
+                Some((client.user().name(), client.vhost()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Says that a connection ends for no fault.
+    fn tell_end(&self) {
+        if let Some((user, vhost)) = self.who() {
+            tracing::info!(peer = %self.peer.addr, user, vhost, "connection ended");
         }
     }
 
@@ -403,9 +421,7 @@ impl Machine for Connection {
     }
 
     fn handle_disconnect(&mut self, now: Timestamp) {
-        if matches!(self.phase, Phase::Running(_)) {
-            tracing::debug!(peer = %self.peer.addr, "peer gone");
-        }
+        self.tell_end();
         self.release(now);
     }
 

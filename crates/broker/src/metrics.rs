@@ -7,7 +7,7 @@ use ternmq_core::message::DeathReason;
 use ternmq_core::policy::{DeadLetterStrategy, QueueKind};
 
 use crate::broker::Broker;
-use crate::inspect::{Inspect, Protocol};
+use crate::inspect::{Inspect, LoginCounters, Protocol};
 
 mod client;
 mod histogram;
@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     dead_dropped: AtomicU64,
     unreadable: AtomicU64,
     pub(crate) churn: Arc<ChurnCounters>,
+    pub(crate) logins: LoginCounters,
     pub(crate) shards: Shards,
 }
 

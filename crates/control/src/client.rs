@@ -188,7 +188,13 @@ impl Api {
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         let reason = match error {
+            ureq::Error::Io(error) if is_no_tls(error) => {
+                format!("{error} (is it http:// there?)")
+            }
             ureq::Error::Io(error) => error.to_string(),
+            ureq::Error::Protocol(error) if self.base.starts_with("http://") => {
+                format!("{error} (is it https:// there?)")
+            }
             other => other.to_string(),
         };
         Failure::Unreachable {
@@ -196,6 +202,12 @@ impl Api {
             reason,
         }
     }
+}
+
+/// Whether what came is nothing that TLS begins with.
+fn is_no_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]

@@ -45,12 +45,12 @@ pub enum Failure {
     NotAllowed(String),
 
     /// A file, the terminal or a pipe. Exit code 74.
-    #[error("{what}: {source}")]
+    #[error("{what}: {error}")]
     Io {
         /// What was read or written.
         what: String,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -76,12 +76,12 @@ impl Failure {
     /// Names the file, or whatever else was read or written.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
-        |source| Self::Io { what, source }
+        |error| Self::Io { what, error }
     }
 
     /// Whoever read the output has seen enough.
     pub fn is_closed_pipe(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+        matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 

@@ -57,7 +57,7 @@ pub enum Command {
     Channels(With<channels::Channels>),
     /// List consumers
     Consumers(With<consumers::Consumers>),
-    /// List MQTT sessions and shared groups
+    /// List and end MQTT sessions, and list shared groups
     Sessions(With<sessions::Sessions>),
     /// List and forget retained MQTT messages
     Retained(With<retained::Retained>),

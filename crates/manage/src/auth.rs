@@ -20,6 +20,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ternmq_broker::inspect::Door;
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_broker::{Attempt, Client, ConnectRefusal, LoginRefusal, User};
 use ternmq_core::access::Right;
@@ -131,7 +132,9 @@ impl Caller {
                 known => Poll::Ready(known),
             }
         });
-        let user = user.await.map_err(|refusal| {
+        let login = user.await;
+        manage.broker.count_login(Door::Http, login.is_ok());
+        let user = login.map_err(|refusal| {
             tracing::debug!(user = name, peer = %from, error = %refusal, "HTTP access denied");
             match refusal {
                 LoginRefusal::LoopbackOnly => {

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ManageConfig {
+    /// The node's name, as tools are told. Default: `rabbit@` and the machine's name, as RabbitMQ's, because some look
+    /// for that.
+    pub node_name: Option<String>,
     /// What every path begins with, before `/api`; for a proxy that hands on part of its own paths.
     pub path_prefix: String,
     /// Connections at once; one more is closed without an answer.
@@ -45,6 +48,7 @@ pub struct ManageConfig {
 impl Default for ManageConfig {
     fn default() -> Self {
         Self {
+            node_name: None,
             path_prefix: String::new(),
             connections_max: 1_024,
             body_bytes_max: 20 << 20,

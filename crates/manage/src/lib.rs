@@ -83,9 +83,9 @@ struct Outside {
 }
 
 impl Manage {
-    /// An API for a broker on a node, whose work is done `aside`.
+    /// An API for a broker on a node, whose work is done `aside`. A broker without an identity gets one.
     pub fn new(broker: Broker, config: ManageConfig, node: NodeFacts, aside: Aside) -> Arc<Self> {
-        Arc::new(Self {
+        let manage = Self {
             sampler: Sampler::new(&config, node.data_dir.clone()),
             redrives: Redrives::default(),
             desk: Arc::new(Desk::new(aside)),
@@ -94,7 +94,9 @@ impl Manage {
             node,
             outside: Mutex::default(),
             wakers: Mutex::default(),
-        })
+        };
+        resources::parameters::identify_cluster(&manage);
+        Arc::new(manage)
     }
 
     /// Where the node listens, once that is known.

@@ -29,7 +29,7 @@ pub struct Certificate {
 /// What does not change while the process runs.
 #[derive(Clone, Debug)]
 pub struct NodeFacts {
-    /// The node's name, as `ternmq@host`.
+    /// The node's name, as `rabbit@host`.
     pub name: String,
     /// When the process started.
     pub started_at: Timestamp,
@@ -48,14 +48,14 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// The name of a node on this machine.
+    /// The name of a node on this machine, unless somebody named it: as a node of RabbitMQ is called.
     pub fn default_name() -> String {
         let host = rustix::system::uname()
             .nodename()
             .to_string_lossy()
             .into_owned();
         let short = host.split('.').next().filter(|name| !name.is_empty());
-        format!("ternmq@{}", short.unwrap_or("localhost"))
+        format!("rabbit@{}", short.unwrap_or("localhost"))
     }
 
     /// Threads that the machine allows; zero where it does not say.

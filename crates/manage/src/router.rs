@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse as _;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{delete, get, post, put};
 use tower::ServiceExt as _;
 
 use crate::Manage;
@@ -370,8 +370,11 @@ fn node() -> Router<r::Shared> {
         )
         .route("/feature-flags", get(r::features::list))
         .route("/feature-flags/{name}/enable", put(r::features::enable))
-        .route("/auth/attempts/{node}", auth_attempts())
-        .route("/auth/attempts/{node}/source", auth_attempts())
+        .route("/auth/attempts/{node}", get(r::features::auth_attempts))
+        .route(
+            "/auth/attempts/{node}/source",
+            get(r::features::auth_attempts_by_source),
+        )
         .route(
             "/auth/hash_password/{password}",
             get(r::features::hash_password),
@@ -379,10 +382,6 @@ fn node() -> Router<r::Shared> {
         .route("/reset", delete(r::features::reset))
         .route("/reset/{node}", delete(r::features::reset))
         .route("/rebalance/queues", post(r::features::rebalance))
-}
-
-fn auth_attempts() -> MethodRouter<r::Shared> {
-    get(r::features::auth_attempts).delete(r::features::forget_auth_attempts)
 }
 
 fn health() -> Router<r::Shared> {
@@ -467,7 +466,10 @@ fn extra() -> Router<r::Shared> {
         .route("/x/queues/{vhost}/{name}/resume", post(x::pause::resume))
         .route("/x/queues/{vhost}/{name}/redrive", post(x::redrive::start))
         .route("/x/mqtt/sessions/{vhost}", get(x::sessions::list))
-        .route("/x/mqtt/sessions/{vhost}/{client}", get(x::sessions::get))
+        .route(
+            "/x/mqtt/sessions/{vhost}/{client}",
+            get(x::sessions::get).delete(x::sessions::end),
+        )
         .route("/x/mqtt/shares/{vhost}", get(x::sessions::shares))
         .route("/x/tasks", get(x::redrive::list))
         .route(
@@ -488,9 +490,6 @@ fn extra() -> Router<r::Shared> {
 fn absent() -> Router<r::Shared> {
     use r::features::{absent, none, none_in_vhost};
     let lists = [
-        "/deprecated-features",
-        "/deprecated-features/used",
-        "/shovels",
         "/federation-links",
         "/federation-links/state/down",
         "/stream/connections",
@@ -501,7 +500,6 @@ fn absent() -> Router<r::Shared> {
         "/trace-files",
     ];
     let in_vhosts = [
-        "/shovels/{vhost}",
         "/federation-links/{vhost}",
         "/federation-links/{vhost}/state/down",
         "/stream/connections/{vhost}",
@@ -510,7 +508,14 @@ fn absent() -> Router<r::Shared> {
         "/traces/{vhost}",
     ];
     let mut router = Router::new()
-        .route("/shovels/vhost/{vhost}/{name}", get(absent).delete(absent))
+        .route("/deprecated-features", get(r::deprecated::list))
+        .route("/deprecated-features/used", get(r::deprecated::list_used))
+        .route("/shovels", get(r::shovels::list))
+        .route("/shovels/{vhost}", get(r::shovels::list_in_vhost))
+        .route(
+            "/shovels/vhost/{vhost}/{name}",
+            get(r::shovels::get).delete(r::shovels::delete),
+        )
         .route("/shovels/vhost/{vhost}/{name}/restart", delete(absent));
     for path in lists {
         router = router.route(path, get(none));

@@ -13,6 +13,13 @@ pub(crate) fn rfc3339(moment: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}+00:00")
 }
 
+/// A moment to the second, as Erlang's tools write it: `2026-11-27 05:19:19`.
+pub(crate) fn plain(moment: Timestamp) -> String {
+    let mut text = rfc3339(moment).replace('T', " ");
+    text.truncate("2026-11-27 05:19:19".len());
+    text
+}
+
 /// Year, month and day of a number of days since 1970, in the Gregorian calendar. Years are counted from March on, so
 /// that a leap day is the last of its year.
 fn date(days: u64) -> (u64, u64, u64) {
@@ -51,5 +58,7 @@ mod tests {
         for (ms, text) in cases {
             assert_eq!(rfc3339(Timestamp(ms)), text);
         }
+        let moment = Timestamp(1_795_756_759_275);
+        assert_eq!(plain(moment), "2026-11-27 05:19:19");
     }
 }

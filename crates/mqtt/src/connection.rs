@@ -232,7 +232,13 @@ impl Connection {
         let online = self.online.as_deref_mut()?;
         let mut session = online.hold.lock();
         let Some(mut active) = online.hold.active(&mut session) else {
-            return Some(Fault::SessionTakenOver);
+            // Another connection has the session, or an operator ended it.
+            let ended = |notice| match notice {
+                Notice::Close(reason @ CloseReason::Administrative(_)) => Some(close_fault(reason)),
+                _ => None,
+            };
+            let ended = self.notices.drain(..).find_map(ended);
+            return Some(ended.unwrap_or(Fault::SessionTakenOver));
         };
         let mut fault = None;
         let before = out.len();
@@ -309,11 +315,17 @@ impl Connection {
             hold,
             sessions,
             will,
+            client_id,
             ..
         } = *online;
         let mut session = hold.lock();
         if !hold.owns(&session) {
             return;
+        }
+        if let Some(active) = hold.active(&mut session) {
+            let client = &active.live.client;
+            let (user, vhost) = (client.user().name(), client.vhost());
+            tracing::info!(peer = %self.peer.addr, client_id = &*client_id, user, vhost, "MQTT connection closed");
         }
         let fate = session.detach(will, now);
         sessions.let_go(fate, &mut session, hold.cell());

@@ -171,6 +171,19 @@ impl ConnectFault {
         )
     }
 
+    /// Whether the client is not who it says it is, does not show it, or may not go where it wants to.
+    pub(crate) fn is_about_credentials(&self) -> bool {
+        matches!(
+            self,
+            Self::Anonymous
+                | Self::Authentication(_)
+                | Self::NamelessCertificate
+                | Self::OtherClientId
+                | Self::Login(_)
+                | Self::Connect(ConnectRefusal::NoSuchVhost | ConnectRefusal::NotAllowed)
+        )
+    }
+
     /// The reason code of the CONNACK; MQTT 3 gets the return code of the same meaning.
     pub(crate) fn reason_code(&self, version: ProtocolVersion) -> ReasonCode {
         match self {

@@ -53,6 +53,10 @@ impl MqttAcceptor {
         Self { node }
     }
 
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.node.registry
     }

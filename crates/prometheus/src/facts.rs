@@ -3,7 +3,7 @@
 /// What does not change while the process runs.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The node's name, as `ternmq@host`.
+    /// The node's name, as `rabbit@host`.
     pub node: String,
     /// The version of RabbitMQ that is announced to tools.
     pub rabbitmq_version: String,
@@ -36,7 +36,7 @@ pub struct Machine {
     pub files: u64,
     /// Open files there may be.
     pub files_max: u64,
-    /// Connections there may be.
+    /// Connections of clients there may be.
     pub connections_max: u64,
     /// Threads.
     pub threads: u64,

@@ -1,5 +1,7 @@
 //! Families of the node as a whole.
 
+use ternmq_broker::inspect::{Door, Logins};
+
 use crate::Source;
 use crate::text::{Kind, Labels, Number, Page};
 
@@ -78,16 +80,47 @@ pub(crate) fn churn(source: &Source, prefix: &'static str, page: &mut Page) {
     }
 }
 
+/// Who was let in and who was not.
+pub(crate) fn logins(source: &Source, prefix: &'static str, page: &mut Page) {
+    type Count = fn(&Logins) -> u64;
+    let families: [(_, _, Count); 3] = [
+        ("auth_attempts_total", "Attempts to log in", |logins| {
+            logins.succeeded + logins.failed
+        }),
+        (
+            "auth_attempts_succeeded_total",
+            "Attempts to log in that succeeded",
+            |logins| logins.succeeded,
+        ),
+        (
+            "auth_attempts_failed_total",
+            "Attempts to log in that failed",
+            |logins| logins.failed,
+        ),
+    ];
+    for (name, help, number) in families {
+        page.family(prefix, name, Kind::Counter, help);
+        for door in Door::ALL {
+            let mut labels = Labels::default();
+            labels.add("protocol", door.label());
+            page.sample(&labels, number(&source.broker.inspect().logins(door)));
+        }
+    }
+}
+
 /// What the process takes.
 pub(crate) fn coarse(source: &Source, prefix: &'static str, page: &mut Page) {
     let machine = &source.machine;
     let churn = source.broker.inspect().churn();
-    let sockets = churn
-        .connections_opened
-        .saturating_sub(churn.connections_closed);
     let families = [
         ("process_open_fds", "Open files", machine.files),
-        ("process_open_tcp_sockets", "Open connections", sockets),
+        (
+            "process_open_tcp_sockets",
+            "Connections of clients",
+            churn
+                .connections_opened
+                .saturating_sub(churn.connections_closed),
+        ),
         (
             "process_resident_memory_bytes",
             "Memory of the process",
@@ -115,7 +148,7 @@ pub(crate) fn limits(source: &Source, prefix: &'static str, page: &mut Page) {
         ),
         (
             "process_max_tcp_sockets",
-            "Connections there may be",
+            "Connections of clients there may be",
             machine.connections_max.into(),
         ),
         (

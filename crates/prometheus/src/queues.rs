@@ -72,7 +72,6 @@ pub(crate) const METRICS: &[Family<Queue>] = &[
     gauge!(
         "queue_messages_ready_ram",
         "Messages that wait and are in memory",
-        // Only messages that wait leave memory.
         |queue| queue
             .holdings
             .resident
@@ -80,7 +79,7 @@ pub(crate) const METRICS: &[Family<Queue>] = &[
     ),
     gauge!(
         "queue_messages_unacked_ram",
-        "Messages not settled that are in memory: all of them",
+        "Messages not settled, which are in memory",
         |queue| queue.holdings.in_flight()
     ),
     gauge!(

@@ -88,6 +88,7 @@ impl Scrape {
         self.once(node::alarms);
         self.once(node::totals);
         self.once(|source, page| node::churn(source, RABBITMQ, page));
+        self.once(|source, page| node::logins(source, RABBITMQ, page));
         self.once(|source, page| node::coarse(source, RABBITMQ, page));
         self.once(|source, page| node::limits(source, RABBITMQ, page));
         self.once(node::process);
@@ -103,7 +104,10 @@ impl Scrape {
     fn detailed(&mut self, selection: &Selection) {
         let selection = &Arc::new(selection.clone());
         self.once(|source, page| node::identity(source, "detailed", page));
-        let once: [(&str, Once); 5] = [
+        let once: [(&str, Once); 6] = [
+            ("auth_attempt_metrics", |source, page| {
+                node::logins(source, DETAILED, page);
+            }),
             ("node_persister_metrics", |source, page| {
                 node::persister(source, DETAILED, page);
             }),

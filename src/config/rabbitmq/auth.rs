@@ -1,9 +1,10 @@
-//! Who is asked for users: `auth_backends`, `auth_oauth2`, `auth_http`, `auth_cache`.
+//! Who is asked for users: `auth_backends`, `auth_http`, `auth_cache`; and `auth_oauth2`, see `oauth2.rs`.
 
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
+use super::oauth2::OAuth2;
 use super::{Line, Outcome, boolean, integer};
 
 /// What the file says so far.
@@ -11,28 +12,17 @@ use super::{Line, Outcome, boolean, integer};
 pub(super) struct Auth {
     /// By the number in `auth_backends.1`.
     backends: BTreeMap<u32, Backend>,
-    oauth2: Table,
+    oauth2: OAuth2,
     http: Table,
     cache: Table,
     /// Who is asked by the cache; the broker's own users, if nobody is named.
     cached: Option<&'static str>,
-    /// By the number in `auth_oauth2.preferred_username_claims.1`.
-    claims: BTreeMap<u32, String>,
-    algorithms: BTreeMap<u32, String>,
-    /// By the number in `auth_oauth2.scope_aliases.1.alias`.
-    aliases: BTreeMap<u32, Alias>,
 }
 
 #[derive(Default)]
 struct Backend {
     authn: Option<&'static str>,
     authz: Option<&'static str>,
-}
-
-#[derive(Default)]
-struct Alias {
-    alias: String,
-    scope: String,
 }
 
 impl Auth {
@@ -50,7 +40,7 @@ impl Auth {
             ["auth_backends", number, "authz"] => {
                 Some(self.backend(number, line, |backend, name| backend.authz = Some(name)))
             }
-            ["auth_oauth2", ref rest @ ..] => self.oauth2(rest, line),
+            ["auth_oauth2", ref rest @ ..] => self.oauth2.take(rest, line),
             ["auth_http", ref rest @ ..] => self.http(rest, line),
             ["auth_cache", key] => self.cache(key, line),
             _ => None,
@@ -102,76 +92,8 @@ impl Auth {
         Some(done)
     }
 
-    fn oauth2(&mut self, rest: &[&str], line: Line<'_>) -> Option<Outcome> {
-        let text = line.value.to_owned();
-        let done = match *rest {
-            [
-                key @ ("resource_server_id"
-                | "resource_server_type"
-                | "scope_prefix"
-                | "additional_scopes_key"
-                | "default_key"
-                | "jwks_file"),
-            ] => {
-                self.oauth2.insert(key.to_owned(), text.into());
-                Ok(())
-            }
-            ["verify_aud"] => boolean(line.value).map(|value| {
-                self.oauth2.insert("verify_aud".to_owned(), value.into());
-            }),
-            ["preferred_username_claims", number] => index(number).map(|number| {
-                self.claims.insert(number, text);
-            }),
-            ["algorithms", number] => index(number).map(|number| {
-                self.algorithms.insert(number, text);
-            }),
-            ["signing_keys", id] => {
-                self.push("signing_keys", [("id", id), ("file", line.value)]);
-                Ok(())
-            }
-            ["scope_aliases", alias] => {
-                self.push("scope_aliases", [("alias", alias), ("scope", line.value)]);
-                Ok(())
-            }
-            ["scope_aliases", number, "alias"] => index(number).map(|number| {
-                self.aliases.entry(number).or_default().alias = text;
-            }),
-            ["scope_aliases", number, "scope"] => index(number).map(|number| {
-                self.aliases.entry(number).or_default().scope = text;
-            }),
-            ["jwks_url" | "jwks_uri" | "issuer", ..] => Err(format!(
-                "{}: keys are not fetched; put them into a file that `auth_oauth2.jwks_file` names",
-                line.key
-            )),
-            _ => return None,
-        };
-        Some(done)
-    }
-
-    fn push(&mut self, key: &str, pairs: [(&str, &str); 2]) {
-        let pairs = pairs.map(|(key, value)| (key.to_owned(), Value::from(value)));
-        let list = self.oauth2.entry(key).or_insert(Value::Array(Vec::new()));
-        if let Value::Array(list) = list {
-            list.push(Table::from_iter(pairs).into());
-        }
-    }
-
     /// The section `[auth]`; none if the file says nothing about it.
-    pub(super) fn finish(mut self) -> Option<Table> {
-        for alias in std::mem::take(&mut self.aliases).into_values() {
-            let pairs = [("alias", &*alias.alias), ("scope", &*alias.scope)];
-            self.push("scope_aliases", pairs);
-        }
-        let lists = [
-            ("preferred_username_claims", self.claims),
-            ("algorithms", self.algorithms),
-        ];
-        for (key, list) in lists {
-            if !list.is_empty() {
-                let list: Vec<_> = list.into_values().map(Value::from).collect();
-                self.oauth2.insert(key.to_owned(), list.into());
-            }
-        }
+    pub(super) fn finish(self) -> Option<Table> {
         let mut section = Table::new();
         let cached = self.cached.unwrap_or("internal");
         let backends = self.backends.values();
@@ -182,7 +104,7 @@ impl Auth {
             section.insert("backends".to_owned(), backends.into());
         }
         let below = [
-            ("oauth2", self.oauth2),
+            ("oauth2", self.oauth2.finish()),
             ("http", self.http),
             ("cache", self.cache),
         ];
@@ -221,7 +143,7 @@ fn step(backend: &Backend, cached: &'static str) -> Option<Value> {
     Some(Table::from_iter(pairs).into())
 }
 
-fn index(number: &str) -> Result<u32, String> {
+pub(super) fn index(number: &str) -> Result<u32, String> {
     let index = number.parse();
     index.map_err(|_| format!("{number:?} is no number"))
 }

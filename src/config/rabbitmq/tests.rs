@@ -1,4 +1,6 @@
 use super::*;
+use crate::cli::Cli;
+use crate::config::Config;
 
 const MEMORY: u64 = 10_000_000_000;
 
@@ -276,6 +278,7 @@ fn keys_about_tokens_have_the_same_names() {
         signing_keys = [{id = "id1", file = "key.pem"}, {id = "id2", file = "cert.pem"}]
         algorithms = ["HS256", "RS256"]
         verify_aud = false
+        jwks_uri = "https://x/jwks.json"
         scope_aliases = [
             {alias = "admin", scope = "x.tag:administrator x.read:*/*"},
             {alias = "api://reader", scope = "x.read:*/*"},
@@ -286,11 +289,63 @@ fn keys_about_tokens_have_the_same_names() {
     assert_eq!(
         texts,
         [
-            "auth_oauth2.jwks_url: keys are not fetched; put them into a file that `auth_oauth2.jwks_file` names",
-            "auth_oauth2.https.depth has no effect here",
+            "auth_oauth2.https.depth has no effect here: the server's certificate is always checked",
             "auth_oauth2.nothing is not known here",
         ]
     );
+}
+
+#[test]
+fn names_and_authorization_servers_are_lists() {
+    let (table, remarks) = translated(
+        "auth_oauth2.resource_server_id = first\n\
+         auth_oauth2.issuer = https://id.example/realms/x\n\
+         auth_oauth2.discovery_endpoint_path = .well-known/other\n\
+         auth_oauth2.discovery_endpoint_params.app = 1\n\
+         auth_oauth2.discovery_endpoint_params.version = 2\n\
+         auth_oauth2.https.cacertfile = ca.pem\n\
+         auth_oauth2.https.peer_verification = verify_none\n\
+         auth_oauth2.https.verify = verify_peer\n\
+         auth_oauth2.token_endpoint = https://id.example/token\n\
+         auth_oauth2.require_exp = false\n\
+         auth_oauth2.scope_pattern_syntax = wildcard\n\
+         auth_oauth2.default_oauth_provider = dev\n\
+         auth_oauth2.oauth_providers.dev.jwks_uri = https://dev.example/keys\n\
+         auth_oauth2.oauth_providers.dev.https.cacertfile = dev.pem\n\
+         auth_oauth2.oauth_providers.dev.algorithms.1 = RS256\n\
+         auth_oauth2.oauth_providers.dev.scope_prefix = x\n\
+         auth_oauth2.resource_servers.second.scope_prefix = 2:\n\
+         auth_oauth2.resource_servers.second.oauth_provider_id = dev\n\
+         auth_oauth2.resource_servers.second.scope_aliases.a = b\n\
+         auth_oauth2.resource_servers.x.id = third\n\
+         auth_oauth2.id = fourth\n",
+    );
+    let expected = r#"
+        [auth.oauth2]
+        resource_server_id = "first"
+        issuer = "https://id.example/realms/x"
+        discovery_endpoint_path = ".well-known/other?app=1&version=2"
+        cacertfile = "ca.pem"
+        require_exp = false
+        default_oauth_provider = "dev"
+        [[auth.oauth2.oauth_providers]]
+        id = "dev"
+        jwks_uri = "https://dev.example/keys"
+        cacertfile = "dev.pem"
+        algorithms = ["RS256"]
+        [[auth.oauth2.resource_servers]]
+        id = "second"
+        scope_prefix = "2:"
+        oauth_provider_id = "dev"
+        scope_aliases = [{alias = "a", scope = "b"}]
+        [[auth.oauth2.resource_servers]]
+        id = "third"
+    "#;
+    assert_eq!(table, toml(expected));
+    let lines: Vec<usize> = remarks.iter().map(|remark| remark.line).collect();
+    assert_eq!(lines, [7, 9, 16, 21]);
+    let config = Config::compose(table, std::iter::empty(), Cli::default()).unwrap();
+    assert_eq!(config.auth.oauth2.resource_servers.len(), 2);
 }
 
 #[test]
@@ -333,5 +388,37 @@ fn server_that_is_asked_for_users_is_found_behind_the_cache() {
             "auth_cache.cache_module has no effect here",
             "auth_http.ssl_options.verify has no effect here",
         ]
+    );
+}
+
+#[test]
+fn listeners_are_at_the_interface_that_is_said() {
+    let (table, remarks) = translated(
+        "management.tcp.port = 15000\n\
+         management.tcp.ip = 127.0.0.1\n\
+         prometheus.tcp.ip = ::1\n\
+         management.ssl.ip = 10.0.0.1\n\
+         web_mqtt.tcp.ip = 10.0.0.2\n\
+         web_mqtt.tcp.listener = 10.0.0.3:1\n\
+         listeners.tcp.1 = unix:/run/rabbitmq.sock:0\n",
+    );
+    let expected = "
+        management.listen = ['127.0.0.1:15000']
+        prometheus.listen = ['[::1]:15692']
+        mqtt.websocket_listen = ['10.0.0.3:1']
+    ";
+    assert_eq!(table, toml(expected));
+    let lines: Vec<usize> = remarks.iter().map(|remark| remark.line).collect();
+    assert_eq!(lines, [7]);
+}
+
+#[test]
+fn encrypted_password_is_none() {
+    let (table, remarks) = translated("default_user = ann\ndefault_pass = encrypted:abc\n");
+    assert_eq!(remarks[0].line, 2);
+    let user = &table["broker"]["users"][0];
+    assert_eq!(
+        (user["name"].as_str(), user["password"].as_str()),
+        (Some("ann"), Some(""))
     );
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, connection as method};
-use ternmq_broker::inspect::{ConnectionInfo, Protocol};
+use ternmq_broker::inspect::{ConnectionInfo, Door, Protocol};
 use ternmq_broker::{Attempt, ConnectRefusal, LoginRefusal, User};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
@@ -101,11 +101,13 @@ impl Connection {
         };
         match login {
             Ok(user) => {
+                self.broker.count_login(Door::Amqp091, true);
                 write_method(0, &handshake::tune(&self.config), out);
                 self.phase = Phase::TuneOk(user);
             }
             Err(LoginRefusal::Undecided) => self.is_waiting = true,
             Err(refusal) => {
+                self.broker.count_login(Door::Amqp091, false);
                 let peer = self.peer.addr;
                 tracing::warn!(%peer, user = name, mechanism, error = %refusal, "login refused");
                 self.refuse_login(mechanism, now, out);

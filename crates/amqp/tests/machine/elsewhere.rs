@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use amq_protocol::protocol::{AMQPClass, connection};
 use parking_lot::Mutex;
+use ternmq_broker::inspect::Door;
 use ternmq_broker::{
     Attempt, Authority, Backend, LoginRefusal, LoginStep, Place, Rights, Scene, User,
 };
@@ -140,6 +141,13 @@ fn login_and_vhost_wait_for_who_knows() {
     assert!(is_open(&peer.expect(0)));
     peer.open_channel(1);
     peer.declare("q");
+    assert_eq!(logins(&node), (1, 0), "waiting is no attempt");
+}
+
+/// Those that were let in, and those that were not.
+fn logins(node: &Node) -> (u64, u64) {
+    let logins = node.broker.inspect().logins(Door::Amqp091);
+    (logins.succeeded, logins.failed)
 }
 
 #[test]
@@ -160,6 +168,7 @@ fn refusals_after_a_while_are_those_at_once() {
     slow.says(|state| state.vhost = Some(false));
     go_on(&mut peer);
     assert_eq!(peer.expect_close().0, 530);
+    assert_eq!(logins(&node), (1, 1));
 }
 
 #[test]

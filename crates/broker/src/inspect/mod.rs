@@ -16,6 +16,7 @@ mod connections;
 mod consumers;
 mod count;
 mod journal;
+mod logins;
 mod queues;
 mod topology;
 
@@ -28,6 +29,8 @@ pub use connections::{
 pub use consumers::{ActivityStatus, ConsumerLabel, ConsumerSnapshot};
 pub use count::{Count, Gauge, Octets};
 pub use journal::JournalSnapshot;
+pub(crate) use logins::LoginCounters;
+pub use logins::{Door, Logins};
 pub use queues::{QueueSnapshot, QueueState};
 pub use topology::{BindingEnd, BindingSnapshot, ExchangeSnapshot};
 

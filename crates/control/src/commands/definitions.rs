@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path as FilePath, PathBuf};
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, Outcome};
 use crate::field::Field;
@@ -17,9 +17,11 @@ use crate::{Action, Context};
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// What the file has lists of, in the order in which the server imports them.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 12] = [
     "users",
+    "user_limits",
     "vhosts",
+    "vhost_limits",
     "permissions",
     "topic_permissions",
     "parameters",
@@ -27,9 +29,16 @@ const SECTIONS: [&str; 9] = [
     "policies",
     "queues",
     "exchanges",
+    "bindings",
 ];
 
-const REPORT: [Field; 2] = [Field::text("kind", "KIND"), Field::count("count", "COUNT")];
+const COUNTS: [Field; 2] = [Field::text("kind", "KIND"), Field::count("count", "COUNT")];
+
+const REPORT: [Field; 3] = [
+    Field::text("kind", "KIND"),
+    Field::count("created", "NEW"),
+    Field::count("existing", "THERE BEFORE"),
+];
 
 /// What to do with definitions.
 #[derive(Clone, Debug, Subcommand)]
@@ -100,17 +109,39 @@ fn import(context: &mut Context<'_>, file: &FilePath, dry_run: bool) -> Outcome 
     }
     let bar = Bar::bytes(document.len() as u64, "sending", context.out.is_json());
     let sent = Counted::new(&document, &bar);
-    let answer = context
-        .api
-        .post_reader(&path(context), sent, document.len());
+    let path = path(context).query("report", true);
+    let answer = context.api.post_reader(&path, sent, document.len());
     bar.finish();
     let answer = answer?;
-    if context.out.is_json() {
-        return context
-            .out
-            .json(&json!({"imported": counts(&definitions), "answer": answer}));
+    let heading = format!("imported {name}");
+    match answer.get("sections").and_then(Value::as_object) {
+        Some(_) if context.out.is_json() => context.out.json(&answer),
+        Some(sections) => tell(context, &heading, sections, &answer),
+        // RabbitMQ says nothing.
+        None => report(context, &heading, &definitions),
     }
-    report(context, &format!("imported {name}"), &definitions)
+}
+
+/// What the server says became of it.
+fn tell(
+    context: &mut Context<'_>,
+    heading: &str,
+    sections: &Map<String, Value>,
+    answer: &Value,
+) -> Outcome {
+    context.out.line(heading)?;
+    let known = |kind: &String| SECTIONS.iter().position(|section| section == kind);
+    let mut sections: Vec<_> = sections.iter().collect();
+    sections.sort_by_key(|(kind, _)| known(kind).unwrap_or(SECTIONS.len()));
+    let rows = sections.into_iter().map(|(kind, outcome)| {
+        json!({"kind": kind, "created": outcome["created"], "existing": outcome["existing"]})
+    });
+    context.out.rows(&rows.collect::<Vec<_>>(), &REPORT)?;
+    let warnings = answer.get("warnings").and_then(Value::as_array);
+    for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
+        context.out.line(format!("left out: {warning}"))?;
+    }
+    Ok(())
 }
 
 fn load(file: &FilePath) -> Outcome<(Vec<u8>, String)> {
@@ -148,8 +179,7 @@ fn read(document: &[u8], name: &str) -> Outcome<Value> {
 
 /// How many there are of each kind; kinds that the file does not mention are left out.
 fn counts(definitions: &Value) -> Vec<Value> {
-    let sections = SECTIONS.into_iter().chain(["bindings"]);
-    let counted = sections.filter_map(|kind| {
+    let counted = SECTIONS.into_iter().filter_map(|kind| {
         let items = definitions.get(kind)?.as_array()?;
         Some(json!({"kind": kind, "count": items.len()}))
     });
@@ -164,5 +194,5 @@ fn report(context: &mut Context<'_>, heading: &str, definitions: &Value) -> Outc
     let mut counts = counts;
     counts.retain(|kind| kind["count"] != 0);
     context.out.line(heading)?;
-    context.out.rows(&counts, &REPORT)
+    context.out.rows(&counts, &COUNTS)
 }

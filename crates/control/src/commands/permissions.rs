@@ -156,5 +156,8 @@ fn entry(vhost: &str, user: &str) -> Path {
 }
 
 fn topic_entry(vhost: &str, user: &str) -> Path {
-    Path::of(["topic-permissions", vhost, user]).called(format!("user {user:?} or vhost {vhost:?}"))
+    let path = Path::of(["topic-permissions", vhost, user]);
+    path.called(format!(
+        "a topic permission of user {user:?} in vhost {vhost:?}"
+    ))
 }

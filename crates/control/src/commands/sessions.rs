@@ -46,6 +46,11 @@ pub enum Sessions {
         /// Its client identifier
         client_id: String,
     },
+    /// End a session with its subscriptions and all that waits for it; a connected client is disconnected
+    Delete {
+        /// Its client identifier
+        client_id: String,
+    },
     /// List groups that share subscriptions
     Shares {
         #[command(flatten)]
@@ -58,6 +63,10 @@ impl Action for Sessions {
         let vhost = context.server.vhost();
         let of =
             |kind: &str| Path::of(["x", "mqtt", kind, vhost]).called(format!("vhost {vhost:?}"));
+        let session_of = |client_id: &String| {
+            let path = of("sessions").join(client_id);
+            path.called(format!("session of {client_id:?} in vhost {vhost:?}"))
+        };
         match self {
             Self::List { selection } => {
                 let mut sessions = context.api.get(&of("sessions"))?;
@@ -67,9 +76,7 @@ impl Action for Sessions {
                 context.out.list(sessions, &LIST, selection)
             }
             Self::Show { client_id } => {
-                let path = of("sessions").join(client_id);
-                let path = path.called(format!("session of {client_id:?} in vhost {vhost:?}"));
-                let session = context.api.get(&path)?;
+                let session = context.api.get(&session_of(client_id))?;
                 if context.out.is_json() {
                     return context.out.json(&session);
                 }
@@ -81,6 +88,12 @@ impl Action for Sessions {
                     }
                     _ => Ok(()),
                 }
+            }
+            Self::Delete { client_id } => {
+                context.api.delete(&session_of(client_id))?;
+                context
+                    .out
+                    .done(format!("ended the session of {client_id}"))
             }
             Self::Shares { selection } => {
                 let path = of("shares");

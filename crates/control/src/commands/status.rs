@@ -8,7 +8,8 @@ use crate::field::{Field, Kind, find};
 use crate::path::Path;
 use crate::{Action, Context};
 
-const OVERVIEW: [Field; 20] = [
+const OVERVIEW: [Field; 21] = [
+    Field::text("ternmq_version", "TernMQ"),
     Field::text("product_name", "Product"),
     Field::text("product_version", "Version"),
     Field::text("rabbitmq_version", "RabbitMQ version"),

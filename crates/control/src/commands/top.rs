@@ -215,8 +215,11 @@ impl Look {
     fn lines(&self, width: Option<usize>) -> Outcome<Vec<String>> {
         let mut lines = Vec::new();
         let nodes = self.nodes.as_array().map(Vec::as_slice).unwrap_or_default();
-        let version = find_str(&self.overview, "product_version");
-        let product = find_str(&self.overview, "product_name");
+        let named = |key: &str| find_str(&self.overview, key);
+        let (product, version) = match named("ternmq_version") {
+            "" => (named("product_name"), named("product_version")),
+            own => ("TernMQ", own),
+        };
         lines.push(format!("{product} {version}"));
         lines.extend(nodes.iter().map(|node| summary(node, &NODE)));
         lines.push(summary(&self.overview, &OVERVIEW));

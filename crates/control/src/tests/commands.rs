@@ -188,7 +188,7 @@ fn definitions_go_both_ways_unchanged() {
     let line = ["definitions", "import", file, "--vhost", "v"];
     let done = run_line(&line, vec![Answer::json(204, "")]);
     done.outcome.unwrap();
-    assert_eq!(done.asked[0].line(), "POST /api/definitions/v");
+    assert_eq!(done.asked[0].line(), "POST /api/definitions/v?report=true");
     let sent = body(&done.asked[0]);
     assert_eq!(sent, serde_json::from_str::<Value>(definitions).unwrap());
     assert!(
@@ -196,6 +196,25 @@ fn definitions_go_both_ways_unchanged() {
         "{}",
         done.written
     );
+}
+
+#[test]
+fn server_says_what_became_of_an_import() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("definitions.json");
+    std::fs::write(&file, "{}").unwrap();
+    let report = r#"{"sections":{"queues":{"created":1000,"existing":2},"users":{"created":0,"existing":1}},
+        "warnings":["a shovel"]}"#;
+    let line = ["definitions", "import", file.to_str().unwrap()];
+    let done = run_line(&line, fine(&[report]));
+    done.outcome.unwrap();
+    assert_eq!(done.asked[0].line(), "POST /api/definitions?report=true");
+    let expected = "KIND      NEW  THERE BEFORE\nusers       0             1\n\
+        queues  1,000             2\nleft out: a shovel\n";
+    assert!(done.written.ends_with(expected), "{}", done.written);
+    let done = run_line(&[&line[..], &["--json"]].concat(), fine(&[report]));
+    let written: Value = serde_json::from_str(&done.written).unwrap();
+    assert_eq!(written, serde_json::from_str::<Value>(report).unwrap());
 }
 
 #[test]
@@ -211,7 +230,7 @@ fn file_without_definitions_is_not_sent() {
 
 #[test]
 fn top_shows_what_is_busy() {
-    let overview = r#"{"product_name":"TernMQ","product_version":"1","object_totals":{"queues":2},
+    let overview = r#"{"product_name":"RabbitMQ","product_version":"4","ternmq_version":"1","object_totals":{"queues":2},
         "message_stats":{"publish_details":{"rate":12.0},"ack_details":{"rate":0.0}}}"#;
     let nodes = r#"[{"name":"n","mem_used":2048,"mem_alarm":true}]"#;
     let queues = r#"{"items":[{"name":"busy","vhost":"/","messages_ready":3}]}"#;
@@ -308,6 +327,17 @@ fn explanation_names_what_matches_and_what_does_not() {
     ] {
         assert!(done.written.contains(part), "{part:?} in {}", done.written);
     }
+}
+
+#[test]
+fn session_is_ended_by_its_client_identifier() {
+    let done = run_line(&["sessions", "delete", "a/b"], vec![Answer::json(204, "")]);
+    done.outcome.unwrap();
+    assert_eq!(
+        done.asked[0].line(),
+        "DELETE /api/x/mqtt/sessions/%2F/a%2Fb"
+    );
+    assert_eq!(done.written, "ended the session of a/b\n");
 }
 
 #[test]

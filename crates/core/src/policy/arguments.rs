@@ -360,8 +360,11 @@ fn queue_mode(value: &Value, _: &Headers) -> Result<(), ArgumentFault> {
     name_in(value, |name| matches!(name, "default" | "lazy"))
 }
 
+/// Clients that have no type to say send an empty one, or Erlang's word for nothing.
 fn queue_type(value: &Value, _: &Headers) -> Result<(), ArgumentFault> {
-    name_in(value, |name| QueueKind::parse(name).is_some())
+    name_in(value, |name| {
+        matches!(name, "" | "undefined") || QueueKind::parse(name).is_some()
+    })
 }
 
 fn leader_locator(value: &Value, _: &Headers) -> Result<(), ArgumentFault> {

@@ -1,19 +1,16 @@
 //! Who puts questions to the server: an HTTP client with limits on everything, in a few threads of its own.
 
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ternmq_broker::clock::Clock;
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 use super::HttpError;
 use super::config::{HttpConfig, Method};
 use super::desk::Desk;
 use super::question::{Question, Verdict, read};
+use crate::client::{self, Limits};
 
 /// Bytes of an answer, at most.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
@@ -28,18 +25,14 @@ pub(super) struct Clerk {
 
 impl Clerk {
     pub(super) fn new(config: &HttpConfig) -> Result<Self, HttpError> {
-        let agent = Agent::config_builder()
-            .timeout_global(Some(Duration::from_millis(config.request_timeout)))
-            .timeout_connect(Some(Duration::from_millis(config.connection_timeout)))
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .max_idle_connections_per_host(config.questions_max)
-            .user_agent("ternmq")
-            .tls_config(tls(config.cacertfile.as_ref())?)
-            .build();
+        let limits = Limits {
+            request: Duration::from_millis(config.request_timeout),
+            connection: Duration::from_millis(config.connection_timeout),
+            idle_connections: config.questions_max,
+            redirects: 0,
+        };
         Ok(Self {
-            agent: Agent::new_with_config(agent),
+            agent: client::agent(&limits, config.cacertfile.as_deref())?,
             method: config.http_method,
             is_failing: AtomicBool::new(false),
         })
@@ -106,40 +99,4 @@ fn failure(error: &ureq::Error) -> String {
         ureq::Error::BadUri(_) => "the address is wrong".to_owned(),
         other => other.to_string(),
     }
-}
-
-fn tls(authorities: Option<&PathBuf>) -> Result<TlsConfig, HttpError> {
-    let roots = match authorities {
-        Some(file) => {
-            let failed = |error| HttpError::Certificates {
-                file: file.clone(),
-                error,
-            };
-            let pem = std::fs::read(file).map_err(failed)?;
-            let roots = certificates(&pem);
-            if roots.is_empty() {
-                return Err(failed(io::Error::other("has no certificate in it")));
-            }
-            roots
-        }
-        None => rustls_native_certs::load_native_certs()
-            .certs
-            .into_iter()
-            .map(|certificate| Certificate::from_der(&certificate).to_owned())
-            .collect(),
-    };
-    Ok(TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .build())
-}
-
-fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
-    let items = parse_pem(pem).filter_map(Result::ok);
-    let certificates = items.filter_map(|item| match item {
-        PemItem::Certificate(certificate) => Some(certificate),
-        _ => None,
-    });
-    certificates.collect()
 }

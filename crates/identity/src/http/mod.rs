@@ -12,37 +12,30 @@ mod question;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use ternmq_broker::clock::Clock;
 use ternmq_broker::{Attempt, Authority, Backend, LoginRefusal, Rights, Scene, User};
 use ternmq_core::access::Right;
 use ternmq_core::error::Kind;
 use ternmq_core::id::Timestamp;
 
+use crate::aside::{Aside, Bell, Waiting};
+use crate::client::AuthoritiesError;
 use clerk::Clerk;
 use config::{CacheConfig, HttpConfig};
 use desk::Desk;
 use question::{Question, Verdict};
-
-/// Threads that wait for an answer at once, at most. What more is asked meanwhile is answered with no: threads are for
-/// messages.
-const WAITING_MAX: usize = 128;
 
 /// Time limits, in milliseconds, at most.
 const TIMEOUT_MS_MAX: u64 = 60_000;
 
 /// Clerks, at most.
 const CLERKS_MAX: usize = 256;
-
-/// Waits, in a thread that others need: lets those go on elsewhere meanwhile.
-pub type Aside = fn(&mut dyn FnMut());
 
 /// Why the server cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -54,14 +47,8 @@ pub enum HttpError {
     #[error("`{0}` is not from 1 to {1}")]
     Limit(&'static str, u64),
     /// The authorities.
-    #[error("{}: {error}", file.display())]
-    Certificates {
-        /// Which file.
-        file: PathBuf,
-        /// Why not.
-        #[source]
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    Certificates(#[from] AuthoritiesError),
     /// A thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -76,8 +63,7 @@ struct Shared {
     config: HttpConfig,
     desk: Arc<Desk>,
     clock: Arc<dyn Clock>,
-    aside: Aside,
-    waiting: AtomicUsize,
+    waiting: Waiting,
 }
 
 impl fmt::Debug for Http {
@@ -157,8 +143,7 @@ impl Http {
         let shared = Arc::new(Shared {
             desk: desk.clone(),
             clock: clock.clone(),
-            aside,
-            waiting: AtomicUsize::new(0),
+            waiting: Waiting::new(aside),
             config,
         });
         for _ in 0..shared.config.questions_max {
@@ -213,15 +198,12 @@ impl Shared {
         if let Some(known) = self.desk.ask(question.clone(), self.clock.now(), &waker) {
             return known;
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        // Before a question is put, others may be put that nobody answers.
+        let limit = Duration::from_millis(self.config.request_timeout.saturating_mul(2));
+        if !self.waiting.wait(&bell, limit) {
             tracing::warn!("too many wait to hear what users may do, one is told no");
             return Verdict::Deny;
         }
-        // Before a question is put, others may be put that nobody answers.
-        let limit = Duration::from_millis(self.config.request_timeout.saturating_mul(2));
-        (self.aside)(&mut || bell.wait(limit));
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
         let answer = self
             .desk
             .ask(question.clone(), self.clock.now(), Waker::noop());
@@ -346,27 +328,5 @@ impl Rights for Asked {
             question = question.with("variable_map.client_id", id.as_bytes());
         }
         self.shared.is_allowed(&question)
-    }
-}
-
-/// Wakes a thread that waits.
-#[derive(Default)]
-struct Bell {
-    has_rung: Mutex<bool>,
-    rings: Condvar,
-}
-
-impl Bell {
-    fn wait(&self, limit: Duration) {
-        let mut has_rung = self.has_rung.lock();
-        let rings = |has_rung: &mut bool| !*has_rung;
-        self.rings.wait_while_for(&mut has_rung, rings, limit);
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        *self.has_rung.lock() = true;
-        self.rings.notify_all();
     }
 }

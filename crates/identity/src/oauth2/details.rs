@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::config::OAuth2Config;
+use super::server::Server;
 use super::token::Claims;
 use super::wildcard::Wildcard;
 
@@ -18,14 +18,14 @@ const TAGS: [&str; 4] = ["administrator", "monitoring", "management", "policymak
 const SCOPES_MAX: usize = super::scopes::SCOPES_MAX + 1;
 
 /// All that are meant for this broker, with its name before them.
-pub(super) fn scopes(claims: &Claims, config: &OAuth2Config) -> Vec<String> {
-    let id = &config.resource_server_id;
+pub(super) fn scopes(claims: &Claims, server: &Server) -> Vec<String> {
+    let id = &server.id;
     let details = claims
         .get("authorization_details")
         .and_then(Value::as_array);
     let is_ours = |detail: &&Value| {
         let kind = detail.get("type").and_then(Value::as_str);
-        !config.resource_server_type.is_empty() && kind == Some(&config.resource_server_type)
+        !server.resource_server_type.is_empty() && kind == Some(&server.resource_server_type)
     };
     let mut out = Vec::new();
     for detail in details.into_iter().flatten().filter(is_ours) {
@@ -53,9 +53,11 @@ pub(super) fn scopes(claims: &Claims, config: &OAuth2Config) -> Vec<String> {
 
 /// What a location names, if it is in this broker: vhost, queue or exchange, routing key.
 fn resource(location: &str, id: &str) -> Option<String> {
+    // The last one counts; one without a value is not there.
     let attribute = |name: &str| {
-        let mut parts = location.split('/').filter_map(|part| part.split_once(':'));
-        parts.find(|(key, _)| *key == name).map(|(_, value)| value)
+        let parts = location.rsplit('/').filter_map(|part| part.split_once(':'));
+        let mut valued = parts.filter(|(_, value)| !value.is_empty());
+        valued.find(|(key, _)| *key == name).map(|(_, value)| value)
     };
     let cluster = attribute("cluster")?;
     if !Wildcard::parse(cluster)?.matches(id) {

@@ -1,20 +1,21 @@
 //! The keys that tokens are signed with, by their identifiers.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::Value;
 
 use super::algorithm::{Algorithm, Material};
-use super::config::OAuth2Config;
+use super::config::KeysConfig;
 use super::{OAuth2Error, jwk, pem};
 
 /// Keys, at most.
 pub(super) const KEYS_MAX: usize = 1_024;
 
-/// Bytes of a file with keys, at most.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of a file or an answer with keys, at most.
+pub(super) const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A key, and the algorithm it is for, if it says so.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +55,7 @@ pub enum KeyError {
     #[error("an RSA key of less than 2,048 or more than 8,192 bits")]
     RsaLength,
     /// The set.
-    #[error("no JSON Web Key Set with at least one key that can be used")]
+    #[error("no JSON Web Key Set with 1 to {KEYS_MAX} keys that can be used")]
     NoKeys,
 }
 
@@ -69,7 +70,7 @@ pub(super) type Stamp = Option<(SystemTime, u64)>;
 
 impl KeyRing {
     /// Reads all files.
-    pub(super) fn load(config: &OAuth2Config) -> Result<Self, OAuth2Error> {
+    pub(super) fn load(config: &KeysConfig) -> Result<Self, OAuth2Error> {
         let mut ring = Self::default();
         let failed = |file: &Path, error| OAuth2Error::Key {
             file: file.to_owned(),
@@ -80,21 +81,41 @@ impl KeyRing {
             ring.keys.insert(signing.id.clone(), key);
         }
         if let Some(file) = &config.jwks_file {
-            let keys = read_set(file).map_err(|error| failed(file, error))?;
-            ring.keys.extend(keys);
-        }
-        if ring.keys.is_empty() {
-            return Err(OAuth2Error::NoKeys);
+            let set = read_text(file).and_then(|text| Self::read(&text, &file.display()));
+            let set = set.map_err(|error| failed(file, error))?;
+            ring.keys.extend(set.keys);
         }
         if ring.keys.len() > KEYS_MAX {
             return Err(OAuth2Error::TooManyKeys);
         }
-        if let Some(id) = &config.default_key
-            && !ring.keys.contains_key(id)
-        {
-            return Err(OAuth2Error::NoDefaultKey(id.clone()));
-        }
         Ok(ring)
+    }
+
+    /// Reads a JSON Web Key Set. Authorization servers have keys in theirs that are not for signing, or of kinds that
+    /// nobody here knows: those are left out (RFC 7517 §5). `whence` is for the log.
+    pub(super) fn read(set: &str, whence: &dyn fmt::Display) -> Result<Self, KeyError> {
+        let set: Value = serde_json::from_str(set)?;
+        let all = set.get("keys").and_then(Value::as_array);
+        let mut keys = HashMap::new();
+        for key in all.ok_or(KeyError::NoKeys)? {
+            if jwk::is_for_encryption(key) {
+                continue;
+            }
+            let id = key.get("kid").and_then(Value::as_str);
+            match (id, jwk::read(key)) {
+                (Some(id), Ok(read)) => {
+                    keys.insert(id.to_owned(), read);
+                }
+                (None, _) => tracing::warn!(%whence, "a key without `kid` is not used"),
+                (Some(id), Err(error)) => {
+                    tracing::warn!(%whence, id, %error, "a key is not used");
+                }
+            }
+        }
+        if keys.is_empty() || keys.len() > KEYS_MAX {
+            return Err(KeyError::NoKeys);
+        }
+        Ok(Self { keys })
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Key> {
@@ -107,7 +128,7 @@ impl KeyRing {
 }
 
 /// What all files look like now.
-pub(super) fn stamps(config: &OAuth2Config) -> Vec<Stamp> {
+pub(super) fn stamps(config: &KeysConfig) -> Vec<Stamp> {
     let signing = config.signing_keys.iter().map(|signing| &signing.file);
     let files: Vec<&PathBuf> = signing.chain(&config.jwks_file).collect();
     let stamp = |file: &&PathBuf| {
@@ -134,31 +155,4 @@ fn read_key(file: &Path) -> Result<Key, KeyError> {
         material: pem::read(&text)?,
         algorithm: None,
     })
-}
-
-/// A JSON Web Key Set. Authorization servers have keys in theirs that are not for signing, or of kinds that nobody here
-/// knows: those are left out (RFC 7517 §5).
-fn read_set(file: &Path) -> Result<HashMap<String, Key>, KeyError> {
-    let set: Value = serde_json::from_str(&read_text(file)?)?;
-    let all = set.get("keys").and_then(Value::as_array);
-    let mut keys = HashMap::new();
-    for key in all.ok_or(KeyError::NoKeys)? {
-        if jwk::is_for_encryption(key) {
-            continue;
-        }
-        let id = key.get("kid").and_then(Value::as_str);
-        match (id, jwk::read(key)) {
-            (Some(id), Ok(read)) => {
-                keys.insert(id.to_owned(), read);
-            }
-            (None, _) => tracing::warn!(file = %file.display(), "a key without `kid` is not used"),
-            (Some(id), Err(error)) => {
-                tracing::warn!(file = %file.display(), id, %error, "a key is not used");
-            }
-        }
-    }
-    if keys.is_empty() {
-        return Err(KeyError::NoKeys);
-    }
-    Ok(keys)
 }

@@ -2,49 +2,78 @@
 //! `rabbitmq_auth_backend_oauth2` reads them.
 //!
 //! ```text
-//! password ─► signature (token.rs, keys) ─► exp, nbf, aud ─► scopes ─► User: name, tags, rights, until exp
+//! password ─► aud: whom it is for (server.rs) ─► signature (token.rs, provider.rs) ─► exp, nbf ─► scopes ─► User: name,
+//! tags, rights, until exp
 //! ```
 //!
-//! Left out: keys by URL and discovery of them, as nothing here asks the network; several resource servers in one broker.
+//! A key that is not known is fetched, if the configuration says from where (remote.rs); who logs in by it waits.
+//! Left out: RabbitMQ's scopes that are regular expressions (`scope_pattern_syntax`).
 
 mod algorithm;
 pub mod config;
 mod details;
+mod fetch;
 mod jwk;
 mod keys;
 mod pem;
+mod provider;
+mod remote;
 mod rights;
 mod scopes;
+mod server;
 mod token;
 mod wildcard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Waker;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use ternmq_broker::{Attempt, Backend, LoginRefusal, User};
 use ternmq_core::id::Timestamp;
 
+use crate::aside::{Aside, Bell, Waiting};
+use crate::client::AuthoritiesError;
 use algorithm::Algorithm;
 use config::OAuth2Config;
+use keys::Key;
 pub use keys::KeyError;
-use keys::{KeyRing, Stamp};
+use provider::Provider;
 use rights::Token;
+use server::Server;
 pub use token::TOKEN_BYTES_MAX;
-use token::TokenError;
+use token::{TokenError, Unchecked, shortened};
 
 /// Why tokens cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum OAuth2Error {
     /// Nothing says who this broker is.
-    #[error("`resource_server_id` is not set")]
+    #[error("neither `resource_server_id` nor `resource_servers` is set")]
     NoResourceServer,
+    /// A name without letters, or one that is there twice.
+    #[error("{0:?} is no `id` of a resource server, or another one has it")]
+    ResourceServer(String),
+    /// A name that stands for nobody.
+    #[error("{0:?} is none of `oauth_providers`, or it is there twice")]
+    NoProvider(String),
+    /// An address that is not asked.
+    #[error("`{key}`: {address:?} is not asked for keys; https:// is, or this machine")]
+    Address {
+        /// What has it.
+        key: &'static str,
+        /// Which one.
+        address: String,
+    },
+    /// The authorities.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
+    /// A thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// There is no such algorithm.
     #[error("algorithm {0:?} is not known; known are {known}", known = known_algorithms())]
     Algorithm(String),
     /// There is nothing to check signatures with.
-    #[error("there is no key: set `signing_keys` or `jwks_file`")]
+    #[error("there is no key: set `signing_keys`, `jwks_file`, `jwks_uri` or `issuer`")]
     NoKeys,
     /// More than anybody has.
     #[error("more than {max} keys", max = keys::KEYS_MAX)]
@@ -71,80 +100,82 @@ fn known_algorithms() -> String {
 #[derive(Debug)]
 pub struct OAuth2 {
     shared: Arc<Shared>,
-    files: Mutex<Files>,
-}
-
-/// What the files of keys look like.
-#[derive(Debug, Default)]
-struct Files {
-    /// When they were read, or tried to be.
-    tried: Vec<Stamp>,
-    /// When they had changed, at the last look.
-    changed: Option<Vec<Stamp>>,
 }
 
 /// What all logins share.
 #[derive(Debug)]
 struct Shared {
-    config: OAuth2Config,
-    algorithms: Vec<Algorithm>,
-    keys: ArcSwap<KeyRing>,
+    servers: Vec<Server>,
+    providers: Vec<Arc<Provider>>,
+    waiting: Waiting,
+}
+
+/// Threads that fetch keys end with the last who could need one.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.providers.iter().for_each(|provider| provider.stop());
+    }
+}
+
+/// Who logs in.
+#[derive(Clone, Copy)]
+enum Patience<'a> {
+    /// Is told to come back when this is called.
+    Waker(&'a Waker),
+    /// Waits in its thread.
+    Thread,
 }
 
 impl OAuth2 {
-    /// Reads the keys.
+    /// Reads the keys that are in files.
     ///
     /// # Errors
     /// What of the configuration cannot be used.
-    pub fn load(config: OAuth2Config) -> Result<Self, OAuth2Error> {
-        if config.resource_server_id.is_empty() {
-            return Err(OAuth2Error::NoResourceServer);
+    pub fn load(config: &OAuth2Config, aside: Aside) -> Result<Self, OAuth2Error> {
+        let mut providers = Vec::new();
+        for own in &config.oauth_providers {
+            let is_known = |known: &Arc<Provider>| known.name() == Some(&own.id);
+            if own.id.is_empty() || providers.iter().any(is_known) {
+                return Err(OAuth2Error::NoProvider(own.id.clone()));
+            }
+            providers.push(Arc::new(Provider::load(Some(&own.id), &own.keys)?));
         }
-        let algorithm = |name: &String| {
-            Algorithm::named(name).ok_or_else(|| OAuth2Error::Algorithm(name.clone()))
-        };
-        let algorithms = config.algorithms.iter().map(algorithm);
-        // Looked at before: what changes meanwhile is seen as a change.
-        let files = Files {
-            tried: keys::stamps(&config),
-            changed: None,
+        match Provider::load(None, &config.keys) {
+            Ok(provider) => providers.push(Arc::new(provider)),
+            // Whoever needs it says so.
+            Err(OAuth2Error::NoKeys) => {}
+            Err(error) => return Err(error),
+        }
+        let shared = Shared {
+            servers: server::all(config, &providers)?,
+            providers,
+            waiting: Waiting::new(aside),
         };
         Ok(Self {
-            shared: Arc::new(Shared {
-                algorithms: algorithms.collect::<Result<_, _>>()?,
-                keys: ArcSwap::from_pointee(KeyRing::load(&config)?),
-                config,
-            }),
-            files: Mutex::new(files),
+            shared: Arc::new(shared),
         })
     }
 
-    /// Reads the keys again. Keys that cannot be used change nothing.
+    /// Begins to fetch keys, where the configuration says from where: a thread for each of those places.
+    ///
+    /// # Errors
+    /// [`OAuth2Error::Thread`]
+    pub fn start(&self, now: Timestamp) -> Result<(), OAuth2Error> {
+        let mut providers = self.shared.providers.iter();
+        providers.try_for_each(|provider| provider.start(now))
+    }
+
+    /// Reads the keys again, and fetches them. Keys that cannot be used change nothing.
     pub fn reload(&self) {
-        match KeyRing::load(&self.shared.config) {
-            Ok(ring) => {
-                tracing::info!(keys = ring.len(), "keys of tokens read again");
-                self.shared.keys.store(Arc::new(ring));
-            }
-            Err(error) => {
-                tracing::error!(%error, "the new keys of tokens cannot be used, the old ones stay");
-            }
+        for provider in &self.shared.providers {
+            provider.reload();
         }
     }
 
     /// Reads the keys again if their files have changed, and then have been the same for two looks.
     pub fn reload_if_changed(&self) {
-        let now = keys::stamps(&self.shared.config);
-        let mut files = self.files.lock();
-        if files.tried == now {
-            files.changed = None;
-        } else if files.changed.as_ref() == Some(&now) {
-            files.changed = None;
-            files.tried = now;
-            drop(files);
-            self.reload();
-        } else {
-            files.changed = Some(now);
+        for provider in &self.shared.providers {
+            provider.reload_if_changed();
         }
     }
 }
@@ -153,12 +184,14 @@ impl Backend for OAuth2 {
     /// The name is ignored: a token says whom it is about.
     fn login(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<User, LoginRefusal> {
         let password = attempt.password.unwrap_or_default();
-        self.shared.clone().user_of(password, now).map_err(|error| {
+        let patience = attempt.waker.map_or(Patience::Thread, Patience::Waker);
+        let user = self.shared.clone().user_of(password, now, patience);
+        user.map_err(|error| {
             let peer = attempt.peer;
-            if error == TokenError::NotAToken {
-                tracing::debug!(%peer, "password is no token");
-            } else {
-                tracing::info!(%peer, %error, "token refused");
+            match error {
+                TokenError::Fetching => return LoginRefusal::Undecided,
+                TokenError::NotAToken => tracing::debug!(%peer, "password is no token"),
+                error => tracing::info!(%peer, %error, "token refused"),
             }
             LoginRefusal::BadCredentials
         })
@@ -167,22 +200,72 @@ impl Backend for OAuth2 {
 
 impl Shared {
     /// Whom a token lets in.
-    fn user_of(self: Arc<Self>, token: &[u8], now: Timestamp) -> Result<User, TokenError> {
-        let config = &self.config;
-        let ring = self.keys.load();
-        let default_key = config.default_key.as_deref();
-        let claims = token::verify(token, &ring, default_key, &self.algorithms)?;
-        let expires_at = token::check_claims(&claims, config, now)?;
-        let scopes = scopes::of(&claims, config)?;
+    fn user_of(
+        self: Arc<Self>,
+        token: &[u8],
+        now: Timestamp,
+        patience: Patience<'_>,
+    ) -> Result<User, TokenError> {
+        let token = Unchecked::read(token)?;
+        let server = server::of_audience(&self.servers, token.audience())?;
+        let provider = &server.provider;
+        let algorithm = token.algorithm(provider.algorithms())?;
+        let key = self.key_of(
+            provider,
+            token.key_id(provider.default_key())?,
+            now,
+            patience,
+        )?;
+        let claims = token.verify(algorithm, &key)?;
+        let expires_at = token::check_times(&claims, server, now)?;
+        let scopes = scopes::of(&claims, server)?;
         let tags = scopes::tags(&scopes);
-        let name = token::user_name(&claims, &config.preferred_username_claims).to_owned();
-        drop(ring);
+        let name = token::user_name(&claims, &server.preferred_username_claims).to_owned();
         let token = Token {
             shared: self,
             scopes,
             claims,
         };
-        Ok(User::new(&name, &tags, Arc::new(token)).until(expires_at))
+        let user = User::new(&name, &tags, Arc::new(token));
+        Ok(match expires_at {
+            Some(expires_at) => user.until(expires_at),
+            None => user,
+        })
+    }
+
+    /// A key that is known, or could be fetched.
+    fn key_of(
+        &self,
+        provider: &Provider,
+        id: &str,
+        now: Timestamp,
+        patience: Patience<'_>,
+    ) -> Result<Key, TokenError> {
+        let remote = provider.remote();
+        if let Some(key) = provider.key(id) {
+            if let Some(remote) = remote {
+                remote.look_at_age(now);
+            }
+            return Ok(key);
+        }
+        if let Some(remote) = remote {
+            match patience {
+                Patience::Waker(waker) if remote.want(now, waker) => {
+                    return Err(TokenError::Fetching);
+                }
+                Patience::Waker(_) => {}
+                Patience::Thread => {
+                    let bell = Arc::new(Bell::default());
+                    if remote.want(now, &Waker::from(bell.clone())) {
+                        // One that had begun before, and the one that was wanted now.
+                        self.waiting.wait(&bell, fetch::TIMEOUT.saturating_mul(4));
+                    }
+                }
+            }
+        }
+        // It may have come meanwhile.
+        let key = provider.key(id);
+        key.ok_or_else(|| TokenError::UnknownKey(shortened(id)))
     }
 }
 

@@ -9,9 +9,9 @@ use ternmq_core::access::Right;
 use ternmq_core::error::Kind;
 use ternmq_core::id::Timestamp;
 
-use super::Shared;
 use super::token::{Claims, TokenError};
 use super::wildcard::{Wildcard, escape};
+use super::{Patience, Shared};
 
 /// What a token says, for as long as somebody is logged in by it.
 pub(super) struct Token {
@@ -54,7 +54,7 @@ impl Authority for Token {
     }
 
     fn renew(&self, user: &User, secret: &[u8], now: Timestamp) -> Result<User, LoginRefusal> {
-        let renewed = self.shared.clone().user_of(secret, now);
+        let renewed = self.shared.clone().user_of(secret, now, Patience::Thread);
         let renewed = renewed.and_then(|renewed| {
             if renewed.name() == user.name() {
                 Ok(renewed)

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::config::OAuth2Config;
 use super::details;
+use super::server::Server;
 use super::token::{Claims, TokenError};
 
 /// Scopes of a token, at most; as many as RabbitMQ takes.
@@ -17,29 +17,27 @@ const TAG: &str = "tag:";
 const PERMISSIONS: &str = "authorization.permissions.scopes";
 
 /// The scopes without their prefix, each once, in order.
-pub(super) fn of(claims: &Claims, config: &OAuth2Config) -> Result<Vec<String>, TokenError> {
-    let id = &*config.resource_server_id;
+pub(super) fn of(claims: &Claims, server: &Server) -> Result<Vec<String>, TokenError> {
+    let id = &*server.id;
     let mut all = Vec::new();
     if let Some(scope) = claims.get("scope") {
         collect_list(scope, &mut all);
     }
-    let further = config.additional_scopes_key.split_whitespace();
+    let further = server.additional_scopes_key.split_whitespace();
     for path in further.chain([PERMISSIONS]) {
         let steps: Vec<&str> = path.split('.').filter(|step| !step.is_empty()).collect();
         collect_below(claims, &steps, id, &mut all);
     }
     for index in 0..all.len() {
-        let mut aliases = config.scope_aliases.iter();
+        let mut aliases = server.scope_aliases.iter();
         if let Some(meant) = aliases.find(|alias| alias.alias == all[index]) {
             all.extend(meant.scope.split_whitespace().map(str::to_owned));
         }
     }
-    all.extend(details::scopes(claims, config));
-    let prefix = match &config.scope_prefix {
-        Some(prefix) => prefix.clone(),
-        None => format!("{id}."),
-    };
-    let ours = all.iter().filter_map(|scope| scope.strip_prefix(&prefix));
+    all.extend(details::scopes(claims, server));
+    let ours = all
+        .iter()
+        .filter_map(|scope| scope.strip_prefix(&*server.scope_prefix));
     let mut ours: Vec<String> = ours.map(str::to_owned).collect();
     ours.sort();
     ours.dedup();
@@ -55,12 +53,13 @@ pub(super) fn tags(scopes: &[String]) -> Vec<Box<str>> {
     tags.filter(|tag| !tag.is_empty()).map(Into::into).collect()
 }
 
-/// A text of scopes with spaces between them, or a list of such.
+/// A text of scopes with spaces between them, or a list of scopes, which may have some in them.
 fn collect_list(value: &Value, out: &mut Vec<String>) {
-    let mut words = |text: &str| out.extend(text.split_whitespace().map(str::to_owned));
     match value {
-        Value::String(text) => words(text),
-        Value::Array(all) => all.iter().filter_map(Value::as_str).for_each(words),
+        Value::String(text) => out.extend(text.split_whitespace().map(str::to_owned)),
+        Value::Array(all) => {
+            out.extend(all.iter().filter_map(Value::as_str).map(str::to_owned));
+        }
         _ => {}
     }
 }

@@ -11,8 +11,12 @@ use ternmq_broker::{Authority as _, Rights, Scene};
 use ternmq_core::access::Right;
 use ternmq_core::error::Kind;
 
-use super::config::{ScopeAlias, SigningKey};
+use super::config::{KeysConfig, ScopeAlias, SigningKey};
+use super::keys::KeyRing;
 use super::*;
+
+mod fetching;
+mod servers;
 
 const NOW_S: u64 = 1_800_000_000;
 const NOW: Timestamp = Timestamp(NOW_S * 1_000);
@@ -31,13 +35,32 @@ fn configured(directory: &Path) -> OAuth2Config {
     std::fs::write(&file, key).unwrap();
     OAuth2Config {
         resource_server_id: "rabbitmq".into(),
-        default_key: Some("key".into()),
-        signing_keys: vec![SigningKey {
-            id: "key".into(),
-            file,
-        }],
+        keys: KeysConfig {
+            default_key: Some("key".into()),
+            ..with_key("key", file)
+        },
         ..OAuth2Config::default()
     }
+}
+
+fn with_key(id: &str, file: PathBuf) -> KeysConfig {
+    KeysConfig {
+        signing_keys: vec![SigningKey {
+            id: id.into(),
+            file,
+        }],
+        ..KeysConfig::default()
+    }
+}
+
+fn load(config: &OAuth2Config) -> Result<OAuth2, OAuth2Error> {
+    OAuth2::load(config, |wait| wait())
+}
+
+/// What becomes of a token if nobody can be waited for.
+fn user_of(oauth2: &OAuth2, token: &[u8]) -> Result<User, TokenError> {
+    let patience = Patience::Waker(Waker::noop());
+    oauth2.shared.clone().user_of(token, NOW, patience)
 }
 
 fn signed_with(secret: &[u8], claims: &Value) -> String {
@@ -63,9 +86,8 @@ fn shown(adjust: impl FnOnce(&mut OAuth2Config), more: Value) -> Result<User, To
     let directory = tempfile::tempdir().unwrap();
     let mut config = configured(directory.path());
     adjust(&mut config);
-    let oauth2 = OAuth2::load(config).unwrap();
     let token = signed_with(SECRET, &claims(more));
-    oauth2.shared.clone().user_of(token.as_bytes(), NOW)
+    user_of(&load(&config).unwrap(), token.as_bytes())
 }
 
 fn as_configured(_: &mut OAuth2Config) {}
@@ -75,11 +97,11 @@ fn token(adjust: impl FnOnce(&mut OAuth2Config), more: &Value) -> Token {
     let directory = tempfile::tempdir().unwrap();
     let mut config = configured(directory.path());
     adjust(&mut config);
-    let shared = OAuth2::load(config).unwrap().shared;
+    let shared = load(&config).unwrap().shared;
     let claims = claims(more.clone());
     let claims = claims.as_object().unwrap().clone();
     Token {
-        scopes: scopes::of(&claims, &shared.config).unwrap(),
+        scopes: scopes::of(&claims, &shared.servers[0]).unwrap(),
         claims,
         shared,
     }
@@ -105,17 +127,32 @@ fn scopes_of(adjust: impl FnOnce(&mut OAuth2Config), more: &Value) -> Vec<String
 fn ring_of(directory: &Path) -> KeyRing {
     let file = directory.join("jwks.json");
     std::fs::write(&file, golden()["jwks"].to_string()).unwrap();
-    let config = OAuth2Config {
+    let config = KeysConfig {
         jwks_file: Some(file),
-        ..OAuth2Config::default()
+        ..KeysConfig::default()
     };
     KeyRing::load(&config).unwrap()
+}
+
+/// The claims of a token that is signed with one of these keys.
+fn verify(
+    token: &[u8],
+    ring: &KeyRing,
+    default_key: Option<&str>,
+    allowed: &[Algorithm],
+) -> Result<token::Claims, TokenError> {
+    let token = Unchecked::read(token)?;
+    let algorithm = token.algorithm(allowed)?;
+    let id = token.key_id(default_key)?;
+    let key = ring.get(id).ok_or(TokenError::UnknownKey(id.to_owned()))?;
+    let key = key.clone();
+    token.verify(algorithm, &key)
 }
 
 fn verified(token: &Value, allowed: &[Algorithm]) -> Result<token::Claims, TokenError> {
     let directory = tempfile::tempdir().unwrap();
     let ring = ring_of(directory.path());
-    token::verify(token.as_str().unwrap().as_bytes(), &ring, None, allowed)
+    verify(token.as_str().unwrap().as_bytes(), &ring, None, allowed)
 }
 
 #[test]
@@ -185,16 +222,10 @@ fn keys_in_files_of_their_own_verify_as_well() {
         let file = directory.path().join(pem);
         std::fs::write(&file, golden["pem"][pem].as_str().unwrap()).unwrap();
         let token = &golden["tokens"][token];
-        let config = OAuth2Config {
-            signing_keys: vec![SigningKey {
-                id: token["kid"].as_str().unwrap().into(),
-                file,
-            }],
-            ..OAuth2Config::default()
-        };
+        let config = with_key(token["kid"].as_str().unwrap(), file);
         let ring = KeyRing::load(&config).unwrap();
         let bytes = token["token"].as_str().unwrap().as_bytes();
-        let claims = token::verify(bytes, &ring, None, &[]);
+        let claims = verify(bytes, &ring, None, &[]);
         assert_eq!(claims.unwrap()["sub"], "ann", "{pem}");
     }
 }
@@ -226,14 +257,7 @@ fn files_without_a_key_that_can_be_used_are_refused() {
     ] {
         let file = directory.path().join("key");
         std::fs::write(&file, &text).unwrap();
-        let config = OAuth2Config {
-            signing_keys: vec![SigningKey {
-                id: "k".into(),
-                file,
-            }],
-            ..OAuth2Config::default()
-        };
-        let error = KeyRing::load(&config).unwrap_err().to_string();
+        let error = KeyRing::load(&with_key("k", file)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -264,13 +288,13 @@ fn key_is_the_one_that_is_named_else_the_default() {
     let directory = tempfile::tempdir().unwrap();
     let ring = ring_of(directory.path());
     let nameless = golden["nameless"].as_str().unwrap().as_bytes();
-    let verify = |default| token::verify(nameless, &ring, default, &[]).map(|_| ());
-    assert_eq!(verify(None), Err(TokenError::NoKeyNamed));
-    assert_eq!(verify(Some("rsa")), Ok(()));
-    assert_eq!(verify(Some("p256")), Err(TokenError::Signature));
+    let by = |default| verify(nameless, &ring, default, &[]).map(|_| ());
+    assert_eq!(by(None), Err(TokenError::NoKeyNamed));
+    assert_eq!(by(Some("rsa")), Ok(()));
+    assert_eq!(by(Some("p256")), Err(TokenError::Signature));
     let unknown = URL_SAFE_NO_PAD.encode(json!({"alg": "RS256", "kid": "x"}).to_string());
     let unknown = format!("{unknown}.e30.AAAA");
-    let got = token::verify(unknown.as_bytes(), &ring, Some("rsa"), &[]);
+    let got = verify(unknown.as_bytes(), &ring, Some("rsa"), &[]);
     assert_eq!(got, Err(TokenError::UnknownKey("x".into())));
 }
 
@@ -280,20 +304,34 @@ fn what_cannot_be_checked_is_refused_at_start() {
     let refused = |adjust: &dyn Fn(&mut OAuth2Config)| {
         let mut config = configured(directory.path());
         adjust(&mut config);
-        OAuth2::load(config).unwrap_err().to_string()
+        load(&config).unwrap_err().to_string()
     };
     for (error, expected) in [
         (
             refused(&|c| c.resource_server_id.clear()),
             "resource_server_id",
         ),
-        (refused(&|c| c.algorithms = vec!["RS255".into()]), "RS255"),
-        (refused(&|c| c.default_key = Some("other".into())), "other"),
         (
-            refused(&|c| c.signing_keys[0].file = "/nowhere".into()),
+            refused(&|c| c.keys.algorithms = vec!["RS255".into()]),
+            "RS255",
+        ),
+        (
+            refused(&|c| c.keys.default_key = Some("other".into())),
+            "other",
+        ),
+        (
+            refused(&|c| c.keys.signing_keys[0].file = "/nowhere".into()),
             "/nowhere",
         ),
-        (refused(&|c| c.signing_keys.clear()), "jwks_file"),
+        (refused(&|c| c.keys.signing_keys.clear()), "jwks_file"),
+        (
+            refused(&|c| c.keys.jwks_uri = Some("http://id.example/keys".into())),
+            "`jwks_uri`: \"http://id.example/keys\"",
+        ),
+        (
+            refused(&|c| c.default_oauth_provider = Some("nobody".into())),
+            "nobody",
+        ),
     ] {
         assert!(error.contains(expected), "{error}");
     }
@@ -302,7 +340,7 @@ fn what_cannot_be_checked_is_refused_at_start() {
 #[test]
 fn passwords_are_no_tokens() {
     let directory = tempfile::tempdir().unwrap();
-    let oauth2 = OAuth2::load(configured(directory.path())).unwrap();
+    let oauth2 = load(&configured(directory.path())).unwrap();
     for password in [
         "",
         "guest",
@@ -312,11 +350,11 @@ fn passwords_are_no_tokens() {
         "e30.e30.",
         "\u{e4}.x.y",
     ] {
-        let got = oauth2.shared.clone().user_of(password.as_bytes(), NOW);
+        let got = user_of(&oauth2, password.as_bytes());
         assert_eq!(got.err(), Some(TokenError::NotAToken), "{password:?}");
     }
     let long = vec![b'a'; TOKEN_BYTES_MAX + 1];
-    let got = oauth2.shared.clone().user_of(&long, NOW);
+    let got = user_of(&oauth2, &long);
     assert_eq!(got.err(), Some(TokenError::NotAToken));
     let without = Attempt {
         password: None,
@@ -336,6 +374,18 @@ fn token_lets_in_whom_it_is_about_until_it_expires() {
     assert_eq!(expired(json!(-1)), Some(TokenError::Expired));
     assert_eq!(expired(json!(null)), Some(TokenError::NoExpiry));
     assert_eq!(expired(json!("tomorrow")), Some(TokenError::NoExpiry));
+    let endless = |adjust: fn(&mut OAuth2Config)| {
+        let mut without = claims(json!({}));
+        without.as_object_mut().unwrap().remove("exp");
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = configured(directory.path());
+        adjust(&mut config);
+        let token = signed_with(SECRET, &without);
+        user_of(&load(&config).unwrap(), token.as_bytes())
+    };
+    assert_eq!(endless(as_configured).err(), Some(TokenError::NoExpiry));
+    let user = endless(|config| config.require_exp = false).unwrap();
+    assert_eq!(user.expires_at(), None);
     let early = |nbf: Value| shown(as_configured, json!({"nbf": nbf})).err();
     assert_eq!(early(json!(NOW_S + 60)), None, "clocks differ");
     assert_eq!(early(json!(NOW_S + 61)), Some(TokenError::NotYet));
@@ -458,6 +508,8 @@ fn scopes_stand_in_a_text_or_a_list_behind_the_prefix() {
     assert_eq!(scopes_of(as_configured, &text), both);
     let list = json!({"scope": ["rabbitmq.read:*/*", "other.read:*/*", "rabbitmq.write:*/*", 7]});
     assert_eq!(scopes_of(as_configured, &list), both);
+    let spaced = json!({"scope": ["rabbitmq.read:my vhost/*", "openid rabbitmq.read:*/*"]});
+    assert_eq!(scopes_of(as_configured, &spaced), ["read:my vhost/*"]);
     let prefixed = |config: &mut OAuth2Config| config.scope_prefix = Some("api://".into());
     let api = json!({"scope": "api://read:*/* rabbitmq.write:*/*"});
     assert_eq!(scopes_of(prefixed, &api), ["read:*/*"]);
@@ -512,6 +564,9 @@ fn rich_authorization_details_are_scopes() {
          "actions": ["administrator"]},
         {"type": "rabbitmq", "locations": "x/cluster:fin*/queue:q/routing-key:k", "actions": "read"},
         {"type": "rabbitmq", "locations": "cluster:finance/queue:q/exchange:e", "actions": "read"},
+        {"type": "rabbitmq", "locations": "cluster:finance//queue:/vhost:/routing-key:r", "actions": "write"},
+        {"type": "rabbitmq", "locations": "vhost:a/cluster:finance/vhost:b", "actions": "write"},
+        {"type": "rabbitmq", "locations": "cluster:finance", "actions": ""},
         {"type": "rabbitmq", "locations": ["cluster:other", "vhost:v"], "actions": "read"},
         {"type": "other", "locations": "cluster:finance", "actions": "read"},
     ]});
@@ -520,6 +575,8 @@ fn rich_authorization_details_are_scopes() {
         "read:*/q/k",
         "read:primary-*/*/*",
         "tag:administrator",
+        "write:*/*/r",
+        "write:b/*/*",
         "write:primary-*/*/*",
     ];
     assert_eq!(scopes_of(finance, &more), expected);
@@ -565,9 +622,9 @@ fn new_token_is_for_the_same_user() {
 #[test]
 fn changed_keys_are_read_once_they_stay_the_same() {
     let directory = tempfile::tempdir().unwrap();
-    let oauth2 = OAuth2::load(configured(directory.path())).unwrap();
+    let oauth2 = load(&configured(directory.path())).unwrap();
     let token = signed_with(b"another secret", &claims(json!({})));
-    let is_in = || oauth2.shared.clone().user_of(token.as_bytes(), NOW).is_ok();
+    let is_in = || user_of(&oauth2, token.as_bytes()).is_ok();
     oauth2.reload_if_changed();
     assert!(!is_in());
     let file = directory.path().join("key.json");
@@ -576,7 +633,7 @@ fn changed_keys_are_read_once_they_stay_the_same() {
     oauth2.reload_if_changed();
     assert!(!is_in());
     let old = signed_with(SECRET, &claims(json!({})));
-    let stays = oauth2.shared.clone().user_of(old.as_bytes(), NOW);
+    let stays = user_of(&oauth2, old.as_bytes());
     assert!(stays.is_ok(), "the old keys stay");
     let k = URL_SAFE_NO_PAD.encode("another secret");
     std::fs::write(&file, json!({"kty": "oct", "k": k}).to_string()).unwrap();

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use ternmq_core::id::Timestamp;
 
 use super::algorithm::Algorithm;
-use super::config::OAuth2Config;
-use super::keys::{Key, KeyRing};
+use super::keys::Key;
+use super::server::Server;
 
 /// Bytes of a token, at most.
 pub const TOKEN_BYTES_MAX: usize = 256 * 1024;
@@ -44,55 +44,85 @@ pub(super) enum TokenError {
     NotYet,
     #[error("is for {0}, not for this broker")]
     Audience(String),
+    #[error("is for {0}, more than one of this broker's names")]
+    Ambiguous(String),
     #[error("has more than {0} scopes")]
     TooManyScopes(usize),
     #[error("is for another user than the one before")]
     OtherUser,
+    /// Not known yet.
+    #[error("keys are being fetched")]
+    Fetching,
 }
 
-/// Checks the signature of a token; returns its claims, of which nothing is checked.
-pub(super) fn verify(
-    token: &[u8],
-    ring: &KeyRing,
-    default_key: Option<&str>,
-    allowed: &[Algorithm],
-) -> Result<Claims, TokenError> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return Err(TokenError::NotAToken);
-    }
-    let text = std::str::from_utf8(token).map_err(|_| TokenError::NotAToken)?;
-    let (signed, signature) = text.rsplit_once('.').ok_or(TokenError::NotAToken)?;
-    let (header, payload) = signed.split_once('.').ok_or(TokenError::NotAToken)?;
-    let header = object(header).ok_or(TokenError::NotAToken)?;
-    let Some(name) = header.get("alg").and_then(Value::as_str) else {
-        return Err(TokenError::NotAToken);
-    };
-    if header.contains_key("crit") {
-        return Err(TokenError::Critical);
-    }
-    let algorithm = Algorithm::named(name)
-        .filter(|algorithm| allowed.is_empty() || allowed.contains(algorithm))
-        .ok_or_else(|| TokenError::Algorithm(shortened(name)))?;
-    let key = key_of(&header, ring, default_key)?;
-    let signature = URL_SAFE_NO_PAD.decode(signature);
-    let signature = signature.map_err(|_| TokenError::Signature)?;
-    let fits = key.algorithm.is_none_or(|only| only == algorithm);
-    let signed = signed.as_bytes();
-    if !fits || !key.material.verifies(algorithm, signed, &signature) {
-        return Err(TokenError::Signature);
-    }
-    object(payload).ok_or(TokenError::Claims)
+/// A token of which nothing is checked.
+pub(super) struct Unchecked<'a> {
+    header: Claims,
+    algorithm: String,
+    /// What is signed.
+    signed: &'a str,
+    signature: &'a str,
+    /// None if they are no JSON object.
+    claims: Option<Claims>,
 }
 
-fn key_of<'a>(
-    header: &Claims,
-    ring: &'a KeyRing,
-    default_key: Option<&str>,
-) -> Result<&'a Key, TokenError> {
-    let named = header.get("kid").and_then(Value::as_str).or(default_key);
-    let id = named.ok_or(TokenError::NoKeyNamed)?;
-    ring.get(id)
-        .ok_or_else(|| TokenError::UnknownKey(shortened(id)))
+impl<'a> Unchecked<'a> {
+    /// Takes a token apart.
+    pub(super) fn read(token: &'a [u8]) -> Result<Self, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::NotAToken);
+        }
+        let text = std::str::from_utf8(token).map_err(|_| TokenError::NotAToken)?;
+        let (signed, signature) = text.rsplit_once('.').ok_or(TokenError::NotAToken)?;
+        let (header, payload) = signed.split_once('.').ok_or(TokenError::NotAToken)?;
+        let header = object(header).ok_or(TokenError::NotAToken)?;
+        let Some(algorithm) = header.get("alg").and_then(Value::as_str) else {
+            return Err(TokenError::NotAToken);
+        };
+        Ok(Self {
+            algorithm: algorithm.to_owned(),
+            signed,
+            signature,
+            claims: object(payload),
+            header,
+        })
+    }
+
+    /// Whom it is for, if that is right at all.
+    pub(super) fn audience(&self) -> Option<&Value> {
+        self.claims.as_ref()?.get("aud")
+    }
+
+    /// The identifier of the key that it is signed with.
+    pub(super) fn key_id<'b>(
+        &'b self,
+        default_key: Option<&'b str>,
+    ) -> Result<&'b str, TokenError> {
+        let named = self.header.get("kid").and_then(Value::as_str);
+        named.or(default_key).ok_or(TokenError::NoKeyNamed)
+    }
+
+    /// How it is signed, if that is one of those that are allowed.
+    pub(super) fn algorithm(&self, allowed: &[Algorithm]) -> Result<Algorithm, TokenError> {
+        if self.header.contains_key("crit") {
+            return Err(TokenError::Critical);
+        }
+        Algorithm::named(&self.algorithm)
+            .filter(|algorithm| allowed.is_empty() || allowed.contains(algorithm))
+            .ok_or_else(|| TokenError::Algorithm(shortened(&self.algorithm)))
+    }
+
+    /// Checks the signature; returns the claims, of which nothing is checked.
+    pub(super) fn verify(self, algorithm: Algorithm, key: &Key) -> Result<Claims, TokenError> {
+        let signature = URL_SAFE_NO_PAD.decode(self.signature);
+        let signature = signature.map_err(|_| TokenError::Signature)?;
+        let fits = key.algorithm.is_none_or(|only| only == algorithm);
+        let signed = self.signed.as_bytes();
+        if !fits || !key.material.verifies(algorithm, signed, &signature) {
+            return Err(TokenError::Signature);
+        }
+        self.claims.ok_or(TokenError::Claims)
+    }
 }
 
 fn object(part: &str) -> Option<Claims> {
@@ -101,21 +131,24 @@ fn object(part: &str) -> Option<Claims> {
 }
 
 /// For the log.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 64;
     text.chars().take(CHARS_MAX).collect()
 }
 
-/// Checks when and for whom a token is. Returns when it ends.
-pub(super) fn check_claims(
+/// Checks when a token is valid. Returns when it ends.
+pub(super) fn check_times(
     claims: &Claims,
-    config: &OAuth2Config,
+    server: &Server,
     now: Timestamp,
-) -> Result<Timestamp, TokenError> {
+) -> Result<Option<Timestamp>, TokenError> {
     let number = |claim: &str| claims.get(claim).map(Value::as_f64);
-    let expires_s = number("exp").flatten().ok_or(TokenError::NoExpiry)?;
-    let expires_at = timestamp(expires_s);
-    if expires_at <= now {
+    let expires_at = match number("exp") {
+        Some(Some(expires_s)) => Some(timestamp(expires_s)),
+        None if !server.require_exp => None,
+        _ => return Err(TokenError::NoExpiry),
+    };
+    if expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(TokenError::Expired);
     }
     let is_early = match number("nbf") {
@@ -124,9 +157,6 @@ pub(super) fn check_claims(
     };
     if is_early {
         return Err(TokenError::NotYet);
-    }
-    if config.verify_aud {
-        check_audience(claims.get("aud"), &config.resource_server_id)?;
     }
     Ok(expires_at)
 }
@@ -139,20 +169,6 @@ pub(super) fn check_claims(
 )]
 fn timestamp(seconds: f64) -> Timestamp {
     Timestamp((seconds.trunc() as u64).saturating_mul(1_000))
-}
-
-/// RFC 7519 §4.1.3: a text or a list of them; several in one text, as some servers have it, are separated by spaces.
-fn check_audience(aud: Option<&Value>, id: &str) -> Result<(), TokenError> {
-    let is_named = match aud {
-        Some(Value::String(text)) => text.split(' ').any(|one| one == id),
-        Some(Value::Array(all)) => all.iter().any(|one| one.as_str() == Some(id)),
-        _ => false,
-    };
-    if is_named {
-        return Ok(());
-    }
-    let shown = aud.map_or_else(|| "nobody".to_owned(), ToString::to_string);
-    Err(TokenError::Audience(shortened(&shown)))
 }
 
 /// Whom a token is about: the first of the preferred claims that is a text, then `sub`, then `client_id`.

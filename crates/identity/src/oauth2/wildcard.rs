@@ -116,6 +116,15 @@ mod tests {
             ),
             ("a**b", &["ab", "axb"], &["a", "b"]),
             ("ab*ba", &["abba", "abxba"], &["aba"]),
+            (
+                "*str*ing*",
+                &["string", "str*ing", "a stripling"],
+                &["sting"],
+            ),
+            ("*+*+*", &["some long string"], &["some string"]),
+            ("s*e*str*", &["some long string"], &["song string"]),
+            ("a b", &["a b"], &["a+b", "ab"]),
+            ("x * y", &["x * y", "x and y"], &["x y"]),
         ] {
             for name in yes {
                 assert!(matches(pattern, name), "{pattern} is to match {name:?}");

@@ -8,17 +8,13 @@ use ternmq_core::routing::key::KeySyntax;
 
 use crate::Manage;
 use crate::resources::bindings;
-use crate::resources::limits::Limits;
+use crate::resources::limits::{self, Limits};
 use crate::resources::parameters::{self, OPERATOR_POLICY, ParameterRow};
 use crate::resources::permissions::{PermissionRow, TopicRow};
 use crate::resources::policies::{self, PolicyRow};
 use crate::resources::users::UserRow;
 use crate::resources::vhosts::Metadata;
 use crate::table::TableRef;
-
-/// The component under which the limits of vhosts are parameters, and their name.
-pub(super) const VHOST_LIMITS: &str = "vhost-limits";
-const LIMITS: &str = "limits";
 
 /// What stands at the head of every document.
 fn head(manage: &Manage) -> Map<String, Value> {
@@ -145,12 +141,7 @@ impl Objects {
             .collect();
         let operators = admin.policies(PolicyScope::Operator).into_iter();
         rows.extend(operators.map(|info| policies::as_parameter(info, OPERATOR_POLICY)));
-        rows.extend(admin.vhost_limits().into_iter().map(|info| ParameterRow {
-            value: json!(Limits::of_vhost(&info.limits)),
-            vhost: info.name,
-            component: VHOST_LIMITS.into(),
-            name: LIMITS.into(),
-        }));
+        rows.extend(limits::as_parameters(admin));
         rows.retain(|row| is_in(&row.vhost));
         let user_policies = admin.policies(PolicyScope::User).into_iter();
         let user_policies = user_policies.filter(|info| is_in(&info.vhost));

@@ -52,7 +52,7 @@ pub(crate) struct Plan {
     queues: Vec<(Box<str>, QueueDecl)>,
     exchanges: Vec<(Box<str>, ExchangeDecl)>,
     bindings: Vec<BindingSnapshot>,
-    /// What is left out, and why.
+    /// What has no effect here, and why.
     warnings: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Plan {
 pub struct Report {
     /// By section of the document.
     pub sections: BTreeMap<&'static str, Outcome>,
-    /// What was left out, and why.
+    /// What has no effect here, and why.
     pub warnings: Vec<String>,
 }
 

@@ -5,12 +5,12 @@ use std::fmt;
 use serde_json::{Map, Value};
 use ternmq_broker::admin::{ParameterInfo, PermissionInfo, PolicyInfo, TopicPermissionInfo};
 use ternmq_broker::inspect::{BindingEnd, BindingSnapshot};
+use ternmq_core::policy::without_effect;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::topology::{BindingOptions, ExchangeDecl, ExchangeKind, QueueDecl};
-use ternmq_core::value::{Headers, Value as Argument};
+use ternmq_core::value::Value as Argument;
 
 use super::Plan;
-use super::export::VHOST_LIMITS;
 use crate::fault::Fault;
 use crate::request::Fields;
 use crate::resources::{limits, parameters, permissions, policies, users, vhosts};
@@ -18,8 +18,6 @@ use crate::table;
 
 /// Problems that a fault names; the rest is counted.
 const PROBLEMS_SHOWN_MAX: usize = 20;
-/// The parameter that is an identity, and no setting.
-const CLUSTER_ID: &str = "internal_cluster_id";
 
 /// Everything that is wrong with a document.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -153,11 +151,9 @@ impl Reader<'_> {
     fn global_parameter(&mut self, fields: &Fields) -> Result<(), Fault> {
         let name = fields.text("name")?;
         let value = fields.required("value")?.to_string();
-        if name != CLUSTER_ID {
-            self.plan
-                .global_parameters
-                .push((name.into(), value.into()));
-        }
+        self.plan
+            .global_parameters
+            .push((name.into(), value.into()));
         Ok(())
     }
 
@@ -167,7 +163,7 @@ impl Reader<'_> {
         let (component, name) = (fields.text("component")?, fields.text("name")?);
         let value = fields.required("value")?;
         match component {
-            VHOST_LIMITS => {
+            limits::COMPONENT => {
                 let Value::Object(limits) = value else {
                     return Err(Fault::bad_request("limits are no object"));
                 };
@@ -178,7 +174,7 @@ impl Reader<'_> {
                     return Err(Fault::bad_request("the policy is no object"));
                 };
                 let policy = self.read_policy(&vhost, name, &Fields(policy.clone()))?;
-                self.plan.operator_policies.extend(policy);
+                self.plan.operator_policies.push(policy);
             }
             _ => self.plan.parameters.push(ParameterInfo {
                 component: component.into(),
@@ -209,48 +205,26 @@ impl Reader<'_> {
     fn policy(&mut self, fields: &Fields) -> Result<(), Fault> {
         let vhost = self.place(fields)?;
         let policy = self.read_policy(&vhost, fields.text("name")?, fields)?;
-        self.plan.policies.extend(policy);
+        self.plan.policies.push(policy);
         Ok(())
     }
 
-    /// What mirrored queues and lazy queues of RabbitMQ 3 had is left out; a policy that says nothing else goes.
+    /// What mirrored queues of RabbitMQ 3 had is kept, as such a policy still stands before those of lower priority.
     fn read_policy(
         &mut self,
         vhost: &str,
         name: &str,
         fields: &Fields,
-    ) -> Result<Option<PolicyInfo>, Fault> {
-        let mut policy = policies::spec(fields)?;
-        let is_obsolete =
-            |key: &str| key.starts_with("ha-") || key == "queue-mode" || key == "queue-version";
-        let given = policy.definition.len();
-        let obsolete: Vec<&str> = policy
-            .definition
-            .iter()
-            .map(|(key, _)| key)
-            .filter(|key| is_obsolete(key))
-            .collect();
-        if obsolete.is_empty() {
-            return Ok(Some(info(vhost, name, policy)));
+    ) -> Result<PolicyInfo, Fault> {
+        let policy = policies::spec(fields)?;
+        let idle: Vec<&str> = without_effect(&policy.definition).collect();
+        if !idle.is_empty() {
+            let idle = idle.join(", ");
+            self.plan.warnings.push(format!(
+                "policy '{name}' in vhost '{vhost}': without effect here: {idle}"
+            ));
         }
-        let left_out = obsolete.join(", ");
-        let rest: Headers = policy
-            .definition
-            .iter()
-            .filter(|(key, _)| !is_obsolete(key))
-            .map(|(key, value)| (key.into(), value.clone()))
-            .collect();
-        let goes = rest.is_empty() && given > 0;
-        let what = if goes {
-            "is left out: it says only"
-        } else {
-            "loses"
-        };
-        self.plan.warnings.push(format!(
-            "policy '{name}' in vhost '{vhost}' {what} {left_out}"
-        ));
-        policy.definition = rest;
-        Ok((!goes).then(|| info(vhost, name, policy)))
+        Ok(info(vhost, name, policy))
     }
 
     fn queue(&mut self, fields: &Fields) -> Result<(), Fault> {

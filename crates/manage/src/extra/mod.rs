@@ -9,7 +9,7 @@
 //! | `tasks`, `tasks/:id` | such tasks: how far they are; `DELETE` stops one |
 //! | `delayed/:vhost`, `delayed/:vhost/:id` | messages that wait for their time; `DELETE` forgets one |
 //! | `retained/:vhost?filter=`, `retained/:vhost/:topic` | retained messages; `DELETE` forgets one |
-//! | `mqtt/sessions/:vhost`, `/:client`, `mqtt/shares/:vhost` | MQTT sessions with their subscriptions, and shared groups |
+//! | `mqtt/sessions/:vhost`, `/:client`, `mqtt/shares/:vhost` | MQTT sessions with their subscriptions, and shared groups; `DELETE` ends a session |
 //! | `explain-route/:vhost/:exchange` | where a message would go, and why not elsewhere |
 
 pub(crate) mod browse;

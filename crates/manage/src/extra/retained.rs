@@ -3,6 +3,7 @@
 use axum::extract::State;
 use serde::Serialize;
 use ternmq_core::message::Message;
+use ternmq_mqtt::topic::TopicFilter;
 
 use super::{MessageRow, encoding, number};
 use crate::auth::Caller;
@@ -36,6 +37,7 @@ pub(crate) async fn list(
     caller.vhost(&vhost)?;
     let mut client = caller.client(&vhost, Fault::not_found())?;
     let filter = query.get("filter").unwrap_or(EVERYTHING);
+    TopicFilter::parse(filter).map_err(|error| Fault::bad_request(format!("filter: {error}")))?;
     let mut messages = Vec::new();
     client.retained(filter.as_bytes(), manage.broker.now(), &mut messages);
     let count = number(&query, "count", COUNT).min(COUNT_MAX);

@@ -7,7 +7,7 @@ use ternmq_mqtt::look::{SessionInfo, ShareInfo, SubscriptionInfo};
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
-use crate::reply::Answer;
+use crate::reply::{self, Answer};
 use crate::request::{Names, Query};
 use crate::resources::Shared;
 use crate::time;
@@ -101,6 +101,24 @@ pub(crate) async fn get(
         .and_then(|mqtt| mqtt.session(&vhost, &client_id));
     let row = SessionRow::of(session.ok_or_else(Fault::not_found)?);
     Ok(listing::object(&row, &query))
+}
+
+/// Ends a session. Its client, if there is one, is told to go, and why only in the log.
+pub(crate) async fn end(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((vhost, client_id)): Names<(String, String)>,
+) -> Answer {
+    caller.policymaker()?;
+    caller.vhost(&vhost)?;
+    let why = format!("session ended by {}", caller.name());
+    let ended = manage
+        .mqtt()
+        .and_then(|mqtt| mqtt.end_session(&vhost, &client_id, &why));
+    let lsn = ended.ok_or_else(Fault::not_found)?;
+    tracing::info!(vhost, client_id, user = caller.name(), "MQTT session ended");
+    manage.durable(lsn).await;
+    Ok(reply::done())
 }
 
 pub(crate) async fn shares(

@@ -16,22 +16,25 @@ const SAMPLES_MAX: u64 = 1_000;
 pub(crate) struct Range {
     age_ms: u64,
     incr_ms: u64,
+    /// The end of it: when everything was looked at last.
+    until: Timestamp,
 }
 
 impl Range {
-    /// The options of that prefix, if both are there and make sense together.
-    fn of(query: &Query, age: &str, incr: &str) -> Option<Self> {
+    /// The options of these names, if both are there and make sense together.
+    fn of(query: &Query, age: &str, incr: &str, until: Timestamp) -> Option<Self> {
         let seconds = |name| query.get(name)?.parse::<u64>().ok().filter(|s| *s > 0);
         let (age, incr) = (seconds(age)?, seconds(incr)?);
         (age / incr < SAMPLES_MAX).then_some(Self {
             age_ms: age.saturating_mul(1000),
             incr_ms: incr.saturating_mul(1000),
+            until,
         })
     }
 
     /// The newest first.
-    fn moments(self, now: Timestamp) -> impl Iterator<Item = Timestamp> {
-        let last = now.0 - now.0 % self.incr_ms;
+    fn moments(self) -> impl Iterator<Item = Timestamp> {
+        let last = self.until.0 - self.until.0 % self.incr_ms;
         let count = self.age_ms / self.incr_ms;
         (0..=count).map(move |back| Timestamp(last.saturating_sub(back * self.incr_ms)))
     }
@@ -51,12 +54,14 @@ pub(crate) struct Ranges {
 }
 
 impl Ranges {
-    pub(crate) fn of(query: &Query) -> Self {
+    /// What a query asks for, back from a moment.
+    pub(super) fn of(query: &Query, until: Timestamp) -> Self {
+        let range = |age, incr| Range::of(query, age, incr, until);
         Self {
-            messages: Range::of(query, "msg_rates_age", "msg_rates_incr"),
-            lengths: Range::of(query, "lengths_age", "lengths_incr"),
-            data: Range::of(query, "data_rates_age", "data_rates_incr"),
-            nodes: Range::of(query, "node_stats_age", "node_stats_incr"),
+            messages: range("msg_rates_age", "msg_rates_incr"),
+            lengths: range("lengths_age", "lengths_incr"),
+            data: range("data_rates_age", "data_rates_incr"),
+            nodes: range("node_stats_age", "node_stats_incr"),
         }
     }
 }
@@ -84,17 +89,14 @@ struct Past {
 }
 
 impl Details {
-    /// The details of a number that is made of those in a history.
+    /// The details of a number that is made of those in a history. What has no history yet was zero all the time.
     pub(crate) fn of<const N: usize>(
         history: Option<&History<N>>,
         range: Option<Range>,
         number: impl Fn(&[u64; N]) -> u64,
     ) -> Self {
-        let Some(history) = history else {
-            return Self::default();
-        };
         Self {
-            rate: history.rate(&number),
+            rate: history.map_or(0.0, |history| history.rate(&number)),
             past: range.map(|range| Past::of(history, range, number)),
         }
     }
@@ -106,14 +108,14 @@ impl Past {
         reason = "averages are for people and graphs"
     )]
     fn of<const N: usize>(
-        history: &History<N>,
+        history: Option<&History<N>>,
         range: Range,
         number: impl Fn(&[u64; N]) -> u64,
     ) -> Self {
         let samples: Vec<Shown> = range
-            .moments(history.looked_at())
+            .moments()
             .map(|moment| Shown {
-                sample: number(&history.at(moment)),
+                sample: history.map_or(0, |history| number(&history.at(moment))),
                 timestamp: moment.0,
             })
             .collect();
@@ -184,7 +186,8 @@ mod tests {
         history.add(Timestamp(1_795_756_758_000), [0], 60_000);
         history.add(Timestamp(1_795_756_763_000), [3], 60_000);
         history.add(Timestamp(1_795_756_768_000), [3], 60_000);
-        let ranges = Ranges::of(&Query::parse("msg_rates_age=20&msg_rates_incr=5"));
+        let query = Query::parse("msg_rates_age=20&msg_rates_incr=5");
+        let ranges = Ranges::of(&query, Timestamp(1_795_756_768_000));
         let details = Details::of(Some(&history), ranges.messages, |v| v[0]);
         assert_eq!(
             serde_json::to_value(details).unwrap(),
@@ -204,6 +207,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_new_was_zero() {
+        let query = Query::parse("lengths_age=60&lengths_incr=30");
+        let ranges = Ranges::of(&query, Timestamp(90_001));
+        let details = Details::of(None::<&History<1>>, ranges.lengths, |v| v[0]);
+        let samples = [90_000, 60_000, 30_000].map(|at| json!({"sample": 0, "timestamp": at}));
+        assert_eq!(
+            serde_json::to_value(details).unwrap(),
+            json!({"rate": 0.0, "samples": samples, "avg_rate": 0.0, "avg": 0.0})
+        );
+    }
+
+    #[test]
     fn ranges_that_make_no_sense_are_none() {
         for query in [
             "",
@@ -211,7 +226,8 @@ mod tests {
             "lengths_age=60&lengths_incr=0",
             "lengths_age=9999&lengths_incr=1",
         ] {
-            assert_eq!(Ranges::of(&Query::parse(query)), Ranges::default());
+            let ranges = Ranges::of(&Query::parse(query), Timestamp(1));
+            assert_eq!(ranges, Ranges::default());
         }
     }
 }

@@ -53,14 +53,20 @@ impl<const N: usize> History<N> {
         }
     }
 
-    /// When the numbers were looked at last.
-    pub(crate) fn looked_at(&self) -> Timestamp {
-        self.looked_at
-    }
-
     /// The numbers when they were looked at last.
     pub(crate) fn last(&self) -> [u64; N] {
         self.samples.back().map_or([0; N], |sample| sample.values)
+    }
+
+    /// Whether the numbers were zero all the time.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Since when nothing changes: the moment of the last change, unless that was the last look.
+    pub(crate) fn still_since(&self) -> Option<Timestamp> {
+        let changed_at = self.samples.back()?.at;
+        (changed_at != self.looked_at).then_some(changed_at)
     }
 
     /// The numbers at a moment; zeros before the first sample.
@@ -124,8 +130,10 @@ mod tests {
         assert_eq!(history.rate(|v| v[0]).to_bits(), 0.0_f64.to_bits());
         history.add(at(5), [110], KEEP_MS);
         assert!((history.rate(|v| v[0]) - 2.0).abs() < 1e-9);
+        assert_eq!(history.still_since(), None);
         history.add(at(10), [110], KEEP_MS);
         assert!(history.rate(|v| v[0]).abs() < 1e-9);
+        assert_eq!(history.still_since(), Some(at(5)));
         history.add(at(20), [90], KEEP_MS);
         assert!((history.rate(|v| v[0]) + 2.0).abs() < 1e-9);
     }

@@ -11,6 +11,7 @@ mod objects;
 mod sampler;
 
 pub(crate) use details::{Details, Measures, Ranges};
+pub(crate) use history::History;
 pub(crate) use numbers::{
     ChannelNumbers, ConnectionNumbers, ExchangeNumbers, NodeNumbers, Numbers, QueueNumbers,
     VhostNumbers, channel_numbers, exchange_numbers, queue_numbers,

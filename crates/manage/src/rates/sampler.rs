@@ -9,6 +9,7 @@ use ternmq_broker::inspect::Protocol;
 use ternmq_broker::{Broker, KindTotals};
 use ternmq_core::id::{ConnectionId, QueueId, Timestamp};
 
+use super::details::Ranges;
 use super::history::History;
 use super::numbers::{
     NodeNumbers, QueueNumbers, VhostNumbers, channel_numbers, connection_numbers, exchange_numbers,
@@ -17,6 +18,7 @@ use super::numbers::{
 use super::objects::{Look, Objects};
 use crate::ManageConfig;
 use crate::node::Usage;
+use crate::request::Query;
 
 /// Shortest time between two looks, in milliseconds.
 const INTERVAL_MS_MIN: u64 = 1_000;
@@ -63,6 +65,11 @@ impl VhostPast {
 }
 
 impl Past {
+    /// What samples a query asks for.
+    pub(crate) fn ranges(&self, query: &Query) -> Ranges {
+        Ranges::of(query, self.at.unwrap_or(Timestamp(0)))
+    }
+
     /// The past of a vhost.
     pub(crate) fn vhost(&self, name: &str) -> Option<&VhostPast> {
         self.vhosts.get(name)

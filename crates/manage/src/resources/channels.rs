@@ -103,7 +103,7 @@ fn answer(
     let ends: HashMap<ConnectionId, Ends> =
         connections.iter().map(|c| (c.id, Ends::of(c))).collect();
     let past = manage.sampler.past();
-    let ranges = Ranges::of(query);
+    let ranges = past.ranges(query);
     let shown = channels.iter().filter_map(|channel| {
         // A connection that went in between took its channels with it.
         let ends = ends.get(&channel.connection)?.clone();
@@ -131,7 +131,7 @@ pub(crate) async fn get(
         deliveries: [],
     };
     let past = manage.sampler.past();
-    let shown = show(&manage, &channel, ends, (&past, Ranges::of(&query)));
+    let shown = show(&manage, &channel, ends, (&past, past.ranges(&query)));
     let shown = Shown {
         detail: Some(detail),
         ..shown

@@ -136,7 +136,7 @@ fn answer(
 ) -> Answer {
     connections.retain(|connection| caller.is_monitor() || *connection.user == *caller.name());
     let past = manage.sampler.past();
-    let ranges = Ranges::of(query);
+    let ranges = past.ranges(query);
     let shown = connections
         .iter()
         .map(|connection| show(manage, connection, &past, ranges));
@@ -154,7 +154,7 @@ pub(crate) async fn get(
         caller.themselves(&connection.user)?;
     }
     let past = manage.sampler.past();
-    let shown = show(&manage, &connection, &past, Ranges::of(&query));
+    let shown = show(&manage, &connection, &past, past.ranges(&query));
     Ok(listing::object(&shown, &query))
 }
 

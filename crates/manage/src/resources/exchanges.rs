@@ -102,7 +102,7 @@ pub(crate) async fn list_in_vhost(
 
 fn answer(manage: &Manage, exchanges: Vec<ExchangeSnapshot>, query: &Query) -> Answer {
     let past = manage.sampler.past();
-    let ranges = Ranges::of(query);
+    let ranges = past.ranges(query);
     listing::list_with(exchanges, query, |exchange| show(exchange, &past, ranges))
 }
 
@@ -116,7 +116,7 @@ pub(crate) async fn get(
     let exchange = manage.broker.inspect().exchange(&vhost, named(&name));
     let exchange = exchange.ok_or_else(Fault::not_found)?;
     let past = manage.sampler.past();
-    let shown = show(exchange, &past, Ranges::of(&query));
+    let shown = show(exchange, &past, past.ranges(&query));
     let shown = Shown {
         detail: Some(Detail {
             incoming: [],

@@ -1,10 +1,11 @@
-//! `/feature-flags`, `/deprecated-features`, and lists of what there is none of.
+//! `/feature-flags`, and lists of what there is none of.
 
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::json;
+use ternmq_broker::inspect::Door;
 
 use super::{Empty, Shared, nodes};
 use crate::auth::Caller;
@@ -82,6 +83,9 @@ const FLAGS: [(&str, &str); 20] = [
     ),
 ];
 
+/// One for each version up to the one that is announced, which tools look for too.
+const VERSIONS: [&str; 2] = ["rabbitmq_4.0.0", "rabbitmq_4.1.0"];
+
 /// A feature flag as it is shown.
 #[derive(Serialize)]
 struct Flag {
@@ -109,13 +113,19 @@ pub(crate) async fn list(caller: Caller, query: Query) -> Answer {
         stability: "required",
         provided_by: "rabbit",
     };
-    listing::list(FLAGS.map(flag).into(), &query)
+    let version = |name| Flag {
+        stability: "stable",
+        ..flag((name, "What feature flags of that version are about"))
+    };
+    let flags = FLAGS.map(flag).into_iter().chain(VERSIONS.map(version));
+    listing::list(flags.collect(), &query)
 }
 
 /// All are enabled.
 pub(crate) async fn enable(caller: Caller, Names(name): Names<String>) -> Answer {
     caller.administrator()?;
-    if name != "all" && !FLAGS.iter().any(|(flag, _)| *flag == name) {
+    let is_known = FLAGS.iter().any(|(flag, _)| *flag == name) || VERSIONS.contains(&&*name);
+    if name != "all" && !is_known {
         return Err(Fault::bad_request(format!(
             "feature flag '{name}' is not known"
         )));
@@ -153,8 +163,47 @@ pub(crate) async fn rebalance(caller: Caller, _: Payload) -> Answer {
     Ok(reply::done())
 }
 
-/// Logins are not counted by protocol.
+/// Attempts to log in by one protocol.
+#[derive(Serialize)]
+struct Attempts {
+    protocol: &'static str,
+    #[serde(rename = "auth_attempts")]
+    all: u64,
+    #[serde(rename = "auth_attempts_failed")]
+    failed: u64,
+    #[serde(rename = "auth_attempts_succeeded")]
+    succeeded: u64,
+}
+
+impl Row for Attempts {
+    fn name(&self) -> &str {
+        self.protocol
+    }
+}
+
+/// Who was let in and who was not, since the node started.
 pub(crate) async fn auth_attempts(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(node): Names<String>,
+    query: Query,
+) -> Answer {
+    caller.monitor()?;
+    nodes::check_name(&manage, &node)?;
+    let attempts = Door::ALL.map(|door| {
+        let logins = manage.broker.inspect().logins(door);
+        Attempts {
+            protocol: door.label(),
+            all: logins.succeeded + logins.failed,
+            failed: logins.failed,
+            succeeded: logins.succeeded,
+        }
+    });
+    listing::list(attempts.into(), &query)
+}
+
+/// Where they came from is not kept, as in RabbitMQ unless it is told to.
+pub(crate) async fn auth_attempts_by_source(
     State(manage): State<Shared>,
     caller: Caller,
     Names(node): Names<String>,
@@ -163,17 +212,6 @@ pub(crate) async fn auth_attempts(
     nodes::check_name(&manage, &node)?;
     let none: [Empty; 0] = [];
     Ok(reply::json(&none))
-}
-
-/// Nothing is counted, so there is nothing to forget.
-pub(crate) async fn forget_auth_attempts(
-    State(manage): State<Shared>,
-    caller: Caller,
-    Names(node): Names<String>,
-) -> Answer {
-    caller.administrator()?;
-    nodes::check_name(&manage, &node)?;
-    Ok(reply::done())
 }
 
 /// The hash that a password gets, with a new salt.

@@ -3,16 +3,22 @@
 use axum::extract::State;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
-use serde_json::Value;
-use ternmq_broker::admin::{AdminRefusal, LimitInfo};
+use serde_json::{Value, json};
+use ternmq_broker::admin::{Admin, AdminRefusal, Changed, LimitInfo};
 use ternmq_core::access::{UserLimit, VhostLimit};
 
 use super::Shared;
+use super::parameters::ParameterRow;
+use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
 use crate::reply::{self, Answer};
 use crate::request::{Names, Payload, Query};
+
+/// The component under which the limits of a vhost are one parameter, and its name.
+pub(crate) const COMPONENT: &str = "vhost-limits";
+pub(crate) const PARAMETER: &str = "limits";
 
 /// Stands for a limit that is set to a negative number, which means none; such limits are kept and shown as they are.
 const UNLIMITED: u64 = u64::MAX;
@@ -92,6 +98,76 @@ impl Row for OfVhost {
     fn name(&self) -> &str {
         &self.vhost
     }
+}
+
+/// The limits of each vhost as a parameter.
+pub(crate) fn as_parameters(admin: Admin<'_>) -> impl Iterator<Item = ParameterRow> {
+    admin.vhost_limits().into_iter().map(|info| ParameterRow {
+        value: json!(Limits::of_vhost(&info.limits)),
+        vhost: info.name,
+        component: COMPONENT.into(),
+        name: PARAMETER.into(),
+    })
+}
+
+/// Sets all limits of a vhost by its parameter: those that it does not name are lifted.
+pub(super) async fn put_parameter(
+    manage: &Manage,
+    (vhost, name): (&str, &str),
+    value: &Value,
+) -> Answer {
+    if name != PARAMETER {
+        return Err(invalid(&format!("name not recognised: {name}")));
+    }
+    let not_an_object = || invalid(&format!("{PARAMETER} not a list {value}"));
+    let given = value.as_object().ok_or_else(not_an_object)?;
+    let mut limits = Vec::with_capacity(given.len());
+    for (name, value) in given {
+        limits.push((vhost_limit(name)?, max(name, value)?));
+    }
+    let admin = manage.broker.admin();
+    let before = limits_of(admin, vhost);
+    let is_given = |limit| limits.iter().any(|(given, _)| *given == limit);
+    let lifted = before.iter().filter(|(limit, _)| !is_given(*limit));
+    let lifted = lifted.map(|(limit, _)| admin.delete_vhost_limit(vhost, *limit));
+    let set = limits
+        .iter()
+        .map(|(limit, max)| admin.put_vhost_limit(vhost, *limit, *max));
+    durably(manage, lifted.chain(set)).await?;
+    Ok(reply::put(before.is_empty()))
+}
+
+/// Lifts all limits of a vhost by its parameter.
+pub(super) async fn delete_parameter(manage: &Manage, (vhost, name): (&str, &str)) -> Answer {
+    let admin = manage.broker.admin();
+    let before = limits_of(admin, vhost);
+    if name != PARAMETER || before.is_empty() {
+        return Err(Fault::not_found());
+    }
+    let lifted = before
+        .iter()
+        .map(|(limit, _)| admin.delete_vhost_limit(vhost, *limit));
+    durably(manage, lifted).await?;
+    Ok(reply::done())
+}
+
+fn limits_of(admin: Admin<'_>, vhost: &str) -> Vec<(VhostLimit, u64)> {
+    let mut limits = admin.vhost_limits().into_iter();
+    let found = limits.find(|info| *info.name == *vhost);
+    found.map(|info| info.limits).unwrap_or_default()
+}
+
+/// Makes changes, and waits until the last is durable.
+async fn durably(
+    manage: &Manage,
+    changes: impl Iterator<Item = Result<Changed, AdminRefusal>>,
+) -> Result<(), Fault> {
+    let made: Result<Vec<Changed>, AdminRefusal> = changes.collect();
+    let made = made.map_err(|refusal| Fault::of_admin(&refusal))?;
+    if let Some(last) = made.last() {
+        manage.durable(last.lsn).await;
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]

@@ -14,7 +14,7 @@ use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
 use crate::node::{Usage, processors};
-use crate::rates::{Details, Measures, NodeNumbers, Numbers as _, Ranges};
+use crate::rates::{Details, Measures, NodeNumbers, Numbers as _};
 use crate::reply::{self, Answer};
 use crate::request::{Names, Query};
 
@@ -107,7 +107,7 @@ fn show(manage: &Manage, query: &Query) -> Shown {
     let node = &manage.node;
     let usage = Usage::now(&node.data_dir);
     let past = manage.sampler.past();
-    let ranges = Ranges::of(query);
+    let ranges = past.ranges(query);
     let details = |index: usize| Details::of(Some(&past.node), ranges.nodes, move |n| n[index]);
     let sockets = manage.broker.inspect().connections(None).len() as u64;
     let mechanism = |name: &str| json!({"name": name, "description": format!("SASL {name} authentication mechanism"), "enabled": true});

@@ -9,7 +9,7 @@ use crate::Manage;
 use crate::auth::Caller;
 use crate::listing;
 use crate::node::Listening;
-use crate::rates::{Details, Measures, NodeNumbers, Numbers as _, Ranges, VhostNumbers};
+use crate::rates::{Details, Measures, NodeNumbers, Numbers as _, VhostNumbers};
 use crate::reply::Answer;
 use crate::request::Query;
 
@@ -121,6 +121,8 @@ struct Shown {
     rabbitmq_version: Box<str>,
     product_name: Box<str>,
     product_version: Box<str>,
+    /// What it is, whatever it says it is.
+    ternmq_version: &'static str,
     erlang_version: &'static str,
     erlang_full_version: &'static str,
     release_series_support_status: &'static str,
@@ -183,9 +185,9 @@ impl ObjectTotals {
 }
 
 pub(crate) async fn get(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
-    let ranges = Ranges::of(&query);
     let object_totals = ObjectTotals::of(&manage, &caller);
     let past = manage.sampler.past();
+    let ranges = past.ranges(&query);
     let (numbers, history) = (&past.all.numbers, Some(&past.all.history));
     let length = |index: usize| Details::of(history, ranges.lengths, move |n| n[index]);
     let is_monitor = caller.is_monitor();
@@ -194,6 +196,7 @@ pub(crate) async fn get(State(manage): State<Shared>, caller: Caller, query: Que
         rabbitmq_version: manage.version(),
         product_name: manage.broker.announced().product.clone(),
         product_version: manage.version(),
+        ternmq_version: env!("CARGO_PKG_VERSION"),
         erlang_version: RUNTIME,
         erlang_full_version: RUNTIME,
         release_series_support_status: "supported",

@@ -1,12 +1,14 @@
 //! `/parameters`, `/global-parameters`, `/cluster-name`
 
 use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Value, json};
 use ternmq_broker::admin::ParameterInfo;
 use ternmq_core::access::PolicyScope;
 
-use super::{Shared, policies};
+use super::{Shared, limits, parameter_rules, policies};
 use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
@@ -14,9 +16,6 @@ use crate::listing::{self, Row};
 use crate::reply::{self, Answer};
 use crate::request::{Names, Payload, Query};
 
-/// Components that keep parameters: what they say is kept for tools and definitions.
-pub(crate) const COMPONENTS: [&str; 3] =
-    ["federation-upstream", "federation-upstream-set", "shovel"];
 /// Operator policies are shown as parameters of this component.
 pub(crate) const OPERATOR_POLICY: &str = "operator_policy";
 /// The parameter that is the cluster's name.
@@ -84,6 +83,7 @@ fn all(manage: &Manage, caller: &Caller) -> Vec<ParameterRow> {
             .into_iter()
             .map(|info| policies::as_parameter(info, OPERATOR_POLICY)),
     );
+    rows.extend(limits::as_parameters(admin));
     let seen = caller.seen_vhosts();
     rows.retain(|row| seen.contains(&*row.vhost));
     rows
@@ -134,13 +134,15 @@ pub(crate) async fn get(
     Ok(listing::object(&row, &query))
 }
 
-/// Refuses a component that nobody knows.
-pub(crate) fn check_component(component: &str) -> Result<(), Fault> {
-    if COMPONENTS.contains(&component) {
+/// Refuses a parameter of a component that nobody knows, and one that says what its component does not understand.
+pub(crate) fn check(component: &str, name: &str, value: &Value) -> Result<(), Fault> {
+    let faults = parameter_rules::faults(component, name, value);
+    if faults.is_empty() {
         return Ok(());
     }
     Err(Fault::bad_request(format!(
-        "Validation failed\n\ncomponent {component} not found\n"
+        "Validation failed\n\n{}\n",
+        faults.join("\n")
     )))
 }
 
@@ -152,13 +154,23 @@ pub(crate) async fn put(
 ) -> Answer {
     caller.policymaker()?;
     let fields = payload.object()?;
-    let value = fields.required("value")?.to_string();
+    let value = fields.required("value")?;
     caller.vhost_or(&vhost, Fault::no_vhost)?;
-    check_component(&component)?;
+    match &*component {
+        OPERATOR_POLICY => {
+            caller.administrator()?;
+            return policies::put_parameter(&manage, (&vhost, &name), value).await;
+        }
+        limits::COMPONENT => {
+            caller.administrator()?;
+            return limits::put_parameter(&manage, (&vhost, &name), value).await;
+        }
+        _ => check(&component, &name, value)?,
+    }
     let changed = manage
         .broker
         .admin()
-        .put_parameter((&component, &vhost, &name), &value);
+        .put_parameter((&component, &vhost, &name), &value.to_string());
     let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
     manage.durable(changed.lsn).await;
     Ok(reply::put(changed.created))
@@ -171,6 +183,17 @@ pub(crate) async fn delete(
 ) -> Answer {
     caller.policymaker()?;
     caller.vhost(&vhost)?;
+    match &*component {
+        OPERATOR_POLICY => {
+            let scope = PolicyScope::Operator;
+            return policies::delete_policy(&manage, &caller, scope, (&vhost, &name)).await;
+        }
+        limits::COMPONENT => {
+            caller.administrator()?;
+            return limits::delete_parameter(&manage, (&vhost, &name)).await;
+        }
+        _ => {}
+    }
     let changed = manage
         .broker
         .admin()
@@ -245,11 +268,28 @@ pub(crate) fn cluster_name(manage: &Manage) -> String {
     set.unwrap_or_else(|| manage.broker.announced().cluster_name.to_string())
 }
 
-/// The cluster's identity, if one came with definitions.
+/// The cluster's identity, once it has one.
 pub(crate) fn cluster_id(manage: &Manage) -> Option<String> {
     let globals = manage.broker.admin().global_parameters();
     let set = globals.iter().find(|(name, _)| &**name == CLUSTER_ID);
     set.and_then(|(_, value)| parse(value).as_str().map(str::to_owned))
+}
+
+/// Gives the cluster an identity unless it has one: it stays the same, whatever else is renamed.
+pub(crate) fn identify_cluster(manage: &Manage) {
+    if cluster_id(manage).is_some() {
+        return;
+    }
+    let mut random = [0; 16];
+    if let Err(error) = getrandom::fill(&mut random) {
+        tracing::error!(%error, "the system has no random bytes: the cluster stays without an identity");
+        return;
+    }
+    let id = format!("rabbitmq-cluster-id-{}", URL_SAFE_NO_PAD.encode(random));
+    let admin = manage.broker.admin();
+    if let Err(error) = admin.put_global_parameter(CLUSTER_ID, &Value::from(id).to_string()) {
+        tracing::error!(%error, "the cluster's identity cannot be kept");
+    }
 }
 
 pub(crate) async fn get_cluster_name(State(manage): State<Shared>, _: Caller) -> Answer {

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use ternmq_broker::admin::PolicyInfo;
 use ternmq_core::access::{ApplyTo, PolicyScope, PolicySpec};
 
@@ -202,13 +202,30 @@ async fn put_policy(
     check(scope, caller)?;
     let spec = spec(&payload.object()?)?;
     caller.vhost_or(vhost, Fault::no_vhost)?;
+    set(manage, scope, (vhost, name), spec).await
+}
+
+/// Sets a policy of operators by its parameter.
+pub(super) async fn put_parameter(manage: &Manage, place: (&str, &str), value: &Value) -> Answer {
+    let not_an_object = || invalid(&format!("{} not a list {value}", place.1));
+    let fields = value.as_object().ok_or_else(not_an_object)?;
+    let spec = spec(&Fields(fields.clone()))?;
+    set(manage, PolicyScope::Operator, place, spec).await
+}
+
+async fn set(
+    manage: &Manage,
+    scope: PolicyScope,
+    (vhost, name): (&str, &str),
+    spec: PolicySpec,
+) -> Answer {
     let changed = manage.broker.admin().put_policy(scope, vhost, name, spec);
     let changed = changed.map_err(|refusal| Fault::of_validated(&refusal))?;
     manage.durable(changed.lsn).await;
     Ok(reply::put(changed.created))
 }
 
-async fn delete_policy(
+pub(super) async fn delete_policy(
     manage: &Manage,
     caller: &Caller,
     scope: PolicyScope,

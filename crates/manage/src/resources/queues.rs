@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::json;
 use ternmq_broker::inspect::{QueueSnapshot, QueueState};
+use ternmq_core::id::Timestamp;
 use ternmq_core::policy::QueueKind;
 
 use super::consumers::ConsumerRow;
@@ -12,7 +13,9 @@ use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
-use crate::rates::{Details, Measures, Numbers as _, Past, QueueNumbers, Ranges, queue_numbers};
+use crate::rates::{
+    Details, History, Measures, Numbers as _, Past, QueueNumbers, Ranges, queue_numbers,
+};
 use crate::reply::{self, Answer};
 use crate::request::{Names, Query};
 use crate::table::Table;
@@ -171,7 +174,7 @@ fn answer(manage: &Manage, queues: Vec<QueueSnapshot>, query: &Query) -> Answer 
     let view = View {
         manage,
         past: &past,
-        ranges: Ranges::of(query),
+        ranges: past.ranges(query),
         extent: Extent::of(query),
     };
     listing::list_with(queues, query, |queue| view.show(&queue, None))
@@ -195,7 +198,7 @@ pub(crate) async fn get(
     let view = View {
         manage: &manage,
         past: &past,
-        ranges: Ranges::of(&query),
+        ranges: past.ranges(&query),
         extent: Extent::of(&query),
     };
     Ok(listing::object(&view.show(&queue, Some(detail)), &query))
@@ -278,7 +281,7 @@ impl View<'_> {
             exclusive_consumer_tag: queue.exclusive_consumer.clone(),
             single_active_consumer_tag: queue.single_active_consumer.clone(),
             head_message_timestamp: queue.head_timestamp,
-            idle_since: queue.idle_since.map(time::rfc3339),
+            idle_since: idle_since(queue, past).map(time::rfc3339),
             owner_pid_details: queue
                 .owner()
                 .and_then(|id| connections::ends(self.manage, id)),
@@ -304,6 +307,13 @@ impl View<'_> {
             detail,
         }
     }
+}
+
+/// Since when the queue is idle; None while messages come or go.
+fn idle_since(queue: &QueueSnapshot, past: Option<&History<11>>) -> Option<Timestamp> {
+    let is_still = past.is_none_or(|past| past.is_empty() || past.still_since().is_some());
+    let changed_at = past.and_then(History::still_since);
+    changed_at.max(queue.idle_since).filter(|_| is_still)
 }
 
 /// The share of time in which consumers could take a message at once: whoever has messages waiting in front of consumers

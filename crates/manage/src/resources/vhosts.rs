@@ -116,7 +116,7 @@ pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Qu
     let seen = caller.seen_vhosts();
     let vhosts = manage.broker.admin().vhosts().into_iter();
     let past = manage.sampler.past();
-    let ranges = Ranges::of(&query);
+    let ranges = past.ranges(&query);
     let shown = vhosts.filter(|info| seen.contains(&*info.name));
     let shown = shown
         .map(|info| show(&manage, info, &past, ranges))
@@ -137,7 +137,7 @@ pub(crate) async fn get(
         .vhost(&name)
         .ok_or_else(Fault::not_found)?;
     let past = manage.sampler.past();
-    let shown = show(&manage, info, &past, Ranges::of(&query));
+    let shown = show(&manage, info, &past, past.ranges(&query));
     Ok(listing::object(&shown, &query))
 }
 

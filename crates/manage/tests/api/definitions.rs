@@ -35,7 +35,7 @@ fn full() -> Node {
     .expect(201);
     node.put(
         "/parameters/shovel/v/s",
-        &json!({"value": {"src-uri": "amqp://"}}),
+        &json!({"value": {"src-uri": "amqp://", "src-queue": "a", "dest-uri": "amqp://", "dest-queue": "b"}}),
     )
     .expect(201);
     node.put("/global-parameters/g", &json!({"value": [1, 2]}))
@@ -221,7 +221,7 @@ fn what_is_declared_stays_as_it_is() {
 }
 
 #[test]
-fn what_rabbitmq_3_had_is_left_out_with_a_warning() {
+fn what_rabbitmq_3_had_is_kept_with_a_warning() {
     let node = Node::new();
     let policy = |name: &str, definition: Value| json!({"vhost": "/", "name": name, "pattern": ".*", "definition": definition});
     let document = json!({
@@ -234,10 +234,17 @@ fn what_rabbitmq_3_had_is_left_out_with_a_warning() {
     });
     let report = node.post("/definitions?report=true", &document).expect(200);
     assert_eq!(report["warnings"].as_array().unwrap().len(), 2);
-    node.get("/policies/%2F/mirror").expect_not_found();
+    let definition = |name: &str| {
+        let policy = node.get(&format!("/policies/%2F/{name}")).expect(200);
+        policy["definition"].clone()
+    };
     assert_eq!(
-        node.get("/policies/%2F/both").expect(200)["definition"],
-        json!({"max-length": 5})
+        definition("mirror"),
+        json!({"ha-mode": "all", "ha-sync-mode": "automatic"})
+    );
+    assert_eq!(
+        definition("both"),
+        json!({"ha-mode": "all", "max-length": 5})
     );
     assert_eq!(
         node.get("/users/old").expect(200)["tags"],

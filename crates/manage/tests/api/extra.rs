@@ -290,6 +290,7 @@ fn retained_messages_are_listed_and_forgotten() {
         retained
     );
     assert_eq!(node.get("/x/retained/%2F?filter=x").expect(200), json!([]));
+    node.get("/x/retained/%2F?filter=%23/x").expect(400);
     node.delete("/x/retained/%2F/a%2Fb").expect(204);
     node.delete("/x/retained/%2F/a%2Fb").expect_not_found();
     assert_eq!(node.get("/x/retained/%2F").expect(200), json!([]));

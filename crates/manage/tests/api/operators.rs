@@ -300,6 +300,12 @@ fn parameters_are_kept_as_they_are() {
     assert_eq!(node.get("/parameters/shovel").expect(200), json!([]));
     node.put("/parameters/bogus/%2F/up", &json!({"value": 1}))
         .expect_bad_request("Validation failed\n\ncomponent bogus not found\n");
+    node.put(path, &json!({"value": {"uri": null, "max-hops": "x"}}))
+        .expect_bad_request(
+            "Validation failed\n\nuri should be list, actually was null\n\
+             max-hops should be a number, actually was \"x\"\n",
+        );
+    assert_eq!(node.get(path).expect(200), shown);
     node.put(path, &json!({"foo": 1}))
         .expect_bad_request("[{key_missing,value}]");
     node.put("/parameters/shovel/nowhere/s", &json!({"value": 1}))
@@ -307,6 +313,104 @@ fn parameters_are_kept_as_they_are() {
     node.delete(path).expect(204);
     node.delete(path).expect_not_found();
     node.get(path).expect_not_found();
+}
+
+#[test]
+fn shovels_are_kept_and_said_not_to_run() {
+    let node = Node::new();
+    assert_eq!(node.get("/shovels").expect(200), json!([]));
+    let shovel = json!({"src-uri": "amqp://u:secret@h/%2f", "src-queue": "a", "dest-uri": ["amqp://"], "dest-queue": "b"});
+    node.put("/parameters/shovel/%2F/s", &json!({"value": shovel}))
+        .expect(201);
+    for list in ["/shovels", "/shovels/%2F"] {
+        let shown = node.get(list).expect(200);
+        assert_eq!(shown[0]["name"], "s");
+        assert_eq!(shown[0]["state"], "terminated");
+        assert!(shown[0]["reason"].is_string());
+    }
+    let one = node.get("/shovels/vhost/%2F/s").expect(200);
+    assert_eq!(one["value"]["src-uri"], "amqp://h/%2f");
+    node.get("/shovels/vhost/%2F/other").expect_not_found();
+    node.delete("/shovels/vhost/%2F/s/restart")
+        .expect_not_found();
+    node.ask_as("monitoring", "DELETE", "/shovels/vhost/%2F/s", "")
+        .expect(401);
+    node.ask_as("management", "GET", "/shovels", "").expect(401);
+    node.delete("/shovels/vhost/%2F/s").expect(204);
+    node.get("/parameters/shovel/%2F/s").expect_not_found();
+    node.delete("/shovels/vhost/%2F/s").expect(204);
+}
+
+#[test]
+fn limits_and_operator_policies_are_parameters_too() {
+    let node = Node::new();
+    let limits = "/parameters/vhost-limits/%2F/limits";
+    node.get(limits).expect_not_found();
+    node.put(
+        limits,
+        &json!({"value": {"max-connections": 5, "max-queues": -1}}),
+    )
+    .expect(201);
+    node.put(limits, &json!({"value": {"max-connections": 7}}))
+        .expect(204);
+    let shown = json!({"value": {"max-connections": 7}, "vhost": "/", "component": "vhost-limits", "name": "limits"});
+    assert_eq!(node.get(limits).expect(200), shown);
+    assert_eq!(
+        node.get("/vhost-limits/%2F").expect(200),
+        json!([{"vhost": "/", "value": {"max-connections": 7}}])
+    );
+    let policy = json!({"pattern": "^q", "definition": {"max-length": 3}, "priority": 1, "apply-to": "queues"});
+    let of_operators = "/parameters/operator_policy/%2F/p";
+    node.put(of_operators, &json!({"value": policy}))
+        .expect(201);
+    node.put(of_operators, &json!({"value": policy}))
+        .expect(204);
+    assert_eq!(
+        node.get("/operator-policies/%2F/p").expect(200)["priority"],
+        1
+    );
+    let all = node.get("/parameters").expect(200);
+    assert_eq!(all.as_array().unwrap().len(), 2, "{all}");
+    assert_eq!(
+        node.get("/parameters/vhost-limits/%2F").expect(200),
+        json!([shown])
+    );
+
+    for (path, value, reason) in [
+        (limits, json!(5), "limits not a list 5"),
+        (
+            limits,
+            json!({"max-connections": "x"}),
+            "max-connections should be a number, actually was \"x\"",
+        ),
+        (
+            limits,
+            json!({"max-queues": 1, "max": 1}),
+            "Unrecognised terms [max] in limits",
+        ),
+        (
+            "/parameters/vhost-limits/%2F/other",
+            json!({}),
+            "name not recognised: other",
+        ),
+        (of_operators, json!("x"), "p not a list \"x\""),
+    ] {
+        node.put(path, &json!({"value": value}))
+            .expect_bad_request(&format!("Validation failed\n\n{reason}\n"));
+    }
+    let body = json!({"value": {"max-connections": 1}}).to_string();
+    for path in [limits, of_operators] {
+        node.ask_as("policymaker", "PUT", path, body.clone())
+            .expect(401);
+        node.ask_as("policymaker", "DELETE", path, "").expect(401);
+    }
+    assert_eq!(node.get(limits).expect(200), shown);
+    node.delete(limits).expect(204);
+    node.delete(limits).expect_not_found();
+    assert_eq!(node.get("/vhost-limits/%2F").expect(200), json!([]));
+    node.delete(of_operators).expect(204);
+    node.get("/operator-policies/%2F/p").expect_not_found();
+    assert_eq!(node.get("/parameters").expect(200), json!([]));
 }
 
 #[test]
@@ -323,6 +427,19 @@ fn global_parameters_and_the_cluster_name() {
         node.get("/global-parameters/g").expect(200),
         json!({"name": "g", "value": "x"})
     );
+    let identity = node
+        .get("/global-parameters/internal_cluster_id")
+        .expect(200);
+    let identity = identity["value"].as_str().unwrap();
+    assert!(identity.starts_with("rabbitmq-cluster-id-"), "{identity}");
+    let all = node.get("/global-parameters").expect(200);
+    let names: Vec<&str> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["g", "internal_cluster_id"]);
     node.delete("/global-parameters/g").expect(204);
     node.delete("/global-parameters/g").expect_not_found();
     node.get("/global-parameters/g").expect_not_found();

@@ -89,6 +89,18 @@ fn queue_has_every_field_that_strict_clients_want() {
 }
 
 #[test]
+fn queue_whose_type_is_left_open_is_classic() {
+    let node = Node::new();
+    for kind in ["", "undefined"] {
+        let queue = json!({"durable": true, "arguments": {"x-queue-type": kind}});
+        let path = format!("/queues/%2F/of-type-{kind}");
+        node.put(&path, &queue).expect(201);
+        node.put(&path, &json!({"durable": true})).expect(204);
+        assert_eq!(node.get(&path).expect(200)["type"], "classic");
+    }
+}
+
+#[test]
 fn queues_that_cannot_be_are_refused_and_not_made() {
     let node = Node::new();
     let refused = [

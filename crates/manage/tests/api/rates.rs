@@ -50,6 +50,10 @@ fn rates_are_made_from_two_looks_and_end_when_nothing_happens() {
     assert_eq!(queue["message_stats"]["publish_details"]["rate"], 0.0);
     assert_eq!(queue["message_stats"]["deliver_get_details"]["rate"], 2.0);
     assert_eq!(queue["messages_details"]["rate"], -2.0);
+    assert!(queue["idle_since"].is_null(), "{queue}");
+    node.pass_s(5);
+    let queue = node.get("/queues/%2F/q").expect(200);
+    assert!(queue["idle_since"].is_string(), "{queue}");
 }
 
 #[test]

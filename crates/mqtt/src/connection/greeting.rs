@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use ternmq_broker::inspect::ConnectionStats;
+use ternmq_broker::inspect::{ConnectionStats, Door};
 use ternmq_broker::{Client, User};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_net::machine::Output;
@@ -117,8 +117,9 @@ impl Connection {
                         return 0;
                     }
                     Err(fault) => {
-                        let user = connect.user_name.unwrap_or_default();
-                        tracing::info!(peer = %self.peer.addr, user, error = %fault, "MQTT login refused");
+                        self.count_refused(&fault);
+                        let user = self.claimed_user(&connect);
+                        tracing::info!(peer = %self.peer.addr, user = &*user, error = %fault, "MQTT login refused");
                         let reason = fault.reason_code(connect.version);
                         self.refuse(connect.version, reason, out);
                     }
@@ -160,6 +161,13 @@ impl Connection {
             proof: None,
         };
         self.on_connect(connect, identified, now, out)
+    }
+
+    /// Counts a login that failed, if it was that.
+    pub(super) fn count_refused(&self, fault: &ConnectFault) {
+        if fault.is_about_credentials() {
+            self.node.broker.count_login(Door::Mqtt, false);
+        }
     }
 
     /// One CONNACK with an error, and the end. MQTT 3 gets one only where it has a return code.
@@ -221,6 +229,7 @@ impl Connection {
         if !pending.insists && pending.sessions.is_taken(wanted, &self.mailbox) {
             return Ok(self.wait_with(pending, now));
         }
+        node.broker.count_login(Door::Mqtt, true);
         pending.sessions.sweep(&mut pending.client, now);
         let Pending {
             mut client,
@@ -238,10 +247,12 @@ impl Connection {
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
         let granted = (client_id, keep_alive_s, expiry_s);
         let stats = self.introduce(&mut client, connect, granted, now);
+        let user = client.user().name().to_owned();
         let arrival = self.arrival(client, connect, &wishes);
         let (hold, attached) = self.attach(&sessions, client_id, arrival, now)?;
         let Attached { is_present, record } = attached;
-        tracing::debug!(peer = %self.peer.addr, client_id, version = ?connect.version, is_present, "MQTT connection");
+        let vhost = &*account.vhost;
+        tracing::info!(peer = %self.peer.addr, client_id, user, vhost, version = ?connect.version, is_present, "MQTT connection open");
         let authenticator = || Box::new(Authenticator::new(account));
         self.online = Some(Box::new(Online {
             client_id: client_id.into(),

@@ -64,6 +64,19 @@ impl Connection {
         Ok((user, account))
     }
 
+    /// Who a client says it is, for the log: by its user name, or else by its certificate.
+    pub(super) fn claimed_user(&self, connect: &Connect<'_>) -> Box<str> {
+        let config = &self.node.config;
+        let certificate = self.certificate().filter(|_| config.ssl_cert_login);
+        match connect.user_name.filter(|name| !name.is_empty()) {
+            Some(name) => name.into(),
+            None => certificate
+                .and_then(|certificate| config.named(config.ssl_cert_login_from, certificate))
+                .map(Into::into)
+                .unwrap_or_default(),
+        }
+    }
+
     fn certificate(&self) -> Option<&ClientCertificate> {
         self.peer.tls.as_deref()?.certificate.as_ref()
     }
@@ -175,6 +188,7 @@ impl Connection {
                 return input.len();
             }
         };
+        self.count_refused(&fault);
         tracing::info!(peer = %self.peer.addr, error = %fault, "MQTT login refused");
         self.refuse(
             ProtocolVersion::V5,

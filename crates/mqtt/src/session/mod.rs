@@ -19,6 +19,7 @@ mod declare;
 mod deliver;
 pub(crate) mod documents;
 mod encode;
+mod ending;
 mod flush;
 mod publish;
 mod record;

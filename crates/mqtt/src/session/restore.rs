@@ -84,11 +84,11 @@ pub(crate) fn restore(node: &Arc<Node>) {
 
 /// The adapter's own hold on a vhost, while nobody is connected. Without one, what is over ends when the first client
 /// connects.
-fn own_client(node: &Node, vhost: &str) -> Option<Client> {
+pub(crate) fn own_client(node: &Node, vhost: &str) -> Option<Client> {
     let user = node.broker.system_user();
     let client = node.broker.connect(&user, vhost, Mailbox::new(1));
     client
-        .map_err(|error| tracing::warn!(%error, vhost, "expired MQTT sessions are not ended yet"))
+        .map_err(|error| tracing::warn!(%error, vhost, "MQTT sessions cannot be ended now"))
         .ok()
 }
 

@@ -1,6 +1,7 @@
 //! CONNECT and CONNACK (§3.1, §3.2).
 
 use ternmq_broker::BrokerConfig;
+use ternmq_broker::inspect::Door;
 use ternmq_mqtt::MqttConfig;
 use ternmq_mqtt::config::PortVhost;
 use ternmq_mqtt::properties::Property;
@@ -159,6 +160,17 @@ fn wrong_login_is_told_in_each_versions_words() {
             assert!(device.is_closed());
         }
     }
+    assert_eq!(logins(&world), (0, 8));
+    world
+        .dial()
+        .greet(&Hello::new("a").login("guest", b"guest"));
+    assert_eq!(logins(&world), (1, 8));
+}
+
+/// Those that were let in, and those that were not.
+fn logins(world: &World) -> (u64, u64) {
+    let logins = world.broker.inspect().logins(Door::Mqtt);
+    (logins.succeeded, logins.failed)
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use parking_lot::Mutex;
+use ternmq_broker::inspect::Door;
 use ternmq_broker::{
     Attempt, Authority, Backend, LoginRefusal, LoginStep, Place, Rights, Scene, User,
 };
@@ -118,6 +119,8 @@ fn connect_waits_for_who_knows_the_user_and_the_vhost() {
         slow.says(|state| state.vhost = Some(true));
         assert_eq!(device.recv(), ["CONNACK 00"]);
         assert!(device.reads());
+        let logins = world.broker.inspect().logins(Door::Mqtt);
+        assert_eq!((logins.succeeded, logins.failed), (1, 0));
     }
 }
 

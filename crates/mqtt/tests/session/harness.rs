@@ -39,7 +39,7 @@ pub(crate) struct World {
     pub(crate) log: Arc<TestLog>,
     config: MqttConfig,
     broker_config: BrokerConfig,
-    acceptor: MqttAcceptor,
+    pub(crate) acceptor: MqttAcceptor,
     lines: Lines,
 }
 

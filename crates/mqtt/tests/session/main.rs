@@ -13,6 +13,7 @@ mod delayed;
 mod deliver;
 mod disconnect;
 mod elsewhere;
+mod ended;
 mod exactly_once;
 mod expiry;
 mod harness;
