@@ -15,6 +15,7 @@ use super::config::{KeysConfig, ScopeAlias, SigningKey};
 use super::keys::KeyRing;
 use super::*;
 
+mod authorities;
 mod fetching;
 mod servers;
 
