@@ -38,6 +38,8 @@ pub(crate) struct Sampler {
 #[derive(Default)]
 pub(crate) struct Past {
     round: u64,
+    /// When everything was looked at last.
+    at: Option<Timestamp>,
     pub(crate) queues: Objects<QueueId, 11>,
     /// By vhost and name.
     pub(crate) exchanges: Objects<(Box<str>, Box<str>), 2>,
@@ -117,6 +119,7 @@ impl Sampler {
         let mut past = self.past();
         let past = &mut *past;
         past.round += 1;
+        past.at = Some(now);
         past.usage = usage;
         let look = Look {
             now,
