@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `management` | use the API, within the vhosts and permissions the user has |
 //! | `policymaker` | besides, set policies and parameters in those vhosts |
-//! | `monitoring` | besides what `management` may, see all vhosts, nodes and connections |
+//! | `monitoring` | besides what `management` may, see that all vhosts are there, nodes and connections |
 //! | `administrator` | everything |
 
 use std::collections::HashSet;
@@ -198,24 +198,52 @@ impl Caller {
         allow(self.name() == name || self.is_administrator(), NO_ACCESS)
     }
 
+    /// Whether the user may know that the vhost is there, with its totals.
+    pub(crate) fn knows(&self, vhost: &str) -> bool {
+        self.is_monitor() || self.sees(vhost)
+    }
+
     /// Whether what is in the vhost may be listed.
     pub(crate) fn sees(&self, vhost: &str) -> bool {
-        self.is_monitor() || self.manage.broker.may_use(&self.user, vhost)
+        self.is_administrator() || self.manage.broker.may_use(&self.user, vhost)
+    }
+
+    /// The vhosts that the user may know of.
+    pub(crate) fn known_vhosts(&self) -> HashSet<Box<str>> {
+        self.vhosts_that(Self::knows)
     }
 
     /// The vhosts whose contents may be listed.
     pub(crate) fn seen_vhosts(&self) -> HashSet<Box<str>> {
+        self.vhosts_that(Self::sees)
+    }
+
+    fn vhosts_that(&self, are: fn(&Self, &str) -> bool) -> HashSet<Box<str>> {
         let vhosts = self.manage.broker.admin().vhosts().into_iter();
         let names = vhosts.map(|vhost| vhost.name);
-        names.filter(|name| self.sees(name)).collect()
+        names.filter(|name| are(self, name)).collect()
     }
 
     /// As [`Caller::vhost`], with another fault for a vhost that is not there.
     pub(crate) fn vhost_or(&self, vhost: &str, missing: fn() -> Fault) -> Result<(), Fault> {
+        self.vhost_that(Self::sees, vhost, missing)
+    }
+
+    /// Refuses a vhost that is not there, and one of which the user may not know.
+    pub(crate) fn known_vhost(&self, vhost: &str) -> Result<(), Fault> {
+        self.vhost_that(Self::knows, vhost, Fault::not_found)
+    }
+
+    fn vhost_that(
+        &self,
+        is: fn(&Self, &str) -> bool,
+        vhost: &str,
+        missing: fn() -> Fault,
+    ) -> Result<(), Fault> {
         if self.manage.broker.admin().vhost(vhost).is_none() {
             return Err(missing());
         }
-        allow(self.sees(vhost), NO_VHOST_ACCESS)
+        allow(is(self, vhost), NO_VHOST_ACCESS)
     }
 
     /// Refuses those who may not do that with the queue or exchange of that name.

@@ -117,38 +117,58 @@ pub(crate) async fn port_listener(
     ))
 }
 
-/// One of several protocols is enough.
+/// All of the protocols are wanted, if several are named, separated by commas.
 pub(crate) async fn protocol_listener(
     State(manage): State<Shared>,
     _: Caller,
-    Names(wanted): Names<String>,
+    Names(names): Names<String>,
 ) -> Answer {
     let spoken: BTreeSet<&str> = manage.listening().iter().map(|l| l.protocol).collect();
-    let found = wanted
-        .split(',')
-        .map(canonical_protocol)
-        .find(|p| spoken.contains(p.as_str()));
-    if let Some(protocol) = found {
-        return Ok(well_with("protocol", protocol));
+    let wanted: BTreeSet<String> = names.split(',').map(canonical_protocol).collect();
+    let missing: Vec<&String> = wanted
+        .iter()
+        .filter(|protocol| !spoken.contains(protocol.as_str()))
+        .collect();
+    let several = names.contains(',');
+    if let Some(first) = missing.first() {
+        let missing = if several {
+            json!(missing)
+        } else {
+            json!(first)
+        };
+        let details = json!({"missing": missing, "protocols": spoken});
+        return Ok(failed("No active listener", details));
     }
-    Ok(failed(
-        "No active listener",
-        json!({"missing": wanted, "protocols": spoken}),
-    ))
+    Ok(if several {
+        well_with("protocols", Vec::from_iter(wanted))
+    } else {
+        well_with("protocol", Vec::from_iter(wanted).concat())
+    })
 }
 
-/// The name by which listeners are known, for the names that people write.
+/// The name by which listeners are known, for the names that people write: versions do not count, and TLS may be said in
+/// several ways.
 fn canonical_protocol(name: &str) -> String {
     let name = name.trim().to_ascii_lowercase();
-    match name.as_str() {
-        "amqp091" | "amqp0.9.1" | "amqp/tcp" => "amqp",
-        "amqps" | "amqp/tls" => "amqp/ssl",
-        "mqtts" | "mqtt/tls" => "mqtt/ssl",
-        "web-mqtt" | "ws" => "http/web-mqtt",
-        "web-mqtt/tls" | "wss" => "https/web-mqtt",
-        "prometheus" => "http/prometheus",
-        "http/management" | "management" => "http",
-        other => other,
+    let name = name.replace('+', "/").replace('_', "-");
+    let (kind, tls) = match name.strip_suffix("/ssl").or(name.strip_suffix("/tls")) {
+        Some(kind) => (kind, true),
+        None => (name.as_str(), false),
+    };
+    let kind = kind.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    match (kind, tls) {
+        ("amqp" | "amqp/tcp", false) => "amqp",
+        ("amqp", true) | ("amqps", _) => "amqp/ssl",
+        ("mqtt", false) => "mqtt",
+        ("mqtt", true) | ("mqtts", _) => "mqtt/ssl",
+        ("web-mqtt" | "webmqtt" | "ws", false) => "http/web-mqtt",
+        ("web-mqtt" | "webmqtt", true) | ("wss", _) => "https/web-mqtt",
+        ("prometheus", false) => "http/prometheus",
+        (
+            "http" | "http-api" | "http/management" | "management" | "management-ui" | "ui",
+            false,
+        ) => "http",
+        _ => name.as_str(),
     }
     .to_owned()
 }

@@ -201,7 +201,7 @@ pub(crate) async fn list_vhosts(
     caller: Caller,
     query: Query,
 ) -> Answer {
-    let seen = caller.seen_vhosts();
+    let seen = caller.known_vhosts();
     let limits = manage.broker.admin().vhost_limits().into_iter();
     let limits = limits.filter(|info| seen.contains(&*info.name));
     listing::list(limits.map(of_vhost).collect(), &query)
@@ -213,7 +213,7 @@ pub(crate) async fn list_vhost(
     Names(vhost): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.vhost(&vhost)?;
+    caller.known_vhost(&vhost)?;
     let limits = manage.broker.admin().vhost_limits().into_iter();
     let limits = limits.filter(|info| *info.name == *vhost);
     listing::list(limits.map(of_vhost).collect(), &query)

@@ -170,7 +170,7 @@ impl ObjectTotals {
     fn of(manage: &Manage, caller: &Caller) -> Self {
         let mut totals = Self::default();
         let inspect = manage.broker.inspect();
-        for vhost in caller.seen_vhosts() {
+        for vhost in caller.known_vhosts() {
             let Some(of_vhost) = inspect.vhost_totals(&vhost) else {
                 continue;
             };

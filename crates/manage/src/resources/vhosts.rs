@@ -113,7 +113,7 @@ fn show(manage: &Manage, info: VhostInfo, past: &Past, ranges: Ranges) -> Shown 
 }
 
 pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
-    let seen = caller.seen_vhosts();
+    let seen = caller.known_vhosts();
     let vhosts = manage.broker.admin().vhosts().into_iter();
     let past = manage.sampler.past();
     let ranges = past.ranges(&query);
@@ -130,7 +130,7 @@ pub(crate) async fn get(
     Names(name): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.vhost(&name)?;
+    caller.known_vhost(&name)?;
     let info = manage
         .broker
         .admin()

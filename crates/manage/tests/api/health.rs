@@ -13,7 +13,8 @@ fn all_is_well_with_a_node_that_has_just_started() {
         "certificate-expiration/1/days",
         "port-listener/5672",
         "protocol-listener/amqp",
-        "protocol-listener/mqtt,AMQP",
+        "protocol-listener/http1.1,AMQP",
+        "protocol-listener/amqp0-9-1",
         "virtual-hosts",
         "node-is-quorum-critical",
         "quorum-queues-without-elected-leaders/all-vhosts/",
@@ -50,6 +51,14 @@ fn listeners_that_are_missing_are_named() {
         "status": "failed", "reason": "No active listener", "missing": "mqtt", "protocols": ["amqp", "http"],
     });
     assert_eq!(failed, expected);
+    let failed = node
+        .get("/health/checks/protocol-listener/amqp,mqtt+tls,mqtt3.1.1")
+        .expect(503);
+    assert_eq!(failed["missing"], json!(["mqtt", "mqtt/ssl"]));
+    let both = node
+        .get("/health/checks/protocol-listener/http,amqp091")
+        .expect(200);
+    assert_eq!(both["protocols"], json!(["amqp", "http"]));
     node.get("/health/checks/port-listener/abc")
         .expect_bad_request("Invalid port");
     node.get("/health/checks/certificate-expiration/1/bogus")
