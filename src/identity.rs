@@ -9,6 +9,8 @@ use ternmq_identity::config::STEPS_MAX;
 use ternmq_identity::http;
 use ternmq_identity::{AuthConfig, BackendName, Http, OAuth2};
 
+use crate::system::aside;
+
 /// Those beside the broker itself, as far as they are asked.
 #[derive(Default)]
 pub(crate) struct Identities {
@@ -86,9 +88,4 @@ impl Identities {
             oauth2.reload_if_changed();
         }
     }
-}
-
-/// Waits in a worker's thread; its other tasks go on in another one.
-fn aside(wait: &mut dyn FnMut()) {
-    tokio::task::block_in_place(wait);
 }

@@ -8,6 +8,7 @@ use ternmq_core::id::Timestamp;
 use ternmq_manage::{Manage, NodeFacts};
 
 use crate::config::Config;
+use crate::system::aside;
 
 /// The API, not listening yet. Definitions that the configuration names are imported.
 pub(crate) fn open(
@@ -29,7 +30,7 @@ pub(crate) fn open(
         threads_max: NodeFacts::machine_threads_max(),
     };
     let definitions = settings.load_definitions.clone();
-    let manage = Manage::new(broker.clone(), settings, node);
+    let manage = Manage::new(broker.clone(), settings, node, aside);
     if let Some(path) = definitions {
         manage.import_files(&path).context("load_definitions")?;
     }

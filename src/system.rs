@@ -1,4 +1,4 @@
-//! What the process asks of the operating system.
+//! What the process asks of the operating system and of its runtime.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -12,6 +12,11 @@ pub(crate) fn raise_open_files_limit() {
         // Refused: nothing is lost, see above.
         let _ = setrlimit(Resource::Nofile, limit);
     }
+}
+
+/// Waits or works in a worker's thread, while its other tasks go on in another one.
+pub(crate) fn aside(work: &mut dyn FnMut()) {
+    tokio::task::block_in_place(work);
 }
 
 /// What the machine calls itself. None where the system does not say.

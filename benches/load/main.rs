@@ -5,6 +5,7 @@
 //! cargo bench --bench load -- mqtt          # those with this in their name
 //! cargo bench --bench load -- backlog       # a million messages that wait, over a kill
 //! cargo bench --bench load -- objects       # ten thousand queues, thousands of connections
+//! cargo bench --bench load -- lists         # lists of ten thousand queues, and a publisher beside them
 //! ```
 //! Environment, all optional:
 //!
@@ -24,6 +25,7 @@
 )]
 
 mod backlog;
+mod lists;
 mod objects;
 mod process;
 mod run;
@@ -73,6 +75,9 @@ fn main() -> anyhow::Result<()> {
     }
     if "objects".contains(&filter) {
         objects::run()?;
+    }
+    if "lists".contains(&filter) {
+        lists::run()?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | a connection, from bytes to a router | `machine.rs`, `pipe.rs`, `listener.rs` |
+//! | a connection, from bytes to a router | `machine.rs`, `pipe.rs`, `listener.rs`, `aside.rs` |
 //! | which path is answered by whom | `router.rs` |
 //! | who asks, and what they may | `auth.rs` |
 //! | reading requests, writing answers and faults | `request.rs`, `reply.rs`, `fault.rs` |
@@ -20,6 +20,7 @@
 //!
 //! Where to start: `router.rs`, then any file of `resources`.
 
+pub mod aside;
 pub mod config;
 pub mod listener;
 pub mod node;
@@ -57,6 +58,7 @@ pub use listener::ManageAcceptor;
 pub use node::{Certificate, Listening, NodeFacts};
 pub use router::Api;
 
+use aside::{Aside, Desk};
 use rates::Sampler;
 use redrive::Redrives;
 
@@ -67,6 +69,7 @@ pub struct Manage {
     pub(crate) node: NodeFacts,
     pub(crate) sampler: Sampler,
     pub(crate) redrives: Redrives,
+    pub(crate) desk: Arc<Desk>,
     outside: Mutex<Outside>,
     wakers: Mutex<Option<Waker>>,
 }
@@ -80,11 +83,12 @@ struct Outside {
 }
 
 impl Manage {
-    /// An API for a broker on a node. A broker without an identity gets one.
-    pub fn new(broker: Broker, config: ManageConfig, node: NodeFacts) -> Arc<Self> {
+    /// An API for a broker on a node, whose work is done `aside`. A broker without an identity gets one.
+    pub fn new(broker: Broker, config: ManageConfig, node: NodeFacts, aside: Aside) -> Arc<Self> {
         let manage = Self {
             sampler: Sampler::new(&config, node.data_dir.clone()),
             redrives: Redrives::default(),
+            desk: Arc::new(Desk::new(aside)),
             broker,
             config,
             node,
@@ -157,7 +161,8 @@ impl Ticker for Manage {
 
     fn tick(&self, now: Timestamp) {
         if self.sampler.due_at() <= now {
-            self.sampler.sample(&self.broker, now);
+            self.desk
+                .work_alone(|| self.sampler.sample(&self.broker, now));
         }
         self.redrives.run(&self.broker, now);
     }

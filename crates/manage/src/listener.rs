@@ -7,6 +7,7 @@ use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::{Acceptor, Machine, Peer, Refused};
 
+use crate::aside::Desk;
 use crate::machine::{HttpMachine, Opened, Place, Site};
 use crate::metrics::Metrics;
 use crate::router::Api;
@@ -16,6 +17,7 @@ use crate::{Manage, PrometheusConfig};
 pub struct ManageAcceptor {
     protocol: &'static str,
     site: Arc<dyn Site>,
+    desk: Arc<Desk>,
     connections: Arc<AtomicUsize>,
     connections_max: usize,
     idle_timeout_ms: u64,
@@ -27,6 +29,7 @@ impl ManageAcceptor {
         Self {
             protocol: "http",
             site: Arc::new(Api::new(manage)),
+            desk: manage.desk.clone(),
             connections: Arc::default(),
             connections_max: manage.config.connections_max,
             idle_timeout_ms: manage.config.idle_timeout_ms,
@@ -38,6 +41,7 @@ impl ManageAcceptor {
         Self {
             protocol: "http/prometheus",
             site: Arc::new(Metrics::new(manage, config)),
+            desk: manage.desk.clone(),
             connections: Arc::default(),
             connections_max: config.connections_max,
             idle_timeout_ms: config.idle_timeout_ms,
@@ -64,6 +68,7 @@ impl Acceptor for ManageAcceptor {
             from: peer.addr.ip(),
             mailbox,
             place,
+            desk: Arc::clone(&self.desk),
             idle_timeout_ms: self.idle_timeout_ms,
         };
         Ok(Box::new(HttpMachine::new(opened, now)))

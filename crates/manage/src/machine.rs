@@ -24,6 +24,7 @@ use ternmq_broker::mailbox::{Mailbox, Notice};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::{Flow, Machine, Output};
 
+use crate::aside::Desk;
 use crate::pipe::Pipe;
 
 /// Bytes of a request's line and headers.
@@ -41,6 +42,8 @@ pub(crate) struct HttpMachine {
     /// None once it has ended.
     server: Option<http1::Connection<Pipe, Handler>>,
     waker: Waker,
+    /// Where the server is polled.
+    desk: Arc<Desk>,
     mailbox: Arc<Mailbox>,
     notices: Vec<Notice>,
     handling: Arc<AtomicUsize>,
@@ -84,6 +87,7 @@ pub(crate) struct Opened {
     pub(crate) from: IpAddr,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) place: Place,
+    pub(crate) desk: Arc<Desk>,
     pub(crate) idle_timeout_ms: u64,
 }
 
@@ -106,6 +110,7 @@ impl HttpMachine {
             pipe,
             server: Some(server),
             waker: Waker::from(Arc::new(Nudge(opened.mailbox.clone()))),
+            desk: opened.desk,
             mailbox: opened.mailbox,
             notices: Vec::new(),
             handling,
@@ -120,9 +125,13 @@ impl HttpMachine {
         loop {
             if let Some(server) = &mut self.server {
                 let mut cx = Context::from_waker(&self.waker);
-                match Pin::new(server).poll(&mut cx) {
-                    std::task::Poll::Pending => {}
-                    std::task::Poll::Ready(ended) => {
+                let polled = self
+                    .desk
+                    .work(&self.waker, || Pin::new(server).poll(&mut cx));
+                match polled {
+                    // There was no place for it: the waker has the server polled again.
+                    None | Some(std::task::Poll::Pending) => {}
+                    Some(std::task::Poll::Ready(ended)) => {
                         if let Err(error) = ended {
                             tracing::debug!(%error, "HTTP connection ended");
                         }

@@ -229,6 +229,10 @@ fn clients() -> Router<r::Shared> {
             "/connections/{name}/channels",
             get(r::channels::list_of_connection),
         )
+        .route(
+            "/connections/{name}/sessions",
+            get(r::connections::sessions),
+        )
         .route("/channels", get(r::channels::list))
         .route("/channels/{name}", get(r::channels::get))
         .route("/consumers", get(r::consumers::list))
@@ -385,6 +389,11 @@ fn node() -> Router<r::Shared> {
         )
         .route(
             "/definitions",
+            get(definitions::export).post(definitions::import),
+        )
+        .route(
+            // The old name.
+            "/all-configuration",
             get(definitions::export).post(definitions::import),
         )
         .route(

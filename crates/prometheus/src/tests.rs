@@ -42,6 +42,7 @@ fn source() -> Source {
             disk_alarm: true,
             files: 20,
             files_max: 1024,
+            connections_max: 100,
             uptime_ms: 90_500,
             ..Machine::default()
         },
@@ -173,6 +174,33 @@ fn dashboards_and_alerts_find_what_they_ask_for() {
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
     drop(client);
+}
+
+#[test]
+fn sockets_are_connections() {
+    let source = source();
+    let client = client(&source);
+    let exposition = ask(&source, &Endpoint::Aggregated);
+    let open = exposition.value("rabbitmq_process_open_tcp_sockets", &[]);
+    assert_eq!(open, Some(1.0));
+    let most = exposition.value("rabbitmq_process_max_tcp_sockets", &[]);
+    assert_eq!(most, Some(100.0));
+    drop(client);
+}
+
+#[test]
+fn messages_in_memory_are_waiting_or_not_settled() {
+    let source = source();
+    let mut client = client(&source);
+    declare(&mut client, "q", "classic");
+    publish(&mut client, "q", b"hello");
+    let exposition = detailed(&source, &["queue_metrics"], |_| {});
+    let labels = [("vhost", "/"), ("queue", "q")];
+    let value = |name: &str| exposition.value(name, &labels);
+    let ready = value("rabbitmq_detailed_queue_messages_ready_ram");
+    assert_eq!(ready, Some(1.0));
+    let unacked = value("rabbitmq_detailed_queue_messages_unacked_ram");
+    assert_eq!(unacked, Some(0.0));
 }
 
 #[test]

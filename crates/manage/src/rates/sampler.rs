@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use ternmq_broker::inspect::Protocol;
@@ -29,6 +30,8 @@ pub(crate) struct Sampler {
     keep_totals_ms: u64,
     data_dir: PathBuf,
     past: Mutex<Past>,
+    /// When to look again; beside the past, which is held while a list is written.
+    due_at: AtomicU64,
 }
 
 /// The past of everything.
@@ -36,7 +39,7 @@ pub(crate) struct Sampler {
 pub(crate) struct Past {
     round: u64,
     /// When everything was looked at last.
-    pub(crate) at: Option<Timestamp>,
+    at: Option<Timestamp>,
     pub(crate) queues: Objects<QueueId, 11>,
     /// By vhost and name.
     pub(crate) exchanges: Objects<(Box<str>, Box<str>), 2>,
@@ -94,6 +97,7 @@ impl Sampler {
             keep_totals_ms: config.sample_retention_totals_s.saturating_mul(1000),
             data_dir,
             past: Mutex::default(),
+            due_at: AtomicU64::new(0),
         }
     }
 
@@ -104,12 +108,13 @@ impl Sampler {
 
     /// When to look again.
     pub(crate) fn due_at(&self) -> Timestamp {
-        let last = self.past().at;
-        last.map_or(Timestamp(0), |at| at.plus_ms(self.interval_ms))
+        Timestamp(self.due_at.load(Ordering::Relaxed))
     }
 
     /// Looks at everything.
     pub(crate) fn sample(&self, broker: &Broker, now: Timestamp) {
+        let next = now.plus_ms(self.interval_ms);
+        self.due_at.store(next.0, Ordering::Relaxed);
         let usage = Usage::now(&self.data_dir);
         let mut past = self.past();
         let past = &mut *past;

@@ -96,11 +96,8 @@ impl Ends {
 
 /// The ends of the connection of that identity.
 pub(crate) fn ends(manage: &Manage, id: ConnectionId) -> Option<Ends> {
-    let connections = manage.broker.inspect().connections(None);
-    connections
-        .iter()
-        .find(|connection| connection.id == id)
-        .map(Ends::of)
+    let connection = manage.broker.inspect().connection(id)?;
+    Some(Ends::of(&connection))
 }
 
 pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
@@ -159,6 +156,19 @@ pub(crate) async fn get(
     let past = manage.sampler.past();
     let shown = show(&manage, &connection, &past, past.ranges(&query));
     Ok(listing::object(&shown, &query))
+}
+
+/// Sessions are what AMQP 1.0 calls its conversations, and nobody speaks that here.
+pub(crate) async fn sessions(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(name): Names<String>,
+) -> Answer {
+    let connection = find(&manage, &name)?;
+    if !caller.is_monitor() {
+        caller.themselves(&connection.user)?;
+    }
+    Err(Fault::bad_request("connection does not use AMQP 1.0"))
 }
 
 pub(crate) async fn close(

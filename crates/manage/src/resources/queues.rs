@@ -96,6 +96,8 @@ struct More {
     messages_paged_out: u64,
     messages_persistent: u64,
     messages_ram: u64,
+    messages_ready_ram: u64,
+    messages_unacknowledged_ram: u64,
     messages_details: Details,
     messages_ready_details: Details,
     messages_unacknowledged_details: Details,
@@ -295,6 +297,9 @@ impl View<'_> {
             messages_paged_out: holdings.messages() - holdings.resident.min(holdings.messages()),
             messages_persistent: holdings.durable,
             messages_ram: holdings.resident,
+            // Only messages that wait leave memory.
+            messages_ready_ram: holdings.resident.saturating_sub(holdings.in_flight()),
+            messages_unacknowledged_ram: holdings.in_flight(),
             messages_details: length(QueueNumbers::MESSAGES),
             messages_ready_details: length(QueueNumbers::READY),
             messages_unacknowledged_details: length(QueueNumbers::UNACKNOWLEDGED),

@@ -98,6 +98,16 @@ fn connection_is_shown_with_what_strict_clients_want() {
 }
 
 #[test]
+fn only_connections_of_amqp_1_have_sessions() {
+    let node = Node::new();
+    let mut client = node.client();
+    introduce(&mut client);
+    let refused = node.get(&format!("{PATH}/sessions")).expect(400);
+    assert_eq!(refused["reason"], "connection does not use AMQP 1.0");
+    node.get("/connections/nope/sessions").expect_not_found();
+}
+
+#[test]
 fn connection_is_closed_for_the_reason_that_is_given() {
     let node = Node::new();
     let mut client = node.client();

@@ -12,6 +12,7 @@ use ternmq_broker::clock::ManualClock;
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_broker::{Broker, BrokerConfig, Client, MemoryLog};
 use ternmq_core::id::Timestamp;
+use ternmq_manage::aside::in_place;
 use ternmq_manage::{Api, Listening, Manage, ManageConfig, NodeFacts};
 use ternmq_net::timers::Ticker as _;
 use tokio::runtime::{Builder, Runtime};
@@ -91,7 +92,7 @@ impl Node {
             connections_max: 1_000,
             threads_max: 10_000,
         };
-        let manage = Manage::new(broker.clone(), config, facts);
+        let manage = Manage::new(broker.clone(), config, facts, in_place);
         let listening = |protocol, port| Listening {
             protocol,
             addr: (Ipv4Addr::LOCALHOST, port).into(),

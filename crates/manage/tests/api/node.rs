@@ -149,6 +149,21 @@ fn answers_are_json() {
 }
 
 #[test]
+fn where_attempts_to_log_in_came_from_is_an_empty_list() {
+    let node = Node::new();
+    let path = format!("/auth/attempts/{NODE}/source");
+    assert_eq!(node.get(&path).expect(200), json!([]));
+    node.get("/auth/attempts/nope/source").expect_not_found();
+}
+
+#[test]
+fn definitions_have_their_old_name_too() {
+    let node = Node::new();
+    let old = node.get("/all-configuration").expect(200);
+    assert_eq!(old["users"], node.get("/definitions").expect(200)["users"]);
+}
+
+#[test]
 fn nobody_needs_to_log_in_to_ask_how() {
     let node = Node::new();
     let request = Request::get("/api/auth").body(Body::empty()).unwrap();
