@@ -51,7 +51,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let before = target.cpu()?;
         let waits = (0..ROUNDS).map(|_| ask(addr, path));
         let shortest = waits.min().unwrap_or_default();
-        let cpu = (target.cpu()? - before) / ROUNDS;
+        let cpu = target.cpu()?.saturating_sub(before) / ROUNDS;
         println!("{path:<50} {:>7} ms {:>9} ms", ms(cpu), ms(shortest));
     }
     for listers in LISTERS {
