@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request};
@@ -38,13 +38,42 @@ pub(crate) struct Payload {
     pub(crate) headers: HeaderMap,
 }
 
+/// The body of a request by somebody who has not logged in yet: nobody fills the memory with it.
+pub(crate) struct ShortPayload(pub(crate) Payload);
+
+/// Bytes of a [`ShortPayload`]: a name and a password, or a token.
+const SHORT_BYTES_MAX: usize = 64 << 10;
+
 impl FromRequest<Arc<Manage>> for Payload {
     type Rejection = Fault;
 
     async fn from_request(request: Request<Body>, manage: &Arc<Manage>) -> Result<Self, Fault> {
+        Self::read(request, manage, manage.config.body_bytes_max).await
+    }
+}
+
+impl FromRequest<Arc<Manage>> for ShortPayload {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request<Body>, manage: &Arc<Manage>) -> Result<Self, Fault> {
+        let bytes_max = manage.config.body_bytes_max.min(SHORT_BYTES_MAX);
+        Payload::read(request, manage, bytes_max).await.map(Self)
+    }
+}
+
+impl Payload {
+    async fn read(
+        request: Request<Body>,
+        manage: &Manage,
+        bytes_max: usize,
+    ) -> Result<Self, Fault> {
         let (parts, body) = request.into_parts();
+        // What says that it is too large is not waited for.
+        if body.size_hint().lower() > bytes_max as u64 {
+            return Err(Fault::too_large());
+        }
         let limit = Duration::from_millis(manage.config.body_timeout_ms);
-        let body = Limited::new(body, manage.config.body_bytes_max).collect();
+        let body = Limited::new(body, bytes_max).collect();
         let collected = tokio::time::timeout(limit, body)
             .await
             .map_err(|_| Fault::bad_request("Timed out receiving the request body"))?;

@@ -13,7 +13,7 @@ use crate::auth::{Caller, Credentials};
 use crate::fault::Fault;
 use crate::machine::From;
 use crate::reply::{self, Answer};
-use crate::request::{Payload, Query};
+use crate::request::{Query, ShortPayload};
 
 /// How long a browser keeps a token for the page that it is sent to, in seconds.
 const TOKEN_COOKIE_S: u64 = 30;
@@ -51,7 +51,7 @@ pub(crate) async fn auth(State(manage): State<Shared>) -> Answer {
 pub(crate) async fn login(
     State(manage): State<Shared>,
     Extension(From(from)): Extension<From>,
-    payload: Payload,
+    ShortPayload(payload): ShortPayload,
 ) -> Answer {
     let text = std::str::from_utf8(&payload.bytes);
     let form = Query::parse(text.map_err(|_| Fault::bad_request("not_utf8"))?);

@@ -218,3 +218,15 @@ fn policies_are_set_by_policymakers() {
     let refused = node.ask_as("management", "GET", "/global-parameters", "");
     refused.expect_not_authorised("User not authorised to access object");
 }
+
+#[test]
+fn who_has_not_logged_in_fills_no_memory() {
+    let node = Node::new();
+    let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let ask = |bytes: usize| {
+        let form = format!("username=guest&password={}", "x".repeat(bytes));
+        node.send(Request::post("/api/login").body(form.into()).unwrap(), home)
+    };
+    ask(64 << 10).expect_bad_request("Exceeded HTTP request body size limit");
+    assert_eq!(ask(60 << 10).status, 401);
+}
