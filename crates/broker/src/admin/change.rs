@@ -122,16 +122,19 @@ impl Inner {
     }
 }
 
-/// Sets a password that is not hashed yet.
-pub(super) fn set_password(entry: &mut UserEntry, password: &[u8]) -> Result<(), AdminRefusal> {
+pub(super) fn check_password(password: &[u8]) -> Result<(), AdminRefusal> {
     if password.len() > PASSWORD_BYTES_MAX {
         return Err(AdminRefusal::Invalid(format!(
             "password is longer than {PASSWORD_BYTES_MAX} bytes"
         )));
     }
+    Ok(())
+}
+
+/// Sets a password that is not hashed yet.
+pub(super) fn set_password(entry: &mut UserEntry, password: &[u8]) {
     entry.password = Some(hash_password(HashAlgorithm::Sha256, password));
     entry.scram = Some(scram_verifier(password));
-    Ok(())
 }
 
 /// Names are not empty and not endless.

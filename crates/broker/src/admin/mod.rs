@@ -7,6 +7,7 @@
 //! What clients may do is decided here too: [`Rights`], which every verb of a [`crate::Client`] asks.
 
 mod change;
+mod check;
 mod info;
 mod login;
 mod password;
@@ -160,9 +161,7 @@ impl Broker {
 impl Admin<'_> {
     /// Makes a vhost, or changes what is set about it.
     pub fn put_vhost(&self, name: &str, spec: VhostSpec) -> Result<Changed, AdminRefusal> {
-        change::check_name("virtual host", name)?;
-        change::check_text("description", &spec.description)?;
-        change::check_tags(&spec.tags)?;
+        Self::check_vhost(name, &spec)?;
         self.inner.put_vhost(Object::Vhost(name.into(), spec))
     }
 
@@ -173,8 +172,7 @@ impl Admin<'_> {
 
     /// Makes a user, or changes one.
     pub fn put_user(&self, name: &str, spec: UserSpec) -> Result<Changed, AdminRefusal> {
-        change::check_name("user", name)?;
-        change::check_tags(&spec.tags)?;
+        Self::check_user(name, &spec)?;
         let mut entry = UserEntry {
             tags: spec.tags,
             ..UserEntry::default()
@@ -189,9 +187,8 @@ impl Admin<'_> {
                 }
             }
             Password::Plain(password) if password.is_empty() => {}
-            Password::Plain(password) => change::set_password(&mut entry, &password)?,
+            Password::Plain(password) => change::set_password(&mut entry, &password),
             Password::Hash(hash) => {
-                change::check_length("password hash", hash.bytes.len())?;
                 entry.password = Some(hash).filter(|hash| !hash.bytes.is_empty());
             }
         }
@@ -214,9 +211,7 @@ impl Admin<'_> {
         user: &str,
         permission: Permission,
     ) -> Result<Changed, AdminRefusal> {
-        for pattern in [&permission.configure, &permission.write, &permission.read] {
-            change::check_pattern(pattern)?;
-        }
+        Self::check_permission(&permission)?;
         self.inner.put_object(Object::Permission {
             vhost: vhost.into(),
             user: user.into(),
@@ -242,9 +237,7 @@ impl Admin<'_> {
         (vhost, user, exchange): (&str, &str, &str),
         permission: TopicPermission,
     ) -> Result<Changed, AdminRefusal> {
-        change::check_length("exchange", exchange.len())?;
-        change::check_pattern(&permission.write)?;
-        change::check_pattern(&permission.read)?;
+        Self::check_topic_permission(exchange, &permission)?;
         self.inner.put_object(Object::TopicPermission {
             vhost: vhost.into(),
             user: user.into(),
@@ -288,8 +281,7 @@ impl Admin<'_> {
         name: &str,
         policy: PolicySpec,
     ) -> Result<Changed, AdminRefusal> {
-        change::check_name("policy", name)?;
-        change::check_policy(scope, &policy)?;
+        Self::check_policy(scope, name, &policy)?;
         warn_without_effect(name, &policy.definition);
         self.inner.put_object(Object::Policy {
             scope,
@@ -319,9 +311,7 @@ impl Admin<'_> {
         (component, vhost, name): (&str, &str, &str),
         value: &str,
     ) -> Result<Changed, AdminRefusal> {
-        change::check_name("component", component)?;
-        change::check_name("parameter", name)?;
-        change::check_text("value", value)?;
+        Self::check_parameter(component, name, value)?;
         self.inner.put_object(Object::Parameter {
             vhost: vhost.into(),
             component: component.into(),
@@ -346,8 +336,7 @@ impl Admin<'_> {
 
     /// Sets a parameter of the node. Its value is a JSON text, which is kept as it is.
     pub fn put_global_parameter(&self, name: &str, value: &str) -> Result<Changed, AdminRefusal> {
-        change::check_name("parameter", name)?;
-        change::check_text("value", value)?;
+        Self::check_global_parameter(name, value)?;
         self.inner
             .put_object(Object::GlobalParameter(name.into(), value.into()))
     }

@@ -5,7 +5,7 @@ use ternmq_core::id::Lsn;
 use ternmq_core::record;
 use ternmq_journal::Batch;
 
-use super::change::set_password;
+use super::change::{check_password, set_password};
 use crate::broker::Inner;
 use crate::config::{BrokerConfig, UserConfig};
 
@@ -70,10 +70,11 @@ fn user_entry(user: &UserConfig) -> UserEntry {
         tags: user.tags.iter().map(|tag| tag.as_str().into()).collect(),
         ..UserEntry::default()
     };
-    if !user.password.is_empty()
-        && let Err(error) = set_password(&mut entry, user.password.as_bytes())
-    {
+    let password = user.password.as_bytes();
+    if let Err(error) = check_password(password) {
         tracing::error!(user = user.name, %error, "password of the configuration cannot be used");
+    } else if !password.is_empty() {
+        set_password(&mut entry, password);
     }
     entry
 }

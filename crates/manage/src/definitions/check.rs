@@ -3,24 +3,20 @@
 
 use std::collections::HashSet;
 
-use ternmq_broker::inspect::BindingEnd;
+use ternmq_broker::admin::Admin;
 use ternmq_core::access::PolicyScope;
-use ternmq_core::policy::{QueueSettings, check_definition};
-use ternmq_core::topology::{Destination, is_predeclared_exchange};
 
 use super::Plan;
 use super::read::Problems;
+use super::rehearse::rehearse;
 use crate::Manage;
-use crate::request::declared_name;
 
 /// Returns the plan, or everything that is in its way.
 pub(super) fn check(manage: &Manage, plan: Plan) -> Result<Plan, Problems> {
     let mut problems = Vec::new();
     check_owners(manage, &plan, &mut problems);
-    check_patterns(&plan, &mut problems);
-    check_policies(&plan, &mut problems);
-    check_declarations(&plan, &mut problems);
-    check_bindings(manage, &plan, &mut problems);
+    check_objects(&plan, &mut problems);
+    rehearse(manage, &plan, &mut problems);
     if problems.is_empty() {
         Ok(plan)
     } else {
@@ -65,116 +61,58 @@ fn check_owners(manage: &Manage, plan: &Plan, problems: &mut Vec<String>) {
     );
 }
 
-fn check_patterns(plan: &Plan, problems: &mut Vec<String>) {
-    let mut check = |pattern: &str, whose: &dyn Fn() -> String| {
-        if let Err(error) = fancy_regex::Regex::new(pattern) {
-            problems.push(format!("{}: invalid regexp '{pattern}': {error}", whose()));
-        }
-    };
-    for info in &plan.permissions {
-        let whose = || format!("permission of '{}' in vhost '{}'", info.user, info.vhost);
-        let permission = &info.permission;
-        for pattern in [&permission.configure, &permission.write, &permission.read] {
-            check(pattern, &whose);
-        }
-    }
-    for info in &plan.topic_permissions {
-        let (user, vhost, exchange) = (&info.user, &info.vhost, &info.exchange);
-        let whose =
-            || format!("topic permission of '{user}' on exchange '{exchange}' in vhost '{vhost}'");
-        for pattern in [&info.permission.write, &info.permission.read] {
-            check(pattern, &whose);
-        }
-    }
-    for info in plan.policies.iter().chain(&plan.operator_policies) {
-        let whose = || format!("policy '{}' in vhost '{}'", info.name, info.vhost);
-        check(&info.policy.pattern, &whose);
-    }
-}
-
-fn check_policies(plan: &Plan, problems: &mut Vec<String>) {
+/// Names, patterns, definitions: whatever can be wrong with an object by itself.
+fn check_objects(plan: &Plan, problems: &mut Vec<String>) {
+    let users = plan.users.iter().map(|(name, spec)| {
+        let checked = Admin::check_user(name, spec);
+        (format!("user '{name}'"), checked)
+    });
+    let vhosts = plan.vhosts.iter().map(|(name, spec)| {
+        let checked = Admin::check_vhost(name, spec);
+        (format!("vhost '{name}'"), checked)
+    });
+    let permissions = plan.permissions.iter().map(|info| {
+        let checked = Admin::check_permission(&info.permission);
+        (of_user("permission", &info.user, &info.vhost), checked)
+    });
+    let topics = plan.topic_permissions.iter().map(|info| {
+        let checked = Admin::check_topic_permission(&info.exchange, &info.permission);
+        (
+            of_user("topic permission", &info.user, &info.vhost),
+            checked,
+        )
+    });
+    let parameters = plan.parameters.iter().map(|info| {
+        let (component, name, vhost) = (&info.component, &info.name, &info.vhost);
+        let checked = Admin::check_parameter(component, name, &info.value);
+        let subject = format!("parameter '{name}' of '{component}' in vhost '{vhost}'");
+        (subject, checked)
+    });
+    let globals = plan.global_parameters.iter().map(|(name, value)| {
+        let checked = Admin::check_global_parameter(name, value);
+        (format!("global parameter '{name}'"), checked)
+    });
     let of_users = plan.policies.iter().map(|info| (PolicyScope::User, info));
     let of_operators = plan.operator_policies.iter();
     let of_operators = of_operators.map(|info| (PolicyScope::Operator, info));
-    for (scope, info) in of_users.chain(of_operators) {
-        if let Err(fault) = check_definition(scope, &info.policy.definition) {
-            let (name, vhost) = (&info.name, &info.vhost);
-            problems.push(format!("policy '{name}' in vhost '{vhost}': {fault}"));
-        }
-    }
+    let policies = of_users.chain(of_operators).map(|(scope, info)| {
+        let checked = Admin::check_policy(scope, &info.name, &info.policy);
+        let subject = format!("policy '{}' in vhost '{}'", info.name, info.vhost);
+        (subject, checked)
+    });
+    let all = users
+        .chain(vhosts)
+        .chain(permissions)
+        .chain(topics)
+        .chain(parameters)
+        .chain(globals)
+        .chain(policies);
+    problems.extend(all.filter_map(|(subject, checked)| {
+        let refusal = checked.err()?;
+        Some(format!("{subject}: {refusal}"))
+    }));
 }
 
-fn check_declarations(plan: &Plan, problems: &mut Vec<String>) {
-    for (vhost, decl) in &plan.queues {
-        if let Err(refusal) = QueueSettings::from_decl(decl) {
-            let explained = ternmq_amqp::refusal::explain(&refusal, vhost, "");
-            problems.push(explained.text);
-        }
-        check_declared_name("queue", vhost, &decl.name, problems);
-    }
-    for (vhost, decl) in &plan.exchanges {
-        let name = &*decl.name;
-        if name.starts_with("amq.") && !is_predeclared_exchange(name) {
-            problems.push(format!(
-                "exchange name '{name}' contains reserved prefix 'amq.*'"
-            ));
-        }
-        check_declared_name("exchange", vhost, name, problems);
-    }
-}
-
-fn check_declared_name(kind: &str, vhost: &str, name: &str, problems: &mut Vec<String>) {
-    match declared_name(kind, name) {
-        Ok(name) if name.is_empty() => {
-            problems.push(format!("{kind} without a name in vhost '{vhost}'"));
-        }
-        Ok(_) => {}
-        Err(fault) => problems.push(fault.reason().trim_end().to_owned()),
-    }
-}
-
-fn check_bindings(manage: &Manage, plan: &Plan, problems: &mut Vec<String>) {
-    let inspect = manage.broker.inspect();
-    let exchanges: HashSet<(&str, &str)> = plan
-        .exchanges
-        .iter()
-        .map(|(vhost, decl)| (&**vhost, &*decl.name))
-        .collect();
-    let queues: HashSet<(&str, &str)> = plan
-        .queues
-        .iter()
-        .map(|(vhost, decl)| (&**vhost, &*decl.name))
-        .collect();
-    let is_exchange = |vhost: &str, name: &str| {
-        exchanges.contains(&(vhost, name))
-            || is_predeclared_exchange(name)
-            || inspect.exchange(vhost, name).is_some()
-    };
-    for binding in &plan.bindings {
-        let vhost = &*binding.vhost;
-        if !is_exchange(vhost, &binding.source) {
-            problems.push(format!(
-                "no exchange '{}' in vhost '{vhost}'",
-                binding.source
-            ));
-        }
-        let (kind, name, is_there) = match &binding.destination {
-            BindingEnd::Queue(name) => {
-                let declared = queues.contains(&(vhost, &**name));
-                (
-                    "queue",
-                    name,
-                    declared || inspect.queue(vhost, name).is_some(),
-                )
-            }
-            BindingEnd::Exchange(name) => ("exchange", name, is_exchange(vhost, name)),
-        };
-        if !is_there {
-            problems.push(format!("no {kind} '{name}' in vhost '{vhost}'"));
-        }
-        debug_assert!(matches!(
-            binding.destination.as_destination(),
-            Destination::Queue(_) | Destination::Exchange(_)
-        ));
-    }
+fn of_user(kind: &str, user: &str, vhost: &str) -> String {
+    format!("{kind} of user '{user}' in vhost '{vhost}'")
 }

@@ -78,7 +78,7 @@ impl Manage {
             reason,
         };
         let document = read_document(path)?;
-        let plan = read::plan(&document, None).and_then(|plan| check::check(self, plan));
+        let plan = read::plan(self, &document, None).and_then(|plan| check::check(self, plan));
         let plan = plan.map_err(|problems| refused(problems.to_string()))?;
         let (report, _): (Report, Lsn) =
             apply::apply(self, &plan).map_err(|fault| refused(fault.reason()))?;

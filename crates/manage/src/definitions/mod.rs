@@ -14,6 +14,7 @@ mod export;
 mod files;
 mod form;
 mod read;
+mod rehearse;
 
 use std::collections::BTreeMap;
 
@@ -86,7 +87,8 @@ pub(crate) async fn export_vhost(
     query: Query,
 ) -> Answer {
     caller.administrator()?;
-    let exported = export::vhost(&manage, &vhost).ok_or_else(Fault::not_found)?;
+    let missing = || Fault::bad_request("vhost_not_found");
+    let exported = export::vhost(&manage, &vhost).ok_or_else(missing)?;
     Ok(download(reply::json(&exported), &query))
 }
 
@@ -124,7 +126,7 @@ pub(crate) async fn import_vhost(
         .broker
         .admin()
         .vhost(&vhost)
-        .ok_or_else(Fault::not_found)?;
+        .ok_or_else(Fault::no_vhost)?;
     import_payload(&manage, &payload, Some(&vhost), &query).await
 }
 
@@ -139,7 +141,7 @@ async fn import_payload(
     let Ok(Value::Object(document)) = serde_json::from_slice(&document) else {
         return Err(Fault::bad_request("failed_to_parse_json"));
     };
-    let plan = read::plan(&document, vhost).and_then(|plan| check::check(manage, plan));
+    let plan = read::plan(manage, &document, vhost).and_then(|plan| check::check(manage, plan));
     let plan = plan.map_err(|problems| Fault::bad_request(problems.to_string()))?;
     let (report, lsn) = apply::apply(manage, &plan)?;
     manage.durable(lsn).await;

@@ -11,6 +11,7 @@ use ternmq_core::topology::{BindingOptions, ExchangeDecl, ExchangeKind, QueueDec
 use ternmq_core::value::Value as Argument;
 
 use super::Plan;
+use crate::Manage;
 use crate::fault::Fault;
 use crate::request::Fields;
 use crate::resources::{limits, parameters, permissions, policies, users, vhosts};
@@ -35,8 +36,13 @@ impl fmt::Display for Problems {
 }
 
 /// Reads a document. `vhost` is where its objects go that do not say where they are.
-pub(super) fn plan(document: &Map<String, Value>, vhost: Option<&str>) -> Result<Plan, Problems> {
+pub(super) fn plan(
+    manage: &Manage,
+    document: &Map<String, Value>,
+    vhost: Option<&str>,
+) -> Result<Plan, Problems> {
     let mut reader = Reader {
+        manage,
         vhost,
         plan: Plan::default(),
         problems: Problems::default(),
@@ -63,6 +69,7 @@ pub(super) fn plan(document: &Map<String, Value>, vhost: Option<&str>) -> Result
 }
 
 struct Reader<'a> {
+    manage: &'a Manage,
     vhost: Option<&'a str>,
     plan: Plan,
     problems: Problems,
@@ -123,8 +130,10 @@ impl Reader<'_> {
     }
 
     fn vhost(&mut self, fields: &Fields) -> Result<(), Fault> {
-        let name = fields.text("name")?.into();
-        self.plan.vhosts.push((name, vhosts::spec(fields, None)?));
+        let name = fields.text("name")?;
+        let now = self.manage.broker.admin().vhost(name).map(|info| info.spec);
+        let spec = vhosts::spec(fields, now.as_ref())?;
+        self.plan.vhosts.push((name.into(), spec));
         Ok(())
     }
 
@@ -229,9 +238,10 @@ impl Reader<'_> {
 
     fn queue(&mut self, fields: &Fields) -> Result<(), Fault> {
         let mut arguments = table::from_json(fields.get("arguments"))?;
+        let vhost = self.place(fields)?;
         if let Some(kind) = fields.optional_text("type")?
-            && kind != "classic"
             && arguments.get("x-queue-type").is_none()
+            && kind != &*self.default_queue_type(&vhost)
         {
             arguments.push("x-queue-type", Argument::text(kind));
         }
@@ -242,8 +252,24 @@ impl Reader<'_> {
             auto_delete: fields.flag("auto_delete")?,
             arguments,
         };
-        self.plan.queues.push((self.place(fields)?, decl));
+        self.plan.queues.push((vhost, decl));
         Ok(())
+    }
+
+    /// What a queue of that vhost will be that does not say of which type it is.
+    fn default_queue_type(&self, vhost: &str) -> Box<str> {
+        let mut planned = self.plan.vhosts.iter().rev();
+        let planned = planned.find(|(name, _)| **name == *vhost);
+        let spec = planned.map(|(_, spec)| spec.clone());
+        let there = || {
+            self.manage
+                .broker
+                .admin()
+                .vhost(vhost)
+                .map(|info| info.spec)
+        };
+        let default = spec.or_else(there).and_then(|spec| spec.default_queue_type);
+        default.unwrap_or(vhosts::DEFAULT_QUEUE_TYPE.into())
     }
 
     fn exchange(&mut self, fields: &Fields) -> Result<(), Fault> {

@@ -17,7 +17,7 @@ use crate::reply::{self, Answer};
 use crate::request::{Fields, Names, Payload, Query};
 
 /// The type of queues that are declared without one, where nothing else is set.
-const DEFAULT_QUEUE_TYPE: &str = "classic";
+pub(crate) const DEFAULT_QUEUE_TYPE: &str = "classic";
 
 /// What is set about a vhost, for those who look for it in one place.
 #[derive(Clone, Debug, Serialize)]
@@ -141,7 +141,7 @@ pub(crate) async fn get(
     Ok(listing::object(&shown, &query))
 }
 
-/// A vhost as the fields describe it; what they leave out of a vhost's own rules stays as it is.
+/// A vhost as the fields describe it; what they leave out stays as it is.
 pub(crate) fn spec(fields: &Fields, now: Option<&VhostSpec>) -> Result<VhostSpec, Fault> {
     let metadata = match fields.get("metadata") {
         Some(serde_json::Value::Object(metadata)) => Fields(metadata.clone()),
@@ -162,8 +162,14 @@ pub(crate) fn spec(fields: &Fields, now: Option<&VhostSpec>) -> Result<VhostSpec
         Some(_) => fields.flag(name),
     };
     Ok(VhostSpec {
-        description: text("description")?.unwrap_or_default().into(),
-        tags: tags.map(users::tags_of).transpose()?.unwrap_or_default(),
+        description: match text("description")? {
+            None => now.map(|spec| spec.description.clone()).unwrap_or_default(),
+            Some(text) => text.into(),
+        },
+        tags: match tags {
+            None => now.map(|spec| spec.tags.clone()).unwrap_or_default(),
+            Some(tags) => users::tags_of(tags)?,
+        },
         default_queue_type,
         tracing: kept_flag("tracing", now.map(|spec| spec.tracing))?,
         protected: kept_flag("protected_from_deletion", now.map(|spec| spec.protected))?,

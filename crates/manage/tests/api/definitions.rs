@@ -1,6 +1,8 @@
 //! Export and import.
 
 use serde_json::{Value, json};
+use ternmq_core::topology::QueueDecl;
+use ternmq_core::value::Headers;
 
 use crate::harness::Node;
 
@@ -156,8 +158,10 @@ fn vhost_is_exported_without_its_name_and_imported_into_another() {
         copy[field] = document[field].clone();
     }
     assert_eq!(sorted(copy), sorted(document.clone()));
-    node.get("/definitions/nope").expect_not_found();
-    node.post("/definitions/nope", &document).expect_not_found();
+    node.get("/definitions/nope")
+        .expect_bad_request("vhost_not_found");
+    node.post("/definitions/nope", &document)
+        .expect_fault(404, "not_found", "vhost_not_found");
 }
 
 #[test]
@@ -165,6 +169,10 @@ fn nothing_changes_if_anything_is_wrong() {
     let node = Node::new();
     let before = node.get("/definitions").expect(200);
     let user = json!({"name": "new", "password_hash": "", "tags": ""});
+    let long = format!(
+        "exchange '{}' in vhost '/': exchange should be less than 255 bytes, actually was 256",
+        "x".repeat(256)
+    );
     let wrong = [
         (
             json!({"users": [user, {"name": "x"}]}),
@@ -192,7 +200,7 @@ fn nothing_changes_if_anything_is_wrong() {
         ),
         (
             json!({"users": [user], "permissions": [{"vhost": "/", "user": "guest", "configure": "(", "write": "", "read": ""}]}),
-            "permission of 'guest' in vhost '/': invalid regexp '(': Parsing error at position 1: \
+            "permission of user 'guest' in vhost '/': invalid regexp '(': Parsing error at position 1: \
              Opening parenthesis without closing parenthesis",
         ),
         (
@@ -203,7 +211,32 @@ fn nothing_changes_if_anything_is_wrong() {
             json!({"queues": [{"name": "q", "vhost": "/"}, {"name": "", "vhost": "/"}]}),
             "queue without a name in vhost '/'",
         ),
+        (
+            json!({"users": [user], "bindings": [{"source": "amq.headers", "vhost": "/", "destination": "amq.fanout", "destination_type": "exchange", "arguments": {"x-match": "some"}}]}),
+            "binding of 'amq.headers' and 'amq.fanout' in vhost '/': Invalid x-match field value <<\"some\">>; expected all, any, all-with-x, or any-with-x",
+        ),
+        (
+            json!({"users": [user], "exchanges": [{"name": "x", "vhost": "/", "type": "direct", "arguments": {"alternate-exchange": 5}}]}),
+            "invalid type 'long' for arg 'alternate-exchange' in exchange 'x' in vhost '/'",
+        ),
         (json!({"users": [user], "queues": {}}), "queues is no list"),
+        (
+            json!({"users": [user], "exchanges": [{"name": "x".repeat(256), "vhost": "/", "type": "direct"}]}),
+            &long,
+        ),
+        (
+            json!({"users": [user], "policies": [{"name": "", "vhost": "/", "pattern": "", "definition": {"max-length": 1}}]}),
+            "policy '' in vhost '/': policy name must not be empty",
+        ),
+        (
+            json!({"users": [user, {"name": "", "tags": ""}]}),
+            "user '': user name must not be empty",
+        ),
+        (
+            json!({"users": [user], "parameters": [{"component": "vhost-limits", "vhost": "/", "name": "limits", "value": {"max-queues": 1}}],
+                "queues": [{"name": "a", "vhost": "/"}, {"name": "b", "vhost": "/"}]}),
+            "vhost '/' would have 2 queues, and may have 1",
+        ),
         (
             json!({"users": [user], "queues": [5]}),
             "queues[0]: not an object",
@@ -291,12 +324,12 @@ fn what_rabbitmq_3_had_is_kept_with_a_warning() {
 fn queues_that_go_with_a_connection_are_not_exported() {
     let node = Node::new();
     let mut client = node.client();
-    let decl = ternmq_core::topology::QueueDecl {
+    let decl = QueueDecl {
         name: "mine".into(),
         durable: false,
         exclusive: Some(client.id()),
         auto_delete: false,
-        arguments: ternmq_core::value::Headers::new(),
+        arguments: Headers::new(),
     };
     client.declare_queue(decl).unwrap();
     assert_eq!(node.get("/queues").expect(200).as_array().unwrap().len(), 1);
@@ -335,4 +368,34 @@ fn files_are_imported_in_the_order_of_their_names() {
             .to_string()
             .contains("3.json")
     );
+}
+
+#[test]
+fn what_a_document_does_not_say_of_a_vhost_stays() {
+    let node = Node::new();
+    let vhost = json!({"description": "d", "tags": "a,b", "default_queue_type": "quorum", "protected_from_deletion": true});
+    node.put("/vhosts/v", &vhost).expect(201);
+    let before = node.get("/vhosts/v").expect(200);
+    node.post("/definitions", &json!({"vhosts": [{"name": "v"}]}))
+        .expect(204);
+    assert_eq!(node.get("/vhosts/v").expect(200), before);
+}
+
+#[test]
+fn classic_queue_stays_one_where_others_are_the_rule() {
+    let node = Node::new();
+    let document = json!({
+        "vhosts": [{"name": "v", "default_queue_type": "quorum"}],
+        "queues": [
+            {"name": "c", "vhost": "v", "type": "classic", "durable": true},
+            {"name": "q", "vhost": "v", "type": "quorum", "durable": true},
+            {"name": "plain", "vhost": "/", "type": "classic", "durable": true},
+        ],
+    });
+    node.post("/definitions", &document).expect(204);
+    let kind = |path: &str| node.get(path).expect(200)["type"].clone();
+    assert_eq!(kind("/queues/v/c"), "classic");
+    assert_eq!(kind("/queues/v/q"), "quorum");
+    let plain = node.get("/queues/%2F/plain").expect(200);
+    assert_eq!(plain["arguments"], json!({}), "it is what it was");
 }

@@ -2,13 +2,16 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::Wake;
 use std::thread;
 use std::time::Duration;
 
 use super::super::remote::{AGE_MS_MAX, REST_MS};
 use super::*;
+
+/// More than any test makes.
+const CALLS_MAX: usize = 64;
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +26,7 @@ impl Server {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let (sender, requests) = channel();
+        let (sender, requests) = sync_channel(CALLS_MAX);
         // It ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -64,7 +67,7 @@ impl Server {
 }
 
 /// Says when it is called.
-struct Called(Sender<()>);
+struct Called(SyncSender<()>);
 
 impl Wake for Called {
     fn wake(self: Arc<Self>) {
@@ -80,7 +83,7 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        let (sender, called) = channel();
+        let (sender, called) = sync_channel(CALLS_MAX);
         Self {
             waker: Waker::from(Arc::new(Called(sender))),
             called,
