@@ -3,6 +3,7 @@
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
+use ternmq_broker::admin::AdminRefusal;
 
 use super::Shared;
 use super::parameters::ParameterRow;
@@ -103,8 +104,10 @@ pub(crate) async fn delete(
 ) -> Answer {
     caller.policymaker_of(&vhost, Fault::not_found)?;
     let admin = manage.broker.admin();
-    if let Ok(changed) = admin.delete_parameter(COMPONENT, &vhost, &name) {
-        manage.durable(changed.lsn).await;
+    match admin.delete_parameter(COMPONENT, &vhost, &name) {
+        Ok(changed) => manage.durable(changed.lsn).await,
+        Err(AdminRefusal::NotFound) => {}
+        Err(refusal) => return Err(Fault::of_admin(&refusal)),
     }
     Ok(reply::done())
 }
@@ -115,7 +118,7 @@ fn hide_credentials(uris: &mut Value) {
         Value::String(uri) => {
             let authority = uri.find("://").map_or(0, |at| at + 3);
             let rest = uri[authority..]
-                .find('/')
+                .find(['/', '?'])
                 .map_or(uri.len(), |at| authority + at);
             if let Some(at) = uri[authority..rest].rfind('@') {
                 uri.replace_range(authority..=authority + at, "");
@@ -139,6 +142,7 @@ mod tests {
             "amqps://host/v",
             "amqp://",
             "amqp://user:secret@host",
+            "amqp://host?cacertfile=a@b",
             5
         ]);
         hide_credentials(&mut uris);
@@ -149,6 +153,7 @@ mod tests {
                 "amqps://host/v",
                 "amqp://",
                 "amqp://host",
+                "amqp://host?cacertfile=a@b",
                 5
             ])
         );
