@@ -4,7 +4,9 @@ use ternmq_core::access::Right;
 use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::Timestamp;
 use ternmq_core::policy::QueueKind;
-use ternmq_core::queue::{Budget, ConsumerKey, ConsumerSpec, Credit, Delivery, LeaseTimeout};
+use ternmq_core::queue::{
+    Budget, ConsumerKey, ConsumerSpec, Credit, Delivery, Effects, LeaseTimeout, Queue,
+};
 
 use crate::cell::{NewSubscriber, QueueHandle};
 use crate::client::Client;
@@ -169,18 +171,29 @@ impl Client {
         let now = self.now();
         let cell = self.cell(queue)?;
         let otherwise = LeaseTimeout::OfQueue(self.consumer_timeout_ms());
+        let take = |queue: &mut Queue, effects: &mut Effects| {
+            let got = queue.get(now, auto_ack, effects);
+            got.map(|got| (got, queue.timeout_ms(otherwise)))
+        };
         let (got, is_closed) = loop {
-            let (got, is_closed, is_cold) = cell.update(self.work.get(), |queue, effects| {
+            let work = self.work.get();
+            let (mut got, is_closed, is_cold) = cell.update(work, |queue, effects| {
                 let settings = queue.settings();
                 if settings.kind == QueueKind::Quorum && settings.single_active_consumer {
                     return Err(Refusal::SingleActiveConsumer(cell.name.clone()));
                 }
-                let got = queue.get(now, auto_ack, effects);
-                let got = got.map(|got| (got, queue.timeout_ms(otherwise)));
+                let got = take(queue, effects);
                 Ok((got, queue.is_closed(), queue.is_head_cold()))
             })?;
-            self.broker.follow_up(&cell, self.work.get(), now);
-            if got.is_some() || !is_cold || !self.broker.load_head(&cell, self.work.get()) {
+            self.broker.follow_up(&cell, work, now);
+            if got.is_some() || !is_cold {
+                break (got, is_closed);
+            }
+            let has_loaded = self.broker.load_head(&cell, work, |queue, effects| {
+                got = got.take().or_else(|| take(queue, effects));
+            });
+            // Without a message the queue has changed meanwhile, which another look settles.
+            if got.is_some() || !has_loaded {
                 break (got, is_closed);
             }
         };

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_core::message::Message;
-use ternmq_core::queue::{ColdChunk, ColdEntry, PartSource, Purpose, decode_part};
+use ternmq_core::queue::{ColdChunk, ColdEntry, Effects, PartSource, Purpose, Queue, decode_part};
 use ternmq_core::record;
 use ternmq_journal::Index;
 
@@ -35,39 +35,60 @@ impl Inner {
     pub(crate) fn load_wanted(&self, store: &Store, cell: &Arc<QueueCell>, work: &mut Work) {
         // Before the look: what is wanted behind it comes into the inbox anew.
         cell.is_awaited.store(false, Ordering::Release);
-        self.load(store, cell, work);
+        self.load(store, cell, work, |_, _| {});
     }
 
-    /// Has a queue's head loaded, for somebody who can't wait for a notice and asks again then: it may have left once
-    /// more. False if there is nothing to load from.
-    pub(crate) fn load_head(&self, cell: &Arc<QueueCell>, work: &mut Work) -> bool {
+    /// Has a queue's head loaded, for somebody who can't wait for a notice. `step` is done with the queue under the lock
+    /// under which the head came back: where memory is short it may leave again as soon as that is released, and whoever
+    /// asked for it then might do so for ever. False if there is nothing to load from.
+    pub(crate) fn load_head(
+        &self,
+        cell: &Arc<QueueCell>,
+        work: &mut Work,
+        step: impl FnMut(&mut Queue, &mut Effects),
+    ) -> bool {
         let Some(store) = &self.store else {
             return false;
         };
-        // Behind the loader, if that is at it; then nothing may be left to do.
-        self.load(store, cell, work);
+        // Behind the loader, if that is at it; then nothing may be left to load.
+        self.load(store, cell, work, step);
         true
     }
 
-    /// Loads what a queue wants. Returns whether there was anything.
-    pub(crate) fn load(&self, store: &Store, cell: &Arc<QueueCell>, work: &mut Work) -> bool {
+    /// Loads what a queue wants; `step` is done before and after each chunk.
+    fn load(
+        &self,
+        store: &Store,
+        cell: &Arc<QueueCell>,
+        work: &mut Work,
+        mut step: impl FnMut(&mut Queue, &mut Effects),
+    ) {
         let _loading = cell.loading.lock();
         let now = self.clock.now();
+        // What is read ahead where memory is short leaves before it is needed.
+        let (messages_max, bytes_max) = if self.is_short_of_memory(store) {
+            (0, 0)
+        } else {
+            (LOAD_MESSAGES_MAX, LOAD_BYTES_MAX)
+        };
         let mut wanted = Vec::new();
-        cell.update(work, |queue, _| {
-            queue.wanted_cold(now, LOAD_MESSAGES_MAX, LOAD_BYTES_MAX, &mut wanted);
+        cell.update(work, |queue, effects| {
+            step(queue, effects);
+            queue.wanted_cold(now, messages_max, bytes_max, &mut wanted);
         });
-        self.collect(cell, work);
+        self.follow_up(cell, work, now);
         for chunk in &wanted {
             let entries = read_chunk(store, cell, chunk, now);
             let _inside = self.gate.enter();
-            cell.update(work, |queue, effects| match chunk.purpose {
-                Purpose::Expire => queue.expire_cold(now, chunk.key, entries, effects),
-                _ => queue.thaw(now, chunk.key, entries, effects),
+            cell.update(work, |queue, effects| {
+                match chunk.purpose {
+                    Purpose::Expire => queue.expire_cold(now, chunk.key, entries, effects),
+                    _ => queue.thaw(now, chunk.key, entries, effects),
+                };
+                step(queue, effects);
             });
             self.follow_up(cell, work, now);
         }
-        !wanted.is_empty()
     }
 
     /// Purges what is not in memory, chunk by chunk. Returns how many messages that were.

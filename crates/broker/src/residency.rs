@@ -83,6 +83,11 @@ impl Inner {
         self.freeze(store, cell, Need::Growing, work);
     }
 
+    /// Whether what is resident now is more than the budget.
+    pub(crate) fn is_short_of_memory(&self, store: &Store) -> bool {
+        self.pressure.resident() > store.residency.budget
+    }
+
     fn freeze(&self, store: &Store, cell: &Arc<QueueCell>, need: Need, work: &mut Work) {
         let tuning = &store.config.tuning;
         let committed = self.committed();
@@ -120,7 +125,7 @@ impl Inner {
         let residency = &store.residency;
         let before = Index(self.next_record().0 - 1);
         self.sweep_once(store, work);
-        if self.pressure.resident() > residency.budget && store.log.committed() < before {
+        if self.is_short_of_memory(store) && store.log.committed() < before {
             // What is not committed cannot leave. If the log has failed, it does not matter any more.
             let _ = store.log.wait_committed(before);
             self.sweep_once(store, work);
