@@ -73,7 +73,12 @@ impl Authority for Slow {
         state.vhost.is_some()
     }
 
-    fn renew(&self, user: &User, secret: &[u8], now: Timestamp) -> Result<User, LoginRefusal> {
+    fn renew(
+        self: Arc<Self>,
+        user: &User,
+        secret: &[u8],
+        now: Timestamp,
+    ) -> Result<User, LoginRefusal> {
         let known = secret == b"new";
         let renewed = known.then(|| user.clone().until(now.plus_ms(60_000)));
         renewed.ok_or(LoginRefusal::BadCredentials)

@@ -128,7 +128,7 @@ impl Broker {
         secret: &[u8],
         peer: IpAddr,
     ) -> Result<Arc<User>, LoginRefusal> {
-        let renewed = user.authority.renew(user, secret, self.now())?;
+        let renewed = user.renewed(secret, self.now())?;
         if renewed.name() != user.name() {
             return Err(LoginRefusal::BadCredentials);
         }

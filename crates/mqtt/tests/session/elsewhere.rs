@@ -75,7 +75,7 @@ impl Authority for Slow {
         state.vhost.is_some()
     }
 
-    fn renew(&self, _: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+    fn renew(self: Arc<Self>, _: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
         Err(LoginRefusal::BadCredentials)
     }
 }
