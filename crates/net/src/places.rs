@@ -1,0 +1,113 @@
+//! Places of a listener for connections that are on their way through its entrance.
+//!
+//! Who finds none waits. Who waits long makes those hurry who have been inside for long: peers that connect and say nothing
+//! would else keep everybody out for their whole time limit. While places become free, however many want one, nobody hurries.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use crate::limits::HANDSHAKE_HURRY;
+
+/// All places of a listener.
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    /// Told to those who are inside.
+    hurry: Arc<Notify>,
+}
+
+/// One of the places, given up by dropping it.
+pub(crate) struct Turn {
+    since: Instant,
+    hurry: Arc<Notify>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(max)),
+            hurry: Arc::default(),
+        }
+    }
+
+    /// The next place that is free.
+    pub(crate) async fn take(&self) -> Turn {
+        let place = loop {
+            let free = Arc::clone(&self.free).acquire_owned();
+            match timeout(HANDSHAKE_HURRY, free).await {
+                // It is never closed.
+                Ok(place) => break place.ok(),
+                Err(_) => self.hurry.notify_waiters(),
+            }
+        };
+        Turn {
+            since: Instant::now(),
+            hurry: Arc::clone(&self.hurry),
+            _place: place,
+        }
+    }
+}
+
+impl Turn {
+    /// Returns when others have waited for long, and this one has been here for long.
+    pub(crate) async fn is_over(&self) {
+        loop {
+            self.hurry.notified().await;
+            if self.since.elapsed() >= HANDSHAKE_HURRY {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Takes a place, and keeps it for so long unless it is to be given up.
+    async fn stay(places: &Places, time: Duration) -> &'static str {
+        let turn = places.take().await;
+        tokio::select! {
+            () = turn.is_over() => "hurried",
+            () = sleep(time) => "stayed",
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stays_long_hurries_once_others_have_waited_long() {
+        let (places, begun) = (Places::new(2), Instant::now());
+        let long = HANDSHAKE_HURRY * 10;
+        let (first, second, third, fourth) = tokio::join!(
+            stay(&places, long),
+            stay(&places, long),
+            stay(&places, HANDSHAKE_HURRY / 2),
+            stay(&places, HANDSHAKE_HURRY / 2),
+        );
+        assert_eq!([first, second], ["hurried"; 2]);
+        assert_eq!([third, fourth], ["stayed"; 2]);
+        assert!(begun.elapsed() < HANDSHAKE_HURRY * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_hurries_while_places_become_free_or_nobody_waits() {
+        let places = Places::new(2);
+        assert_eq!(stay(&places, HANDSHAKE_HURRY * 10).await, "stayed");
+        let slow = stay(&places, HANDSHAKE_HURRY * 10);
+        let quick = async {
+            for _ in 0..20 {
+                let both = tokio::join!(
+                    stay(&places, HANDSHAKE_HURRY / 2),
+                    stay(&places, HANDSHAKE_HURRY / 2)
+                );
+                assert_eq!(both, ("stayed", "stayed"));
+            }
+        };
+        assert_eq!(tokio::join!(slow, quick).0, "stayed");
+    }
+}
