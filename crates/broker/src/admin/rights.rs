@@ -75,12 +75,7 @@ impl Authority for Everything {
         Some(Arc::new(Self))
     }
 
-    fn renew(
-        self: Arc<Self>,
-        user: &User,
-        _: &[u8],
-        _: Timestamp,
-    ) -> Result<User, LoginRefusal> {
+    fn renew(self: Arc<Self>, user: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
         Ok(user.clone())
     }
 }

@@ -263,12 +263,7 @@ impl Authority for Guest {
     }
 
     /// A password that let a user in does not expire.
-    fn renew(
-        self: Arc<Self>,
-        user: &User,
-        _: &[u8],
-        _: Timestamp,
-    ) -> Result<User, LoginRefusal> {
+    fn renew(self: Arc<Self>, user: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
         let tags: Vec<Box<str>> = self.tags.split_whitespace().map(Into::into).collect();
         Ok(User::new(user.name(), &tags, self))
     }

@@ -85,7 +85,10 @@ fn session_is_resumed_as_long_as_its_certificate_is_good() {
         let later = UnixTime::since_unix_epoch(YEAR_2200);
         let first = connect();
         assert_eq!(first.handshake_kind(), Some(HandshakeKind::Full));
-        assert!(loaded.check_resumed(&first, later).is_ok(), "checked before");
+        assert!(
+            loaded.check_resumed(&first, later).is_ok(),
+            "checked before"
+        );
         let second = connect();
         assert_eq!(second.handshake_kind(), Some(HandshakeKind::Resumed));
         assert!(second.peer_certificates().is_some());
