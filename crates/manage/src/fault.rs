@@ -119,6 +119,15 @@ impl Fault {
         Self::bad_request("Exceeded HTTP request body size limit")
     }
 
+    /// The answer would be JSON, which is not wanted.
+    pub(crate) fn not_acceptable() -> Self {
+        Self::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "not_acceptable",
+            "answers are application/json",
+        )
+    }
+
     /// The broker cannot do this now.
     pub(crate) fn unavailable(reason: impl Into<Value>) -> Self {
         Self::new(

@@ -9,6 +9,7 @@
 //! | a connection, from bytes to a router | `machine.rs`, `pipe.rs`, `listener.rs`, `aside.rs` |
 //! | which path is answered by whom | `router.rs` |
 //! | who asks, and what they may | `auth.rs` |
+//! | whether an answer in JSON is wanted | `accept.rs` |
 //! | reading requests, writing answers and faults | `request.rs`, `reply.rs`, `fault.rs` |
 //! | lists: pages, order, columns | `listing` |
 //! | AMQP's values as JSON and back | `table.rs`, `properties.rs` |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod listener;
 pub mod node;
 
+mod accept;
 mod auth;
 mod definitions;
 mod extra;

@@ -20,6 +20,9 @@ use crate::table;
 /// Problems that a fault names; the rest is counted.
 const PROBLEMS_SHOWN_MAX: usize = 20;
 
+/// What stands before the reason where RabbitMQ speaks of a validation.
+const VALIDATION: &str = "Validation failed\n\n";
+
 /// Everything that is wrong with a document.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Problems(pub(super) Vec<String>);
@@ -102,6 +105,8 @@ impl Reader<'_> {
             };
             if let Some((fault, named)) = problem {
                 let reason = fault.reason();
+                let reason = reason.strip_prefix(VALIDATION).unwrap_or(&reason);
+                let reason = reason.trim_end().replace('\n', ", ");
                 self.problems
                     .0
                     .push(format!("{name}[{index}]{named}: {reason}"));
@@ -185,12 +190,15 @@ impl Reader<'_> {
                 let policy = self.read_policy(&vhost, name, &Fields(policy.clone()))?;
                 self.plan.operator_policies.push(policy);
             }
-            _ => self.plan.parameters.push(ParameterInfo {
-                component: component.into(),
-                vhost,
-                name: name.into(),
-                value: value.to_string().into(),
-            }),
+            _ => {
+                parameters::check(component, name, value)?;
+                self.plan.parameters.push(ParameterInfo {
+                    component: component.into(),
+                    vhost,
+                    name: name.into(),
+                    value: value.to_string().into(),
+                });
+            }
         }
         Ok(())
     }

@@ -57,6 +57,11 @@ pub(crate) fn list<R: Row + Serialize>(rows: Vec<R>, query: &Query) -> Result<Re
     list_with(rows, query, |row| row)
 }
 
+/// The same for a list that RabbitMQ does not cut into pages: options for pages mean nothing there.
+pub(crate) fn whole<R: Row + Serialize>(rows: Vec<R>, query: &Query) -> Result<Response, Fault> {
+    list(rows, &query.without_pages())
+}
+
 /// The same where a row is made whole only if it is in the answer: `complete` adds what is dear.
 pub(crate) fn list_with<R: Row, C: Serialize>(
     mut rows: Vec<R>,

@@ -113,7 +113,7 @@ pub(crate) async fn list_in_vhost(
 ) -> Answer {
     caller.vhost(&vhost)?;
     let connections = manage.broker.inspect().connections(Some(&vhost));
-    answer(&manage, &caller, connections, &query)
+    answer(&manage, &caller, connections, &query.without_pages())
 }
 
 pub(crate) async fn list_of_user(

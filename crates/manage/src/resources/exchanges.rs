@@ -159,6 +159,9 @@ pub(crate) async fn delete(
     Names((vhost, name)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
+    caller.vhost(&vhost)?;
+    let found = manage.broker.inspect().exchange(&vhost, named(&name));
+    found.ok_or_else(Fault::not_found)?;
     let mut client = caller.client(&vhost, Fault::not_found())?;
     let existed = client
         .delete_exchange(named(&name), query.is_true("if-unused"))

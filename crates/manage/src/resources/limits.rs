@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Value, json};
-use ternmq_broker::admin::{Admin, AdminRefusal, Changed, LimitInfo};
+use ternmq_broker::admin::{Admin, AdminRefusal, LimitInfo};
 use ternmq_core::access::{UserLimit, VhostLimit};
 
 use super::Shared;
@@ -133,48 +133,29 @@ pub(super) async fn put_parameter(
     for (name, value) in given {
         limits.push((vhost_limit(name)?, max(name, value)?));
     }
-    let admin = manage.broker.admin();
-    let before = limits_of(admin, vhost);
-    let is_given = |limit| limits.iter().any(|(given, _)| *given == limit);
-    let lifted = before.iter().filter(|(limit, _)| !is_given(*limit));
-    let lifted = lifted.map(|(limit, _)| admin.delete_vhost_limit(vhost, *limit));
-    let set = limits
-        .iter()
-        .map(|(limit, max)| admin.put_vhost_limit(vhost, *limit, *max));
-    durably(manage, lifted.chain(set)).await?;
-    Ok(reply::put(before.is_empty()))
+    let is_new = !has_limits(manage, vhost);
+    set_all(manage, vhost, &limits).await?;
+    Ok(reply::put(is_new))
 }
 
 /// Lifts all limits of a vhost by its parameter.
 pub(super) async fn delete_parameter(manage: &Manage, (vhost, name): (&str, &str)) -> Answer {
-    let admin = manage.broker.admin();
-    let before = limits_of(admin, vhost);
-    if name != PARAMETER || before.is_empty() {
+    if name != PARAMETER || !has_limits(manage, vhost) {
         return Err(Fault::not_found());
     }
-    let lifted = before
-        .iter()
-        .map(|(limit, _)| admin.delete_vhost_limit(vhost, *limit));
-    durably(manage, lifted).await?;
+    set_all(manage, vhost, &[]).await?;
     Ok(reply::done())
 }
 
-fn limits_of(admin: Admin<'_>, vhost: &str) -> Vec<(VhostLimit, u64)> {
-    let mut limits = admin.vhost_limits().into_iter();
-    let found = limits.find(|info| *info.name == *vhost);
-    found.map(|info| info.limits).unwrap_or_default()
+fn has_limits(manage: &Manage, vhost: &str) -> bool {
+    let mut limits = manage.broker.admin().vhost_limits().into_iter();
+    limits.any(|info| *info.name == *vhost)
 }
 
-/// Makes changes, and waits until the last is durable.
-async fn durably(
-    manage: &Manage,
-    changes: impl Iterator<Item = Result<Changed, AdminRefusal>>,
-) -> Result<(), Fault> {
-    let made: Result<Vec<Changed>, AdminRefusal> = changes.collect();
-    let made = made.map_err(|refusal| Fault::of_admin(&refusal))?;
-    if let Some(last) = made.last() {
-        manage.durable(last.lsn).await;
-    }
+async fn set_all(manage: &Manage, vhost: &str, limits: &[(VhostLimit, u64)]) -> Result<(), Fault> {
+    let changed = manage.broker.admin().set_vhost_limits(vhost, limits);
+    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    manage.durable(changed.lsn).await;
     Ok(())
 }
 
@@ -212,7 +193,7 @@ pub(crate) async fn list_vhosts(
     let seen = caller.known_vhosts();
     let limits = manage.broker.admin().vhost_limits().into_iter();
     let limits = limits.filter(|info| seen.contains(&*info.name));
-    listing::list(limits.map(of_vhost).collect(), &query)
+    listing::whole(limits.map(of_vhost).collect(), &query)
 }
 
 pub(crate) async fn list_vhost(
@@ -224,7 +205,7 @@ pub(crate) async fn list_vhost(
     caller.known_vhost(&vhost)?;
     let limits = manage.broker.admin().vhost_limits().into_iter();
     let limits = limits.filter(|info| *info.name == *vhost);
-    listing::list(limits.map(of_vhost).collect(), &query)
+    listing::whole(limits.map(of_vhost).collect(), &query)
 }
 
 pub(crate) async fn put_vhost(
@@ -268,7 +249,7 @@ pub(crate) async fn list_users(
 ) -> Answer {
     caller.administrator()?;
     let limits = manage.broker.admin().user_limits().into_iter();
-    listing::list(limits.map(of_user).collect(), &query)
+    listing::whole(limits.map(of_user).collect(), &query)
 }
 
 pub(crate) async fn list_user(
@@ -284,7 +265,7 @@ pub(crate) async fn list_user(
     admin.user(&user).ok_or_else(Fault::not_found)?;
     let limits = admin.user_limits().into_iter();
     let limits = limits.filter(|info| *info.name == *user);
-    listing::list(limits.map(of_user).collect(), &query)
+    listing::whole(limits.map(of_user).collect(), &query)
 }
 
 pub(crate) async fn put_user(

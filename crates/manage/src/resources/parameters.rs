@@ -91,7 +91,7 @@ fn all(manage: &Manage, caller: &Caller) -> Vec<ParameterRow> {
 
 pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
     caller.policymaker()?;
-    listing::list(all(&manage, &caller), &query)
+    listing::whole(all(&manage, &caller), &query)
 }
 
 pub(crate) async fn list_component(
@@ -103,7 +103,7 @@ pub(crate) async fn list_component(
     caller.policymaker()?;
     let mut rows = all(&manage, &caller);
     rows.retain(|row| *row.component == *component);
-    listing::list(rows, &query)
+    listing::whole(rows, &query)
 }
 
 pub(crate) async fn list_component_in_vhost(
@@ -115,7 +115,7 @@ pub(crate) async fn list_component_in_vhost(
     caller.policymaker_of(&vhost, Fault::not_found)?;
     let mut rows = all(&manage, &caller);
     rows.retain(|row| *row.component == *component && *row.vhost == *vhost);
-    listing::list(rows, &query)
+    listing::whole(rows, &query)
 }
 
 pub(crate) async fn get(
@@ -215,7 +215,7 @@ pub(crate) async fn list_global(
     query: Query,
 ) -> Answer {
     caller.policymaker()?;
-    listing::list(globals(&manage), &query)
+    listing::whole(globals(&manage), &query)
 }
 
 pub(crate) async fn get_global(

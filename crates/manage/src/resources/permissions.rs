@@ -117,7 +117,7 @@ fn not_found(refusal: &AdminRefusal) -> Fault {
 pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
     caller.administrator()?;
     let all = manage.broker.admin().permissions().into_iter();
-    listing::list(all.map(PermissionRow::of).collect(), &query)
+    listing::whole(all.map(PermissionRow::of).collect(), &query)
 }
 
 pub(crate) async fn list_of_user(
@@ -130,7 +130,7 @@ pub(crate) async fn list_of_user(
     let admin = manage.broker.admin();
     admin.user(&user).ok_or_else(Fault::not_found)?;
     let of_user = admin.permissions().into_iter().filter(|p| *p.user == *user);
-    listing::list(of_user.map(PermissionRow::of).collect(), &query)
+    listing::whole(of_user.map(PermissionRow::of).collect(), &query)
 }
 
 pub(crate) async fn list_of_vhost(
@@ -146,7 +146,7 @@ pub(crate) async fn list_of_vhost(
         .permissions()
         .into_iter()
         .filter(|p| *p.vhost == *vhost);
-    listing::list(of_vhost.map(PermissionRow::of).collect(), &query)
+    listing::whole(of_vhost.map(PermissionRow::of).collect(), &query)
 }
 
 pub(crate) async fn get(
@@ -201,7 +201,7 @@ pub(crate) async fn list_topic(
 ) -> Answer {
     caller.administrator()?;
     let all = manage.broker.admin().topic_permissions().into_iter();
-    listing::list(all.map(TopicRow::of).collect(), &query)
+    listing::whole(all.map(TopicRow::of).collect(), &query)
 }
 
 pub(crate) async fn list_topic_of_user(
@@ -217,7 +217,7 @@ pub(crate) async fn list_topic_of_user(
         .topic_permissions()
         .into_iter()
         .filter(|p| *p.user == *user);
-    listing::list(of_user.map(TopicRow::of).collect(), &query)
+    listing::whole(of_user.map(TopicRow::of).collect(), &query)
 }
 
 pub(crate) async fn list_topic_of_vhost(
@@ -233,7 +233,7 @@ pub(crate) async fn list_topic_of_vhost(
         .topic_permissions()
         .into_iter()
         .filter(|p| *p.vhost == *vhost);
-    listing::list(of_vhost.map(TopicRow::of).collect(), &query)
+    listing::whole(of_vhost.map(TopicRow::of).collect(), &query)
 }
 
 pub(crate) async fn get_topic(
@@ -249,7 +249,7 @@ pub(crate) async fn get_topic(
     if rows.is_empty() {
         return Err(Fault::not_found());
     }
-    listing::list(rows, &query)
+    listing::whole(rows, &query)
 }
 
 pub(crate) async fn get_topic_of_exchange(

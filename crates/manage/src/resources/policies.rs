@@ -183,7 +183,7 @@ fn list_policies(
     let policies = policies.filter(|info| {
         seen.contains(&*info.vhost) && vhost.is_none_or(|name| *name == *info.vhost)
     });
-    listing::list(policies.map(PolicyRow::of).collect(), query)
+    listing::whole(policies.map(PolicyRow::of).collect(), query)
 }
 
 fn get_policy(

@@ -62,7 +62,7 @@ fn answer(manage: &Manage, caller: &Caller, vhost: Option<&str>, query: &Query) 
         state: "terminated",
         reason: NOT_RUN,
     };
-    listing::list(kept(manage, vhost).map(status).collect(), query)
+    listing::whole(kept(manage, vhost).map(status).collect(), query)
 }
 
 pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
