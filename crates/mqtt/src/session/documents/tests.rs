@@ -72,7 +72,7 @@ fn values_have_the_layout_of_version_1() {
     assert_eq!(connected.encode(), golden);
     let known = SessionDocument {
         user: Some("ann".into()),
-        ..connected
+        ..connected.clone()
     };
     let golden = b"\x01\x01\x02\x03\x04\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\x07\0\0\0\x09\0\0\x03ann";
     assert_eq!(known.encode(), golden);
