@@ -20,9 +20,6 @@ use crate::table;
 /// Problems that a fault names; the rest is counted.
 const PROBLEMS_SHOWN_MAX: usize = 20;
 
-/// What stands before the reason where RabbitMQ speaks of a validation.
-const VALIDATION: &str = "Validation failed\n\n";
-
 /// Everything that is wrong with a document.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Problems(pub(super) Vec<String>);
@@ -104,9 +101,7 @@ impl Reader<'_> {
                 _ => Some((Fault::bad_request("not an object"), String::new())),
             };
             if let Some((fault, named)) = problem {
-                let reason = fault.reason();
-                let reason = reason.strip_prefix(VALIDATION).unwrap_or(&reason);
-                let reason = reason.trim_end().replace('\n', ", ");
+                let reason = fault.bare_reason();
                 self.problems
                     .0
                     .push(format!("{name}[{index}]{named}: {reason}"));
@@ -215,7 +210,9 @@ impl Reader<'_> {
         if let (Some(vhost), Some(Value::Object(limits))) = (self.vhost, document.get("limits"))
             && let Err(fault) = self.limits(vhost, limits)
         {
-            self.problems.0.push(format!("limits: {}", fault.reason()));
+            self.problems
+                .0
+                .push(format!("limits: {}", fault.bare_reason()));
         }
     }
 

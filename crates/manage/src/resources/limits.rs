@@ -72,7 +72,7 @@ fn read_max(name: &str, value: &Value) -> Result<u64, String> {
 
 /// The same of a vhost's limit.
 pub(crate) fn max(name: &str, value: &Value) -> Result<u64, Fault> {
-    read_max(name, value).map_err(|wrong| invalid(&wrong))
+    read_max(name, value).map_err(|wrong| Fault::invalid(&wrong))
 }
 
 /// The same of a user's limit, which RabbitMQ does not call a validation.
@@ -80,13 +80,9 @@ pub(crate) fn user_max(name: &str, value: &Value) -> Result<u64, Fault> {
     read_max(name, value).map_err(Fault::bad_request)
 }
 
-fn invalid(reason: &str) -> Fault {
-    Fault::bad_request(format!("Validation failed\n\n{reason}\n"))
-}
-
 /// The limit of that name of a vhost.
 pub(crate) fn vhost_limit(name: &str) -> Result<VhostLimit, Fault> {
-    let unknown = || invalid(&format!("Unrecognised terms [{name}] in limits"));
+    let unknown = || Fault::invalid(&format!("Unrecognised terms [{name}] in limits"));
     VhostLimit::parse(name).ok_or_else(unknown)
 }
 
@@ -125,9 +121,9 @@ pub(super) async fn put_parameter(
     value: &Value,
 ) -> Answer {
     if name != PARAMETER {
-        return Err(invalid(&format!("name not recognised: {name}")));
+        return Err(Fault::invalid(&format!("name not recognised: {name}")));
     }
-    let not_an_object = || invalid(&format!("{PARAMETER} not a list {value}"));
+    let not_an_object = || Fault::invalid(&format!("{PARAMETER} not a list {value}"));
     let given = value.as_object().ok_or_else(not_an_object)?;
     let mut limits = Vec::with_capacity(given.len());
     for (name, value) in given {
@@ -154,7 +150,7 @@ fn has_limits(manage: &Manage, vhost: &str) -> bool {
 
 async fn set_all(manage: &Manage, vhost: &str, limits: &[(VhostLimit, u64)]) -> Result<(), Fault> {
     let changed = manage.broker.admin().set_vhost_limits(vhost, limits);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    let changed = changed?;
     manage.durable(changed.lsn).await;
     Ok(())
 }
@@ -221,9 +217,7 @@ pub(crate) async fn put_vhost(
         .broker
         .admin()
         .put_vhost_limit(&vhost, vhost_limit(&name)?, max);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed?).await)
 }
 
 /// A limit that is not set is lifted already.
@@ -234,12 +228,9 @@ pub(crate) async fn delete_vhost(
 ) -> Answer {
     caller.administrator()?;
     let limit = vhost_limit(&name)?;
-    match manage.broker.admin().delete_vhost_limit(&vhost, limit) {
-        Ok(changed) => manage.durable(changed.lsn).await,
-        Err(AdminRefusal::NotFound) => {}
-        Err(refusal) => return Err(Fault::of_admin(&refusal)),
-    }
-    Ok(reply::done())
+    manage
+        .gone(manage.broker.admin().delete_vhost_limit(&vhost, limit))
+        .await
 }
 
 pub(crate) async fn list_users(
@@ -285,8 +276,7 @@ pub(crate) async fn put_user(
         AdminRefusal::NoSuchUser => Fault::bad_request(serde_json::json!(["no_such_user", user])),
         refusal => Fault::of_admin(&refusal),
     })?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed).await)
 }
 
 /// A limit that is not set is lifted already.
@@ -297,10 +287,7 @@ pub(crate) async fn delete_user(
 ) -> Answer {
     caller.administrator()?;
     let limit = user_limit(&name)?;
-    match manage.broker.admin().delete_user_limit(&user, limit) {
-        Ok(changed) => manage.durable(changed.lsn).await,
-        Err(AdminRefusal::NotFound) => {}
-        Err(refusal) => return Err(Fault::of_admin(&refusal)),
-    }
-    Ok(reply::done())
+    manage
+        .gone(manage.broker.admin().delete_user_limit(&user, limit))
+        .await
 }
