@@ -287,6 +287,7 @@ impl Reader<'_> {
             auto_delete: fields.flag("auto_delete")?,
             internal: fields.flag("internal")?,
             arguments: table::from_json(fields.get("arguments"))?,
+            declared_by: Box::default(),
         };
         self.plan.exchanges.push((self.place(fields)?, decl));
         Ok(())
