@@ -13,6 +13,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use support::amqp::{declare, get, open, send};
+use support::http::get as get_json;
 use support::mqtt::{BOTH, Device, Version};
 use support::raw::{AMQP_HEADER, Raw, method, start_ok};
 use support::secure::{Around, Authority, handshake, relay, write_identity};
@@ -167,6 +168,17 @@ async fn certificate_is_a_login() {
         let properties = lapin::ConnectionProperties::default();
         let connected = soon(lapin::Connection::connect(&uri, properties)).await;
         assert_eq!(connected.is_ok(), is_let_in, "{name}");
+        if is_let_in {
+            let shown = &get_json(secure.broker.management, "/connections")[0];
+            assert_eq!(shown["ssl"], true);
+            assert_eq!(shown["peer_cert_subject"], "CN=guest");
+            assert_eq!(shown["peer_cert_issuer"], "CN=authority");
+            assert_eq!(shown["ssl_protocol"], "tlsv1.3");
+            assert_eq!(shown["ssl_hash"], "aead");
+            for field in ["ssl_cipher", "ssl_key_exchange", "peer_cert_validity"] {
+                assert!(shown[field].is_string(), "{field}");
+            }
+        }
     }
 }
 

@@ -47,8 +47,9 @@ pub struct DeleteIf {
 
 impl Client {
     /// Declares an exchange. Returns whether it is new.
-    pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
+    pub fn declare_exchange(&mut self, mut decl: ExchangeDecl) -> Result<bool, Refusal> {
         self.check_declare_exchange(&decl)?;
+        decl.declared_by = self.user.name().into();
         let max = self.broker.limits.exchanges_max;
         let room = self.broker.room_to_declare();
         let histories = self.broker.histories.clone();

@@ -62,6 +62,7 @@
 //! Where to start: `Inner::publish` in `publish.rs` fits on a screen and meets everything else.
 
 pub mod admin;
+pub mod aside;
 pub mod clock;
 pub mod config;
 pub mod inspect;

@@ -256,13 +256,22 @@ impl Answer {
         let status = self.response.status();
         let said = self.read().map(|bytes| reason(&bytes)).unwrap_or_default();
         let said = said.unwrap_or_else(|| status.to_string());
-        match status.as_u16() {
-            401 | 403 => Failure::NotAllowed(said),
-            404 => Failure::NotFound(path.what().to_owned()),
-            400..=499 => Failure::Refused(said),
+        // Where messages are published or got, the status is 400 and the channel's own code begins the reason.
+        match (status.as_u16(), channel_code(&said)) {
+            (401 | 403, _) | (400, Some(403)) => Failure::NotAllowed(said),
+            (404, _) | (400, Some(404)) => Failure::NotFound(path.what().to_owned()),
+            (400..=499, _) => Failure::Refused(said),
             _ => Failure::Failed(format!("the server failed ({status}): {said}")),
         }
     }
+}
+
+/// The code of AMQP that a reason begins with, as in `404 NOT_FOUND - no exchange 'x' in vhost '/'`.
+fn channel_code(reason: &str) -> Option<u16> {
+    let (code, name) = reason.split_once(' ')?;
+    let is_name = |word: &str| word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let name = name.split(' ').next().filter(|name| is_name(name));
+    name.and(code.parse().ok())
 }
 
 /// What an error's body says, in one line.

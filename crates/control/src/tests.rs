@@ -80,6 +80,13 @@ fn every_status_has_its_failure() {
     );
     assert!(matches!(failure(500, "<html>"), Failure::Failed(_)));
     assert!(matches!(failure(302, ""), Failure::Failed(_)));
+    let of_channel = |code: &str| failure(400, &format!(r#"{{"reason":"{code} - no"}}"#));
+    assert!(matches!(of_channel("404 NOT_FOUND"), Failure::NotFound(_)));
+    let refused = of_channel("403 ACCESS_REFUSED");
+    assert!(matches!(refused, Failure::NotAllowed(_)));
+    for code in ["406 PRECONDITION_FAILED", "404 queues", "404"] {
+        assert!(matches!(of_channel(code), Failure::Refused(_)), "{code}");
+    }
 }
 
 #[test]

@@ -110,6 +110,7 @@ fn declare_choosing(topology: &mut Topology) {
             auto_delete: false,
             internal: false,
             arguments,
+            declared_by: Box::default(),
         };
         topology.declare_exchange(decl).expect("a new exchange");
     }

@@ -6,12 +6,10 @@ use std::task::Wake;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use ternmq_broker::aside::Aside;
 
 /// Threads that wait at once, at most, for one server.
 const WAITING_MAX: usize = 128;
-
-/// Waits, in a thread that others need: lets those go on elsewhere meanwhile.
-pub type Aside = fn(&mut dyn FnMut());
 
 /// Those who wait.
 #[derive(Debug)]

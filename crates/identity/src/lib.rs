@@ -29,8 +29,8 @@ pub mod config;
 pub mod http;
 pub mod oauth2;
 
-pub use aside::Aside;
 pub use client::AuthoritiesError;
 pub use config::{AuthConfig, BackendName, Step};
 pub use http::{Http, HttpError};
 pub use oauth2::{OAuth2, OAuth2Error};
+pub use ternmq_broker::aside::Aside;

@@ -7,18 +7,10 @@
 use std::task::Waker;
 
 use parking_lot::Mutex;
-
-/// Runs work that takes long in the calling thread, after seeing to it that the thread's other tasks go on elsewhere. The
-/// runtime is the binary's.
-pub type Aside = fn(&mut dyn FnMut());
+pub use ternmq_broker::aside::{Aside, in_place};
 
 /// Machines that may work at once. Below what a runtime has for that, with room for others who need the same.
 const AT_ONCE_MAX: usize = 16;
-
-/// Runs work where it is called: for tests, and whoever has no other tasks.
-pub fn in_place(work: &mut dyn FnMut()) {
-    work();
-}
 
 /// Where work is done aside.
 pub(crate) struct Desk {

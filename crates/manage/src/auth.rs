@@ -27,6 +27,7 @@ use ternmq_core::access::Right;
 use ternmq_core::error::Kind;
 
 use crate::Manage;
+use crate::accept;
 use crate::fault::{Challenge, Fault};
 use crate::machine;
 
@@ -52,7 +53,10 @@ impl FromRequestParts<Arc<Manage>> for Caller {
         let Some(machine::From(from)) = parts.extensions.get().copied() else {
             return Err(failed());
         };
-        Self::let_in(manage, &shown, from).await
+        let caller = Self::let_in(manage, &shown, from).await?;
+        // Only whoever is let in hears more than that.
+        accept::check(&parts.headers)?;
+        Ok(caller)
     }
 }
 
@@ -206,6 +210,11 @@ impl Caller {
     /// Refuses everybody but this user and administrators.
     pub(crate) fn themselves(&self, name: &str) -> Result<(), Fault> {
         allow(self.name() == name || self.is_administrator(), NO_ACCESS)
+    }
+
+    /// Whether what belongs to that user's connections is shown: others' is to those who see everybody's.
+    pub(crate) fn sees_those_of(&self, name: Option<&str>) -> bool {
+        self.is_monitor() || name == Some(self.name())
     }
 
     /// Whether the user may know that the vhost is there, with its totals.

@@ -9,6 +9,9 @@ use ternmq_core::error::Refusal;
 
 use crate::reply;
 
+/// What RabbitMQ writes before what it found when it validated something.
+const VALIDATION: &str = "Validation failed\n\n";
+
 /// An answer that says no.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Fault {
@@ -104,12 +107,22 @@ impl Fault {
         }
     }
 
+    /// What was validated is wrong, in the words that RabbitMQ has for that.
+    pub(crate) fn invalid(reason: &str) -> Self {
+        Self::bad_request(format!("{VALIDATION}{reason}\n"))
+    }
+
+    /// The reason without what stands before and behind it where something was validated.
+    pub(crate) fn bare_reason(&self) -> String {
+        let reason = self.reason();
+        let bare = reason.strip_prefix(VALIDATION).unwrap_or(&reason);
+        bare.trim_end().replace('\n', ", ")
+    }
+
     /// The same where RabbitMQ speaks of a validation.
     pub(crate) fn of_validated(refusal: &AdminRefusal) -> Self {
         match refusal {
-            AdminRefusal::Invalid(reason) => {
-                Self::bad_request(format!("Validation failed\n\n{reason}\n"))
-            }
+            AdminRefusal::Invalid(reason) => Self::invalid(reason),
             other => Self::of_admin(other),
         }
     }
@@ -117,6 +130,15 @@ impl Fault {
     /// The request's body is larger than it may be.
     pub(crate) fn too_large() -> Self {
         Self::bad_request("Exceeded HTTP request body size limit")
+    }
+
+    /// The answer would be JSON, which is not wanted.
+    pub(crate) fn not_acceptable() -> Self {
+        Self::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "not_acceptable",
+            "answers are application/json",
+        )
     }
 
     /// The broker cannot do this now.
@@ -160,6 +182,12 @@ impl Fault {
             refusal::ACCESS_REFUSED => Self::not_authorised(explained.reply_text()),
             code => Self::bad_request(format!("{code} {}", explained.reply_text())),
         }
+    }
+}
+
+impl From<AdminRefusal> for Fault {
+    fn from(refusal: AdminRefusal) -> Self {
+        Self::of_admin(&refusal)
     }
 }
 

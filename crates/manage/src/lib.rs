@@ -9,6 +9,7 @@
 //! | a connection, from bytes to a router | `machine.rs`, `pipe.rs`, `listener.rs`, `aside.rs` |
 //! | which path is answered by whom | `router.rs` |
 //! | who asks, and what they may | `auth.rs` |
+//! | whether an answer in JSON is wanted | `accept.rs` |
 //! | reading requests, writing answers and faults | `request.rs`, `reply.rs`, `fault.rs` |
 //! | lists: pages, order, columns | `listing` |
 //! | AMQP's values as JSON and back | `table.rs`, `properties.rs` |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod listener;
 pub mod node;
 
+mod accept;
 mod auth;
 mod definitions;
 mod extra;
@@ -46,8 +48,10 @@ mod time;
 use std::sync::Arc;
 use std::task::Waker;
 
+use axum::response::Response;
 use parking_lot::Mutex;
 use ternmq_broker::Broker;
+use ternmq_broker::admin::{AdminRefusal, Changed};
 use ternmq_core::id::{Lsn, Timestamp};
 use ternmq_mqtt::MqttAcceptor;
 use ternmq_net::timers::Ticker;
@@ -61,6 +65,7 @@ pub use router::Api;
 use aside::{Aside, Desk};
 use rates::Sampler;
 use redrive::Redrives;
+use reply::Answer;
 
 /// What all connections of the API share.
 pub struct Manage {
@@ -141,6 +146,27 @@ impl Manage {
     /// Waits until a record is durable, so that nobody hears of a change that could be lost.
     pub(crate) async fn durable(&self, lsn: Lsn) {
         self.broker.committed_when(lsn).await;
+    }
+
+    /// What setting an object answers once it is durable: 201 for what is new, 204 otherwise.
+    pub(crate) async fn set(&self, changed: Changed) -> Response {
+        self.durable(changed.lsn).await;
+        reply::put(changed.created)
+    }
+
+    /// What any other change of an object answers once it is durable.
+    pub(crate) async fn done(&self, changed: Changed) -> Response {
+        self.durable(changed.lsn).await;
+        reply::done()
+    }
+
+    /// The same for what need not be there any more.
+    pub(crate) async fn gone(&self, changed: Result<Changed, AdminRefusal>) -> Answer {
+        match changed {
+            Ok(changed) => Ok(self.done(changed).await),
+            Err(AdminRefusal::NotFound) => Ok(reply::done()),
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 }
 

@@ -224,6 +224,12 @@ impl Query {
         pairs.map(|(_, value)| value.as_str())
     }
 
+    /// The same without what asks for pages.
+    pub(crate) fn without_pages(&self) -> Self {
+        let pairs = self.0.iter().filter(|(name, _)| name != "page");
+        Self(pairs.cloned().collect())
+    }
+
     /// Whether it says so.
     pub(crate) fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some("true")

@@ -17,6 +17,7 @@ use crate::Manage;
 use crate::fault::Fault;
 use crate::machine::{Answering, From, Site};
 use crate::resources as r;
+use crate::resources::permissions::{PermissionRow, TopicRow};
 use crate::{definitions, extra as x};
 
 /// All of the API, as a function from requests to answers.
@@ -251,11 +252,11 @@ fn vhosts() -> Router<r::Shared> {
         )
         .route(
             "/vhosts/{vhost}/permissions",
-            get(r::permissions::list_of_vhost),
+            get(r::permissions::list_of_vhost::<PermissionRow>),
         )
         .route(
             "/vhosts/{vhost}/topic-permissions",
-            get(r::permissions::list_topic_of_vhost),
+            get(r::permissions::list_of_vhost::<TopicRow>),
         )
         .route(
             "/vhosts/{vhost}/connections",
@@ -292,21 +293,20 @@ fn vhosts() -> Router<r::Shared> {
 }
 
 fn policies() -> Router<r::Shared> {
-    use r::policies::{operator, user};
+    use r::policies::{OfOperators, OfUsers};
     Router::new()
-        .route("/policies", get(user::list))
-        .route("/policies/{vhost}", get(user::list_in_vhost))
+        .merge(policies_at::<OfUsers>("/policies"))
+        .merge(policies_at::<OfOperators>("/operator-policies"))
+}
+
+fn policies_at<S: r::policies::Scope>(path: &str) -> Router<r::Shared> {
+    use r::policies::{delete, get as one, list, list_in_vhost, put};
+    Router::new()
+        .route(path, get(list::<S>))
+        .route(&format!("{path}/{{vhost}}"), get(list_in_vhost::<S>))
         .route(
-            "/policies/{vhost}/{name}",
-            get(user::get).put(user::put).delete(user::delete),
-        )
-        .route("/operator-policies", get(operator::list))
-        .route("/operator-policies/{vhost}", get(operator::list_in_vhost))
-        .route(
-            "/operator-policies/{vhost}/{name}",
-            get(operator::get)
-                .put(operator::put)
-                .delete(operator::delete),
+            &format!("{path}/{{vhost}}/{{name}}"),
+            get(one::<S>).put(put::<S>).delete(delete::<S>),
         )
 }
 
@@ -327,11 +327,11 @@ fn users() -> Router<r::Shared> {
         )
         .route(
             "/users/{user}/permissions",
-            get(r::permissions::list_of_user),
+            get(r::permissions::list_of_user::<PermissionRow>),
         )
         .route(
             "/users/{user}/topic-permissions",
-            get(r::permissions::list_topic_of_user),
+            get(r::permissions::list_of_user::<TopicRow>),
         )
         .route("/user-limits", get(r::limits::list_users))
         .route("/user-limits/{user}", get(r::limits::list_user))
@@ -339,14 +339,14 @@ fn users() -> Router<r::Shared> {
             "/user-limits/{user}/{limit}",
             put(r::limits::put_user).delete(r::limits::delete_user),
         )
-        .route("/permissions", get(r::permissions::list))
+        .route("/permissions", get(r::permissions::list::<PermissionRow>))
         .route(
             "/permissions/{vhost}/{user}",
             get(r::permissions::get)
                 .put(r::permissions::put)
                 .delete(r::permissions::delete),
         )
-        .route("/topic-permissions", get(r::permissions::list_topic))
+        .route("/topic-permissions", get(r::permissions::list::<TopicRow>))
         .route(
             "/topic-permissions/{vhost}/{user}",
             get(r::permissions::get_topic)

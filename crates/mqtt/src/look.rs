@@ -12,6 +12,8 @@ use crate::session::Session;
 pub struct SessionInfo {
     /// Client identifier.
     pub client_id: Box<str>,
+    /// Who connected last; none if that is not known.
+    pub user: Option<Box<str>>,
     /// Whether a client has it now.
     pub connected: bool,
     /// Seconds it is kept behind its connection; `u32::MAX` for ever.
@@ -99,6 +101,7 @@ impl Session {
             });
         Some(SessionInfo {
             client_id: self.client_id().into(),
+            user: kept.user.clone(),
             connected: self.is_connected(),
             expiry_s: kept.expiry_s,
             expires_at: self.expires_at(),

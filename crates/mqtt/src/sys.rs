@@ -320,6 +320,7 @@ pub(crate) fn declare_exchange(broker: &Broker, vhost: &str) -> Result<(), Refus
         auto_delete: false,
         internal: true,
         arguments: Headers::new(),
+        declared_by: Box::default(),
     })?;
     Ok(())
 }

@@ -16,6 +16,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ternmq_broker::inspect::{CertificateInfo, TlsInfo};
 use ternmq_broker::mailbox::Mailbox;
 use ternmq_core::id::Timestamp;
 
@@ -94,6 +95,22 @@ impl Peer {
             carrier: Carrier::Tcp,
             tls: None,
         }
+    }
+
+    /// What others may see of the handshake.
+    pub fn tls_info(&self) -> Option<Arc<TlsInfo>> {
+        let tls = self.tls.as_deref()?;
+        Some(Arc::new(TlsInfo {
+            version: tls.version,
+            key_exchange: tls.key_exchange,
+            cipher: tls.cipher,
+            hash: tls.hash,
+            certificate: tls.certificate.as_ref().map(|shown| CertificateInfo {
+                subject: shown.subject.as_str().into(),
+                issuer: shown.issuer.as_str().into(),
+                validity: shown.validity.as_str().into(),
+            }),
+        }))
     }
 }
 

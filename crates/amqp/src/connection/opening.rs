@@ -200,7 +200,7 @@ impl Connection {
             protocol: Protocol::Amqp091,
             peer: self.peer.addr,
             local: self.peer.local_addr,
-            tls: self.peer.tls.is_some(),
+            tls: self.peer.tls_info(),
             auth_mechanism: mechanism,
             client_properties: Arc::new(client_properties),
             frame_max: tune_ok.frame_max,

@@ -271,6 +271,7 @@ fn declare_exchange(declare: &exchange::Declare, cx: &mut Context<'_>) -> Result
                     auto_delete: declare.auto_delete,
                     internal: declare.internal,
                     arguments: arguments::headers(&declare.arguments),
+                    declared_by: Box::default(),
                 })
                 .map(drop),
         }

@@ -99,7 +99,7 @@ impl Inner {
     }
 
     /// What follows from a change, once the lock is released.
-    fn took_effect(&self, key: &ObjectKey, replaced: bool) {
+    pub(super) fn took_effect(&self, key: &ObjectKey, replaced: bool) {
         match key {
             // Routes are kept as long as the topology stays the same: so they end with what they were allowed by.
             ObjectKey::Permission { vhost, .. } if replaced => self.forget_routes(vhost),

@@ -1,7 +1,7 @@
 //! Administration: vhosts, users, permissions, limits, policies and parameters, set and read while the node runs.
 //!
 //! [`Admin`] is the interface of whoever drives that: the management API, definitions, the command line. What is set is
-//! durable: each change is one record, and [`Changed::lsn`] says which one has to be committed before anybody is told
+//! durable: each change is one batch of the journal, and [`Changed::lsn`] says which one has to be committed before anybody is told
 //! ([`Broker::committed_when`]). Reading gives copies.
 //!
 //! What clients may do is decided here too: [`Rights`], which every verb of a [`crate::Client`] asks.
@@ -15,6 +15,7 @@ mod pattern;
 mod registry;
 mod rights;
 mod seed;
+mod steps;
 mod vhosts;
 
 pub(crate) use pattern::Pattern;
@@ -44,6 +45,7 @@ pub(crate) use registry::Registry;
 pub use rights::{Authority, Rights, Scene};
 pub(crate) use rights::{Everything, Nothing};
 pub(crate) use seed::Seed;
+use steps::Step;
 pub(crate) use vhosts::vhost_deleted;
 
 /// Longest name of anything that is set, in bytes.
@@ -246,31 +248,30 @@ impl Admin<'_> {
         })
     }
 
-    /// Lets a user use every key again, on one exchange or, without one, on all of the vhost. The last record is named.
+    /// Lets a user use every key again, on one exchange or, without one, on all of the vhost.
     pub fn delete_topic_permission(
         &self,
         vhost: &str,
         user: &str,
         exchange: Option<&str>,
     ) -> Result<Changed, AdminRefusal> {
-        let exchanges: Vec<Box<str>> = if let Some(exchange) = exchange {
-            vec![exchange.into()]
-        } else {
-            let state = self.inner.registry.state.lock();
-            let of = state.objects.vhost(vhost);
-            let of = of.ok_or(AdminRefusal::NoSuchVhost)?;
-            let topics = of.topic_permissions_of(user);
-            topics.map(|(exchange, _)| exchange.into()).collect()
+        let key = |exchange: &str| ObjectKey::TopicPermission {
+            vhost: vhost.into(),
+            user: user.into(),
+            exchange: exchange.into(),
         };
-        let mut last = Err(AdminRefusal::NotFound);
-        for exchange in exchanges {
-            last = Ok(self.inner.remove_object(&ObjectKey::TopicPermission {
-                vhost: vhost.into(),
-                user: user.into(),
-                exchange,
-            })?);
+        if let Some(exchange) = exchange {
+            return self.inner.remove_object(&key(exchange));
         }
-        last
+        self.inner.change_objects(|objects| {
+            let of = objects.vhost(vhost).ok_or(AdminRefusal::NoSuchVhost)?;
+            let topics = of.topic_permissions_of(user);
+            let steps: Vec<Step> = topics.map(|(name, _)| Step::Remove(key(name))).collect();
+            if steps.is_empty() {
+                return Err(AdminRefusal::NotFound);
+            }
+            Ok(steps)
+        })
     }
 
     /// Sets a policy.
@@ -356,6 +357,26 @@ impl Admin<'_> {
     ) -> Result<Changed, AdminRefusal> {
         self.inner
             .put_object(Object::VhostLimit(vhost.into(), limit, max))
+    }
+
+    /// Sets all limits of a vhost at once, and lifts those that are not among them.
+    pub fn set_vhost_limits(
+        &self,
+        vhost: &str,
+        limits: &[(VhostLimit, u64)],
+    ) -> Result<Changed, AdminRefusal> {
+        self.inner.change_objects(|objects| {
+            let of = objects.vhost(vhost).ok_or(AdminRefusal::NoSuchVhost)?;
+            let is_set = |limit| limits.iter().any(|(set, _)| *set == limit);
+            let lifted = of.limits().filter(|(limit, _)| !is_set(*limit));
+            let lifted =
+                lifted.map(|(limit, _)| Step::Remove(ObjectKey::VhostLimit(vhost.into(), limit)));
+            let set = limits.iter().map(|(limit, max)| {
+                let limit = Object::VhostLimit(vhost.into(), *limit, *max);
+                Step::Put(limit)
+            });
+            Ok(lifted.chain(set).collect())
+        })
     }
 
     /// Lifts a limit of a vhost.

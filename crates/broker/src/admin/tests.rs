@@ -500,3 +500,65 @@ fn connection_is_closed_when_its_login_ends() {
     drop(second);
     assert_eq!(broker.next_deadline(), None);
 }
+
+#[test]
+fn limits_of_a_vhost_are_set_in_one_batch() {
+    let log = Arc::new(MemoryLog::new());
+    let clock = Arc::new(ManualClock::new(START));
+    let broker = Broker::new(&BrokerConfig::default(), clock, log);
+    let admin = broker.admin();
+    let limits = || {
+        let all = admin.vhost_limits().into_iter();
+        all.flat_map(|info| info.limits).collect::<Vec<_>>()
+    };
+    let first = [(VhostLimit::Connections, 5), (VhostLimit::Queues, 1)];
+    let changed = admin.set_vhost_limits("/", &first).unwrap();
+    assert!(changed.created);
+    assert_eq!(limits(), first);
+    let mut client = ann(&broker);
+    client.declare_queue(queue("one", &[])).unwrap();
+    assert!(client.declare_queue(queue("two", &[])).is_err());
+    // Lifts one and changes the other: two records, the last of which is named.
+    let second = [(VhostLimit::Connections, 7)];
+    let before = admin.put_global_parameter("mark", "1").unwrap().lsn;
+    let changed = admin.set_vhost_limits("/", &second).unwrap();
+    assert_eq!((changed.created, changed.lsn), (false, Lsn(before.0 + 2)));
+    assert_eq!(limits(), second);
+    client.declare_queue(queue("two", &[])).unwrap();
+    assert!(admin.set_vhost_limits("/", &[]).is_ok());
+    assert_eq!(admin.set_vhost_limits("/", &[]).unwrap().lsn, Lsn::NONE);
+    assert!(limits().is_empty());
+    assert_eq!(
+        admin.set_vhost_limits("nope", &first),
+        Err(AdminRefusal::NoSuchVhost)
+    );
+}
+
+#[test]
+fn topic_permissions_of_a_user_go_together() {
+    let broker = broker();
+    let admin = broker.admin();
+    let _ann = ann(&broker);
+    let keys = TopicPermission {
+        write: "a".into(),
+        read: "b".into(),
+    };
+    for exchange in ["x", "y"] {
+        admin
+            .put_topic_permission(("/", "ann", exchange), keys.clone())
+            .unwrap();
+    }
+    let before = admin.put_global_parameter("mark", "1").unwrap().lsn;
+    let gone = admin.delete_topic_permission("/", "ann", None).unwrap();
+    assert_eq!(gone.lsn, Lsn(before.0 + 2));
+    assert!(admin.topic_permissions().is_empty());
+    for (vhost, refusal) in [
+        ("/", AdminRefusal::NotFound),
+        ("nope", AdminRefusal::NoSuchVhost),
+    ] {
+        assert_eq!(
+            admin.delete_topic_permission(vhost, "ann", None),
+            Err(refusal)
+        );
+    }
+}

@@ -89,6 +89,32 @@ pub struct MqttInfo {
     pub has_will: bool,
 }
 
+/// What was agreed on about encryption, in the words of RabbitMQ's management API.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsInfo {
+    /// `tlsv1.2` or `tlsv1.3`.
+    pub version: &'static str,
+    /// `ecdhe_rsa`, `ecdhe_ecdsa`; `any` where the suite does not say.
+    pub key_exchange: &'static str,
+    /// `aes_256_gcm` and such.
+    pub cipher: &'static str,
+    /// How records are authenticated.
+    pub hash: &'static str,
+    /// What the client showed and the listener verified.
+    pub certificate: Option<CertificateInfo>,
+}
+
+/// A client's certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateInfo {
+    /// Whose it is, as RFC 4514 writes names.
+    pub subject: Box<str>,
+    /// Who issued it.
+    pub issuer: Box<str>,
+    /// From when until when it is valid.
+    pub validity: Box<str>,
+}
+
 /// What an adapter knows of a connection once it is let in.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ConnectionInfo {
@@ -98,8 +124,8 @@ pub struct ConnectionInfo {
     pub peer: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
-    /// Whether it is encrypted.
-    pub tls: bool,
+    /// How it is encrypted, if it is.
+    pub tls: Option<Arc<TlsInfo>>,
     /// How it proved who it is: `PLAIN` and the like.
     pub auth_mechanism: Box<str>,
     /// What the client says about itself.
@@ -458,7 +484,7 @@ pub(super) mod tests {
             protocol: Protocol::Amqp091,
             peer: SocketAddr::from(([127, 0, 0, 1], peer_port)),
             local: SocketAddr::from(([127, 0, 0, 1], 5672)),
-            tls: false,
+            tls: None,
             auth_mechanism: "PLAIN".into(),
             client_properties: Arc::default(),
             frame_max: 131_072,

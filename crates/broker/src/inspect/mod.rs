@@ -24,7 +24,8 @@ pub use browse::{BROWSE_MAX, HeldBy, MISSED_MAX, MessageSnapshot, VisitSnapshot}
 pub use channels::{ChannelMode, ChannelSnapshot, ChannelStats};
 pub(crate) use connections::Connections;
 pub use connections::{
-    ConnectionInfo, ConnectionSnapshot, ConnectionState, ConnectionStats, MqttInfo, Protocol,
+    CertificateInfo, ConnectionInfo, ConnectionSnapshot, ConnectionState, ConnectionStats,
+    MqttInfo, Protocol, TlsInfo,
 };
 pub use consumers::{ActivityStatus, ConsumerLabel, ConsumerSnapshot};
 pub use count::{Count, Gauge, Octets};

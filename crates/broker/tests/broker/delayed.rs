@@ -23,6 +23,7 @@ fn delayed(name: &str, kind: Option<Value>) -> ExchangeDecl {
         auto_delete: false,
         internal: false,
         arguments,
+        declared_by: Box::default(),
     }
 }
 

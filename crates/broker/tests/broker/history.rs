@@ -22,6 +22,7 @@ fn exchange(name: &str, kind: ExchangeKind, arguments: &[(&str, Value)]) -> Exch
             .iter()
             .map(|(n, v)| ((*n).into(), v.clone()))
             .collect(),
+        declared_by: Box::default(),
     }
 }
 

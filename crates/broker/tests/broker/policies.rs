@@ -69,6 +69,7 @@ fn exchange(name: &str, arguments: Headers) -> ExchangeDecl {
         auto_delete: false,
         internal: false,
         arguments,
+        declared_by: Box::default(),
     }
 }
 

@@ -375,6 +375,7 @@ fn limits_of_the_topology_refuse_one_more_and_nothing_else() {
         auto_delete: false,
         internal: false,
         arguments: Headers::new(),
+        declared_by: Box::default(),
     };
     // Seven are predeclared.
     assert_eq!(client.declare_exchange(exchange("x")), Ok(true));
@@ -441,6 +442,7 @@ fn replayed_journal_gives_the_durable_half_of_the_live_state() {
             auto_delete: false,
             internal: false,
             arguments: Headers::new(),
+            declared_by: Box::default(),
         })
         .unwrap();
     bind(&mut client, "x", "q", "k");

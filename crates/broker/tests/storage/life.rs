@@ -103,6 +103,7 @@ impl Life {
                 auto_delete: false,
                 internal: false,
                 arguments: Headers::new(),
+                declared_by: Box::default(),
             };
             client.declare_exchange(decl).unwrap();
         }

@@ -23,7 +23,7 @@ const LIST: [Field; 12] = [
     Field::text("node", "NODE"),
 ];
 
-const SHOW: [Field; 20] = [
+const SHOW: [Field; 23] = [
     Field::text("name", "Name"),
     Field::text("user_provided_name", "Client"),
     Field::text("client_properties.product", "Product"),
@@ -35,7 +35,10 @@ const SHOW: [Field; 20] = [
     Field::text("auth_mechanism", "Mechanism"),
     Field::text("protocol", "Protocol"),
     Field::new("ssl", "TLS", Kind::Flag),
+    Field::text("ssl_protocol", "TLS version"),
+    Field::text("ssl_cipher", "Cipher"),
     Field::text("peer_cert_subject", "Certificate"),
+    Field::text("peer_cert_validity", "Valid"),
     Field::text("state", "State"),
     Field::count("channels", "Channels"),
     Field::new("timeout", "Heartbeat (s)", Kind::Text),

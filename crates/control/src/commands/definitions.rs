@@ -139,7 +139,7 @@ fn tell(
     context.out.rows(&rows.collect::<Vec<_>>(), &REPORT)?;
     let warnings = answer.get("warnings").and_then(Value::as_array);
     for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
-        context.out.line(format!("left out: {warning}"))?;
+        context.out.line(format!("note: {warning}"))?;
     }
     Ok(())
 }

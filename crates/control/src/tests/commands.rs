@@ -210,7 +210,7 @@ fn server_says_what_became_of_an_import() {
     done.outcome.unwrap();
     assert_eq!(done.asked[0].line(), "POST /api/definitions?report=true");
     let expected = "KIND      NEW  THERE BEFORE\nusers       0             1\n\
-        queues  1,000             2\nleft out: a shovel\n";
+        queues  1,000             2\nnote: a shovel\n";
     assert!(done.written.ends_with(expected), "{}", done.written);
     let done = run_line(&[&line[..], &["--json"]].concat(), fine(&[report]));
     let written: Value = serde_json::from_str(&done.written).unwrap();

@@ -10,7 +10,7 @@
 //! flag    = 1 byte, 0 or 1             list        = number of items, items
 //! option  = flag, then the value if it is 1
 //!
-//!  1 exchange declared  vhost name kind durable auto_delete internal arguments(table)
+//!  1 exchange declared  vhost name kind durable auto_delete internal arguments(table) declared_by?
 //!  2 exchange deleted   vhost name
 //!  3 queue declared     vhost id name durable auto_delete arguments(table)
 //!  4 queue deleted      vhost id
@@ -245,6 +245,7 @@ pub fn exchange_declared(vhost: &str, decl: &ExchangeDecl, out: &mut Vec<u8>) {
     flag(decl.auto_delete, out);
     flag(decl.internal, out);
     value::table(&decl.arguments, out);
+    bytes(decl.declared_by.as_bytes(), out);
 }
 
 /// An exchange went, with its bindings.

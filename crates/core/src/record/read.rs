@@ -255,7 +255,16 @@ impl<'a> Reader<'a> {
             auto_delete: self.flag()?,
             internal: self.flag()?,
             arguments: value::read_table(self)?,
+            declared_by: self.text_if_any()?,
         })
+    }
+
+    /// What was added to the end of a kind of record: records from before do not have it.
+    fn text_if_any(&mut self) -> Result<Box<str>, RecordError> {
+        if self.is_empty() {
+            return Ok(Box::default());
+        }
+        self.text()
     }
 
     fn queue(&mut self) -> Result<QueueDecl, RecordError> {

@@ -259,6 +259,7 @@ fn declarations_come_back_the_same() {
         auto_delete: true,
         internal: false,
         arguments: Headers::new(),
+        declared_by: "carol".into(),
     };
     exchange_declared("v", &x, &mut out);
     let Record::ExchangeDeclared(_, back) = read(&out) else {
@@ -351,6 +352,7 @@ fn every_type_of_exchange_is_read_back() {
             auto_delete: false,
             internal: false,
             arguments: Headers::new(),
+            declared_by: "carol".into(),
         };
         let mut out = Vec::new();
         exchange_declared("v", &x, &mut out);
@@ -358,6 +360,13 @@ fn every_type_of_exchange_is_read_back() {
             unreachable!()
         };
         assert_eq!(back, x);
+
+        // As it was written before it said by whom.
+        out.truncate(out.len() - "carol".len() - 1);
+        let Record::ExchangeDeclared(_, back) = read(&out) else {
+            unreachable!()
+        };
+        assert_eq!(&*back.declared_by, "");
     }
 }
 

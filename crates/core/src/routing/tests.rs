@@ -55,6 +55,7 @@ pub(crate) fn exchange_decl(name: &str, kind: ExchangeKind) -> ExchangeDecl {
         auto_delete: false,
         internal: false,
         arguments: Headers::new(),
+        declared_by: Box::default(),
     }
 }
 

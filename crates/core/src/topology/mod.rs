@@ -124,6 +124,8 @@ pub struct ExchangeDecl {
     pub internal: bool,
     /// Arguments as declared.
     pub arguments: Headers,
+    /// The user who declared it, empty if that is not known. A declaration that differs in nothing else is the same.
+    pub declared_by: Box<str>,
 }
 
 /// A declared queue.

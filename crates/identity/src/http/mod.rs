@@ -18,13 +18,14 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use ternmq_broker::aside::Aside;
 use ternmq_broker::clock::Clock;
 use ternmq_broker::{Attempt, Authority, Backend, LoginRefusal, Rights, Scene, User};
 use ternmq_core::access::Right;
 use ternmq_core::error::Kind;
 use ternmq_core::id::Timestamp;
 
-use crate::aside::{Aside, Bell, Waiting};
+use crate::aside::{Bell, Waiting};
 use crate::client::AuthoritiesError;
 use clerk::Clerk;
 use config::{CacheConfig, HttpConfig};

@@ -28,10 +28,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
 
+use ternmq_broker::aside::Aside;
 use ternmq_broker::{Attempt, Backend, LoginRefusal, User};
 use ternmq_core::id::Timestamp;
 
-use crate::aside::{Aside, Bell, Waiting};
+use crate::aside::{Bell, Waiting};
 use crate::client::AuthoritiesError;
 use algorithm::Algorithm;
 use config::OAuth2Config;

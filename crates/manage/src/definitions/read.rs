@@ -101,7 +101,7 @@ impl Reader<'_> {
                 _ => Some((Fault::bad_request("not an object"), String::new())),
             };
             if let Some((fault, named)) = problem {
-                let reason = fault.reason();
+                let reason = fault.bare_reason();
                 self.problems
                     .0
                     .push(format!("{name}[{index}]{named}: {reason}"));
@@ -185,12 +185,15 @@ impl Reader<'_> {
                 let policy = self.read_policy(&vhost, name, &Fields(policy.clone()))?;
                 self.plan.operator_policies.push(policy);
             }
-            _ => self.plan.parameters.push(ParameterInfo {
-                component: component.into(),
-                vhost,
-                name: name.into(),
-                value: value.to_string().into(),
-            }),
+            _ => {
+                parameters::check(component, name, value)?;
+                self.plan.parameters.push(ParameterInfo {
+                    component: component.into(),
+                    vhost,
+                    name: name.into(),
+                    value: value.to_string().into(),
+                });
+            }
         }
         Ok(())
     }
@@ -207,7 +210,9 @@ impl Reader<'_> {
         if let (Some(vhost), Some(Value::Object(limits))) = (self.vhost, document.get("limits"))
             && let Err(fault) = self.limits(vhost, limits)
         {
-            self.problems.0.push(format!("limits: {}", fault.reason()));
+            self.problems
+                .0
+                .push(format!("limits: {}", fault.bare_reason()));
         }
     }
 
@@ -282,6 +287,7 @@ impl Reader<'_> {
             auto_delete: fields.flag("auto_delete")?,
             internal: fields.flag("internal")?,
             arguments: table::from_json(fields.get("arguments"))?,
+            declared_by: Box::default(),
         };
         self.plan.exchanges.push((self.place(fields)?, decl));
         Ok(())

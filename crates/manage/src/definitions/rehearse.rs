@@ -8,6 +8,7 @@ use ternmq_core::access::VhostLimit;
 use ternmq_core::error::Refusal;
 use ternmq_core::id::{ConnectionId, QueueId};
 use ternmq_core::topology::{ExchangeDecl, QueueDecl, Topology};
+use ternmq_core::value::Value as Argument;
 
 use super::Plan;
 use crate::Manage;
@@ -15,6 +16,9 @@ use crate::request::declared_name;
 
 /// Longest routing key of a binding in bytes: AMQP 0.9.1 knows no longer ones.
 const KEY_BYTES_MAX: usize = 255;
+
+/// The type of queues that RabbitMQ has and TernMQ does not.
+const STREAM: &str = "stream";
 
 /// Who declares: nobody who is connected.
 const NOBODY: ConnectionId = ConnectionId(0);
@@ -57,6 +61,12 @@ impl Stages<'_> {
         check_name("queue", &decl.name, vhost)?;
         if self.has_queue(vhost, &decl.name) {
             return Ok(());
+        }
+        if is_stream(decl) {
+            return Err(format!(
+                "queue '{}' in vhost '{vhost}' is a stream, and there are none here: leave it out, with its bindings",
+                decl.name
+            ));
         }
         // Documents have queues that the broker named, too.
         let declared = self.put_queue(vhost, decl.clone());
@@ -141,6 +151,11 @@ fn check_queue_limits(manage: &Manage, plan: &Plan, problems: &mut Vec<String>) 
             ));
         }
     }
+}
+
+fn is_stream(decl: &QueueDecl) -> bool {
+    let kind = decl.arguments.get("x-queue-type");
+    kind.is_some_and(|kind| *kind == Argument::text(STREAM))
 }
 
 fn check_name(kind: &str, name: &str, vhost: &str) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! `/x/delayed/:vhost`, `/x/delayed/:vhost/:id`
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use serde::Serialize;
 use ternmq_broker::{ScheduleId, ScheduledInfo};
@@ -22,14 +24,16 @@ const COUNT: u64 = 100;
 struct Shown {
     id: u64,
     exchange: Box<str>,
-    routing_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing_key: Option<String>,
     due_at: String,
     due_in_ms: u64,
     payload_bytes: usize,
     durable: bool,
 }
 
-/// In the order in which they are due; `after` names the last one of the answer before.
+/// In the order in which they are due; `after` names the last one of the answer before. Where they go is not shown to
+/// those who may not read from the exchange.
 pub(crate) async fn list(
     State(manage): State<Shared>,
     caller: Caller,
@@ -47,18 +51,26 @@ pub(crate) async fn list(
     let count = number(&query, "count", COUNT).min(COUNT_MAX);
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let now = manage.broker.now();
+    let mut known: HashMap<Box<str>, bool> = HashMap::new();
+    let mut may_read = |exchange: &str| {
+        let may = || caller.may(&vhost, Right::Read, (Kind::Exchange, exchange));
+        *known
+            .entry(exchange.into())
+            .or_insert_with(|| may().is_ok())
+    };
     let shown = manage
         .broker
         .scheduled(&vhost, after, count)
         .into_iter()
         .map(|info| Shown {
             id: info.id.0,
-            exchange: info.exchange,
-            routing_key: String::from_utf8_lossy(&info.routing_key).into_owned(),
+            routing_key: may_read(&info.exchange)
+                .then(|| String::from_utf8_lossy(&info.routing_key).into_owned()),
             due_at: time::rfc3339(info.at),
             due_in_ms: info.at.since(now),
             payload_bytes: info.body_bytes,
             durable: info.durable,
+            exchange: info.exchange,
         });
     Ok(reply::json(&shown.collect::<Vec<_>>()))
 }

@@ -1,9 +1,12 @@
 //! `/x/mqtt/sessions/:vhost`, `/x/mqtt/sessions/:vhost/:client`, `/x/mqtt/shares/:vhost`
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use serde::Serialize;
 use ternmq_mqtt::look::{SessionInfo, ShareInfo, SubscriptionInfo};
 
+use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
@@ -15,6 +18,8 @@ use crate::time;
 #[derive(Serialize)]
 struct SessionRow {
     client_id: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Box<str>>,
     connected: bool,
     expiry_s: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,6 +70,7 @@ impl SessionRow {
         };
         Self {
             client_id: info.client_id,
+            user: info.user,
             connected: info.connected,
             expiry_s: info.expiry_s,
             expires_at: info.expires_at.map(time::rfc3339),
@@ -84,9 +90,29 @@ pub(crate) async fn list(
     query: Query,
 ) -> Answer {
     caller.vhost(&vhost)?;
+    let sessions = seen(&manage, &caller, &vhost).into_iter();
+    listing::list(sessions.map(SessionRow::of).collect(), &query)
+}
+
+/// Whoever may not see all connections sees the sessions of their own.
+fn seen(manage: &Manage, caller: &Caller, vhost: &str) -> Vec<SessionInfo> {
     let mqtt = manage.mqtt();
-    let sessions = mqtt.map(|mqtt| mqtt.sessions(&vhost)).unwrap_or_default();
-    listing::list(sessions.into_iter().map(SessionRow::of).collect(), &query)
+    let mut sessions = mqtt.map(|mqtt| mqtt.sessions(vhost)).unwrap_or_default();
+    sessions.retain(|session| caller.sees_those_of(session.user.as_deref()));
+    sessions
+}
+
+/// One of them.
+fn find(
+    manage: &Manage,
+    caller: &Caller,
+    (vhost, client_id): (&str, &str),
+) -> Result<SessionInfo, Fault> {
+    let session = manage
+        .mqtt()
+        .and_then(|mqtt| mqtt.session(vhost, client_id));
+    let session = session.filter(|session| caller.sees_those_of(session.user.as_deref()));
+    session.ok_or_else(Fault::not_found)
 }
 
 pub(crate) async fn get(
@@ -96,11 +122,8 @@ pub(crate) async fn get(
     query: Query,
 ) -> Answer {
     caller.vhost(&vhost)?;
-    let session = manage
-        .mqtt()
-        .and_then(|mqtt| mqtt.session(&vhost, &client_id));
-    let row = SessionRow::of(session.ok_or_else(Fault::not_found)?);
-    Ok(listing::object(&row, &query))
+    let session = find(&manage, &caller, (&vhost, &client_id))?;
+    Ok(listing::object(&SessionRow::of(session), &query))
 }
 
 /// Ends a session. Its client, if there is one, is told to go, and why only in the log.
@@ -110,6 +133,7 @@ pub(crate) async fn end(
     Names((vhost, client_id)): Names<(String, String)>,
 ) -> Answer {
     caller.policymaker_of(&vhost, Fault::not_found)?;
+    find(&manage, &caller, (&vhost, &client_id))?;
     let why = format!("session ended by {}", caller.name());
     let ended = manage
         .mqtt()
@@ -120,6 +144,7 @@ pub(crate) async fn end(
     Ok(reply::done())
 }
 
+/// Whoever may not see all sessions sees the groups that their own are in.
 pub(crate) async fn shares(
     State(manage): State<Shared>,
     caller: Caller,
@@ -127,10 +152,14 @@ pub(crate) async fn shares(
     query: Query,
 ) -> Answer {
     caller.vhost(&vhost)?;
-    let shares = manage
-        .mqtt()
-        .map(|mqtt| mqtt.shares(&vhost))
-        .unwrap_or_default();
+    let mqtt = manage.mqtt();
+    let mut shares = mqtt.map(|mqtt| mqtt.shares(&vhost)).unwrap_or_default();
+    if !caller.is_monitor() {
+        let own = seen(&manage, &caller, &vhost);
+        let own = own.iter().flat_map(|session| &session.subscriptions);
+        let filters: HashSet<&str> = own.map(|subscription| &*subscription.filter).collect();
+        shares.retain(|share| filters.contains(&*share.filter));
+    }
     let row = |info: ShareInfo| ShareRow {
         filter: info.filter,
         queue: info.queue.to_string(),

@@ -6,10 +6,11 @@
 mod columns;
 mod page;
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
 use crate::fault::Fault;
@@ -45,7 +46,7 @@ impl<R: Row + ?Sized> Row for &R {
 struct Paged<T> {
     filtered_count: usize,
     item_count: usize,
-    items: Vec<T>,
+    items: T,
     page: usize,
     page_count: usize,
     page_size: usize,
@@ -55,6 +56,11 @@ struct Paged<T> {
 /// Answers with the rows that the query asks for.
 pub(crate) fn list<R: Row + Serialize>(rows: Vec<R>, query: &Query) -> Result<Response, Fault> {
     list_with(rows, query, |row| row)
+}
+
+/// The same for a list that RabbitMQ does not cut into pages: options for pages mean nothing there.
+pub(crate) fn whole<R: Row + Serialize>(rows: Vec<R>, query: &Query) -> Result<Response, Fault> {
+    list(rows, &query.without_pages())
 }
 
 /// The same where a row is made whole only if it is in the answer: `complete` adds what is dear.
@@ -124,35 +130,46 @@ fn answer<T, C: Serialize>(
     columns: Option<&Columns>,
     complete: impl FnMut(T) -> C,
 ) -> Response {
-    let filtered_count = cut.filtered_count;
+    let (filtered_count, item_count) = (cut.filtered_count, cut.items.len());
     let items = cut.items.into_iter().map(complete);
     match columns {
-        None => write(items.collect(), filtered_count, page, total_count),
+        None => write(items, item_count, filtered_count, page, total_count),
         Some(columns) => {
-            let items = items.map(|item| columns.pick(&item)).collect();
-            write(items, filtered_count, page, total_count)
+            let items = items.map(|item| columns.pick(&item));
+            write(items, item_count, filtered_count, page, total_count)
         }
     }
 }
 
 fn write<T: Serialize>(
-    items: Vec<T>,
+    items: impl Iterator<Item = T>,
+    item_count: usize,
     filtered_count: usize,
     page: Option<Page>,
     total_count: usize,
 ) -> Response {
+    let items = Items(RefCell::new(items));
     let Some(page) = page else {
         return reply::json(&items);
     };
     reply::json(&Paged {
         filtered_count,
-        item_count: items.len(),
+        item_count,
         items,
         page: page.number,
         page_count: filtered_count.div_ceil(page.size),
         page_size: page.size,
         total_count,
     })
+}
+
+/// Items that come to be as they are written, so that they are never all there at once. To be written once.
+struct Items<I>(RefCell<I>);
+
+impl<T: Serialize, I: Iterator<Item = T>> Serialize for Items<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&mut *self.0.borrow_mut())
+    }
 }
 
 /// Answers with one object, reduced to the columns that the query asks for.

@@ -74,7 +74,7 @@ impl Order {
             Some(_) => Err(Fault::bad_request(serde_json::json!(["not_object", name]))),
         };
         let to = object("to")?.map(|to| {
-            Ok(Place {
+            Ok::<_, Fault>(Place {
                 exchange: to.optional_text("exchange")?.unwrap_or_default().into(),
                 routing_key: to.text("routing_key")?.into(),
             })

@@ -175,7 +175,7 @@ pub(crate) async fn list_to_queue(
 }
 
 fn answer(bindings: Vec<BindingSnapshot>, query: &Query) -> Answer {
-    listing::list(bindings.into_iter().map(Shown::of).collect(), query)
+    listing::whole(bindings.into_iter().map(Shown::of).collect(), query)
 }
 
 /// The ends in a path: `/bindings/:vhost/e/:source/q/:destination`.

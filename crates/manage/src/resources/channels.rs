@@ -74,7 +74,7 @@ pub(crate) async fn list_in_vhost(
 ) -> Answer {
     caller.vhost(&vhost)?;
     let channels = manage.broker.inspect().channels(Some(&vhost));
-    answer(&manage, &caller, channels, &query)
+    answer(&manage, &caller, channels, &query.without_pages())
 }
 
 pub(crate) async fn list_of_connection(
@@ -88,7 +88,7 @@ pub(crate) async fn list_of_connection(
         caller.themselves(&connection.user)?;
     }
     let channels = manage.broker.inspect().channels_of(connection.id);
-    answer(&manage, &caller, channels, &query)
+    answer(&manage, &caller, channels, &query.without_pages())
 }
 
 /// Whoever may not see all channels sees their own.

@@ -42,6 +42,13 @@ struct Shown {
     frame_max: u32,
     timeout: u16,
     ssl: bool,
+    ssl_protocol: Option<&'static str>,
+    ssl_key_exchange: Option<&'static str>,
+    ssl_cipher: Option<&'static str>,
+    ssl_hash: Option<&'static str>,
+    peer_cert_subject: Option<Box<str>>,
+    peer_cert_issuer: Option<Box<str>>,
+    peer_cert_validity: Option<Box<str>>,
     auth_mechanism: Box<str>,
     client_properties: Table,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,7 +120,7 @@ pub(crate) async fn list_in_vhost(
 ) -> Answer {
     caller.vhost(&vhost)?;
     let connections = manage.broker.inspect().connections(Some(&vhost));
-    answer(&manage, &caller, connections, &query)
+    answer(&manage, &caller, connections, &query.without_pages())
 }
 
 pub(crate) async fn list_of_user(
@@ -219,6 +226,8 @@ fn show(manage: &Manage, connection: &ConnectionSnapshot, past: &Past, ranges: R
     let info = &connection.info;
     let past = past.connections.get(&connection.id);
     let octets = |index: usize| Details::of(past, ranges.data, move |numbers| numbers[index]);
+    let tls = info.tls.as_deref();
+    let certificate = tls.and_then(|tls| tls.certificate.as_ref());
     let Ends {
         name,
         peer_host,
@@ -242,7 +251,14 @@ fn show(manage: &Manage, connection: &ConnectionSnapshot, past: &Past, ranges: R
         channel_max: info.channel_max,
         frame_max: info.frame_max,
         timeout: info.timeout_s,
-        ssl: info.tls,
+        ssl: tls.is_some(),
+        ssl_protocol: tls.map(|tls| tls.version),
+        ssl_key_exchange: tls.map(|tls| tls.key_exchange),
+        ssl_cipher: tls.map(|tls| tls.cipher),
+        ssl_hash: tls.map(|tls| tls.hash),
+        peer_cert_subject: certificate.map(|shown| shown.subject.clone()),
+        peer_cert_issuer: certificate.map(|shown| shown.issuer.clone()),
+        peer_cert_validity: certificate.map(|shown| shown.validity.clone()),
         auth_mechanism: info.auth_mechanism.clone(),
         client_properties: Table(client_properties(connection)),
         user_provided_name: info.user_provided_name().map(str::to_owned),

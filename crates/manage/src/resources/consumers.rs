@@ -63,7 +63,7 @@ pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Qu
     let mut consumers = manage.broker.inspect().consumers(None);
     let seen = caller.seen_vhosts();
     consumers.retain(|consumer| seen.contains(consumer.vhost()));
-    listing::list(rows(&manage, consumers), &query)
+    listing::whole(rows(&manage, consumers), &query)
 }
 
 pub(crate) async fn list_in_vhost(
@@ -74,7 +74,7 @@ pub(crate) async fn list_in_vhost(
 ) -> Answer {
     caller.vhost(&vhost)?;
     let consumers = manage.broker.inspect().consumers(Some(&vhost));
-    listing::list(rows(&manage, consumers), &query)
+    listing::whole(rows(&manage, consumers), &query)
 }
 
 /// The consumers of one queue.

@@ -101,7 +101,7 @@ const FEATURES: [Feature; 5] = [
 
 pub(crate) async fn list(caller: Caller, query: Query) -> Answer {
     caller.monitor()?;
-    listing::list(FEATURES.into(), &query)
+    listing::whole(FEATURES.into(), &query)
 }
 
 pub(crate) async fn list_used(
@@ -111,5 +111,5 @@ pub(crate) async fn list_used(
 ) -> Answer {
     caller.monitor()?;
     let used = FEATURES.into_iter().filter(|f| (f.is_used)(&manage));
-    listing::list(used.collect(), &query)
+    listing::whole(used.collect(), &query)
 }

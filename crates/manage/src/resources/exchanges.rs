@@ -44,6 +44,7 @@ struct Shown {
     internal: bool,
     arguments: Table,
     policy: Option<Box<str>>,
+    user_who_performed_action: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages_delayed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +75,7 @@ fn show(exchange: ExchangeSnapshot, past: &Past, ranges: Ranges) -> Shown {
         auto_delete: exchange.decl.auto_delete,
         internal: exchange.decl.internal,
         arguments: Table(exchange.decl.arguments),
+        user_who_performed_action: exchange.decl.declared_by,
         message_stats: ExchangeNumbers::measures(&numbers, history, ranges.messages).unless_zero(),
         detail: None,
     }
@@ -147,6 +149,7 @@ pub(crate) async fn put(
         auto_delete: fields.flag("auto_delete")?,
         internal: fields.flag("internal")?,
         arguments: table::from_json(fields.get("arguments"))?,
+        declared_by: Box::default(),
     };
     let created = client.declare_exchange(decl).map_err(refused)?;
     manage.durable(client.declared()).await;
@@ -159,6 +162,9 @@ pub(crate) async fn delete(
     Names((vhost, name)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
+    caller.vhost(&vhost)?;
+    let found = manage.broker.inspect().exchange(&vhost, named(&name));
+    found.ok_or_else(Fault::not_found)?;
     let mut client = caller.client(&vhost, Fault::not_found())?;
     let existed = client
         .delete_exchange(named(&name), query.is_true("if-unused"))

@@ -8,6 +8,7 @@ use serde_json::json;
 use ternmq_broker::inspect::Door;
 
 use super::{Empty, Shared, nodes};
+use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
@@ -83,8 +84,28 @@ const FLAGS: [(&str, &str); 20] = [
     ),
 ];
 
-/// One for each version up to the one that is announced, which tools look for too.
-const VERSIONS: [&str; 2] = ["rabbitmq_4.0.0", "rabbitmq_4.1.0"];
+/// One for each version, which tools look for too, and the version that has it first.
+const VERSIONS: [(&str, (u64, u64)); 4] = [
+    ("rabbitmq_4.0.0", (4, 0)),
+    ("rabbitmq_4.1.0", (4, 1)),
+    ("rabbitmq_4.2.0", (4, 2)),
+    ("rabbitmq_4.3.0", (4, 3)),
+];
+
+/// Those up to the version that is announced.
+fn versions(manage: &Manage) -> impl Iterator<Item = &'static str> {
+    let announced = major_and_minor(&manage.version());
+    let reached = VERSIONS
+        .iter()
+        .filter(move |(_, version)| *version <= announced);
+    reached.map(|(name, _)| *name)
+}
+
+/// The first two numbers of a version; zero for what is no number.
+fn major_and_minor(version: &str) -> (u64, u64) {
+    let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
 
 /// A feature flag as it is shown.
 #[derive(Serialize)]
@@ -94,6 +115,9 @@ struct Flag {
     doc_url: &'static str,
     state: &'static str,
     stability: &'static str,
+    require_level: &'static str,
+    experiment_level: &'static str,
+    callbacks: [Empty; 0],
     provided_by: &'static str,
 }
 
@@ -103,27 +127,39 @@ impl Row for Flag {
     }
 }
 
-pub(crate) async fn list(_: Caller, query: Query) -> Answer {
+pub(crate) async fn list(State(manage): State<Shared>, _: Caller, query: Query) -> Answer {
     let flag = |(name, desc)| Flag {
         name,
         desc,
         doc_url: "",
         state: "enabled",
         stability: "required",
+        require_level: "soft",
+        experiment_level: "supported",
+        callbacks: [],
         provided_by: "rabbit",
     };
     let version = |name| Flag {
         stability: "stable",
+        require_level: "none",
         ..flag((name, "What feature flags of that version are about"))
     };
-    let flags = FLAGS.map(flag).into_iter().chain(VERSIONS.map(version));
-    listing::list(flags.collect(), &query)
+    let flags = FLAGS
+        .map(flag)
+        .into_iter()
+        .chain(versions(&manage).map(version));
+    listing::whole(flags.collect(), &query)
 }
 
 /// All are enabled.
-pub(crate) async fn enable(caller: Caller, Names(name): Names<String>) -> Answer {
+pub(crate) async fn enable(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(name): Names<String>,
+) -> Answer {
     caller.administrator()?;
-    let is_known = FLAGS.iter().any(|(flag, _)| *flag == name) || VERSIONS.contains(&&*name);
+    let is_known = FLAGS.iter().any(|(flag, _)| *flag == name)
+        || versions(&manage).any(|version| version == name);
     if name != "all" && !is_known {
         return Err(Fault::bad_request(format!(
             "feature flag '{name}' is not known"
@@ -208,7 +244,7 @@ pub(crate) async fn auth_attempts(
             succeeded: logins.succeeded,
         }
     });
-    listing::list(attempts.into(), &query)
+    listing::whole(attempts.into(), &query)
 }
 
 /// Where they came from is not kept, as in RabbitMQ unless it is told to.
@@ -230,4 +266,23 @@ pub(crate) async fn hash_password(caller: Caller, Names(password): Names<String>
     let hash = ternmq_broker::admin::hash_password(algorithm, password.as_bytes());
     let hash = STANDARD.encode(&hash.bytes);
     Ok(reply::json(&json!({"ok": hash})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_apart_by_their_first_two_numbers() {
+        for (version, numbers) in [
+            ("4.1.0", (4, 1)),
+            ("4.10.2-rc.1", (4, 10)),
+            ("3.13.7", (3, 13)),
+            ("5", (5, 0)),
+            ("new", (0, 0)),
+            ("", (0, 0)),
+        ] {
+            assert_eq!(major_and_minor(version), numbers, "{version}");
+        }
+    }
 }

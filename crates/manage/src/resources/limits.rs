@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Value, json};
-use ternmq_broker::admin::{Admin, AdminRefusal, Changed, LimitInfo};
+use ternmq_broker::admin::{Admin, AdminRefusal, LimitInfo};
 use ternmq_core::access::{UserLimit, VhostLimit};
 
 use super::Shared;
@@ -72,7 +72,7 @@ fn read_max(name: &str, value: &Value) -> Result<u64, String> {
 
 /// The same of a vhost's limit.
 pub(crate) fn max(name: &str, value: &Value) -> Result<u64, Fault> {
-    read_max(name, value).map_err(|wrong| invalid(&wrong))
+    read_max(name, value).map_err(|wrong| Fault::invalid(&wrong))
 }
 
 /// The same of a user's limit, which RabbitMQ does not call a validation.
@@ -80,13 +80,9 @@ pub(crate) fn user_max(name: &str, value: &Value) -> Result<u64, Fault> {
     read_max(name, value).map_err(Fault::bad_request)
 }
 
-fn invalid(reason: &str) -> Fault {
-    Fault::bad_request(format!("Validation failed\n\n{reason}\n"))
-}
-
 /// The limit of that name of a vhost.
 pub(crate) fn vhost_limit(name: &str) -> Result<VhostLimit, Fault> {
-    let unknown = || invalid(&format!("Unrecognised terms [{name}] in limits"));
+    let unknown = || Fault::invalid(&format!("Unrecognised terms [{name}] in limits"));
     VhostLimit::parse(name).ok_or_else(unknown)
 }
 
@@ -125,56 +121,37 @@ pub(super) async fn put_parameter(
     value: &Value,
 ) -> Answer {
     if name != PARAMETER {
-        return Err(invalid(&format!("name not recognised: {name}")));
+        return Err(Fault::invalid(&format!("name not recognised: {name}")));
     }
-    let not_an_object = || invalid(&format!("{PARAMETER} not a list {value}"));
+    let not_an_object = || Fault::invalid(&format!("{PARAMETER} not a list {value}"));
     let given = value.as_object().ok_or_else(not_an_object)?;
     let mut limits = Vec::with_capacity(given.len());
     for (name, value) in given {
         limits.push((vhost_limit(name)?, max(name, value)?));
     }
-    let admin = manage.broker.admin();
-    let before = limits_of(admin, vhost);
-    let is_given = |limit| limits.iter().any(|(given, _)| *given == limit);
-    let lifted = before.iter().filter(|(limit, _)| !is_given(*limit));
-    let lifted = lifted.map(|(limit, _)| admin.delete_vhost_limit(vhost, *limit));
-    let set = limits
-        .iter()
-        .map(|(limit, max)| admin.put_vhost_limit(vhost, *limit, *max));
-    durably(manage, lifted.chain(set)).await?;
-    Ok(reply::put(before.is_empty()))
+    let is_new = !has_limits(manage, vhost);
+    set_all(manage, vhost, &limits).await?;
+    Ok(reply::put(is_new))
 }
 
 /// Lifts all limits of a vhost by its parameter.
 pub(super) async fn delete_parameter(manage: &Manage, (vhost, name): (&str, &str)) -> Answer {
-    let admin = manage.broker.admin();
-    let before = limits_of(admin, vhost);
-    if name != PARAMETER || before.is_empty() {
+    if name != PARAMETER || !has_limits(manage, vhost) {
         return Err(Fault::not_found());
     }
-    let lifted = before
-        .iter()
-        .map(|(limit, _)| admin.delete_vhost_limit(vhost, *limit));
-    durably(manage, lifted).await?;
+    set_all(manage, vhost, &[]).await?;
     Ok(reply::done())
 }
 
-fn limits_of(admin: Admin<'_>, vhost: &str) -> Vec<(VhostLimit, u64)> {
-    let mut limits = admin.vhost_limits().into_iter();
-    let found = limits.find(|info| *info.name == *vhost);
-    found.map(|info| info.limits).unwrap_or_default()
+fn has_limits(manage: &Manage, vhost: &str) -> bool {
+    let mut limits = manage.broker.admin().vhost_limits().into_iter();
+    limits.any(|info| *info.name == *vhost)
 }
 
-/// Makes changes, and waits until the last is durable.
-async fn durably(
-    manage: &Manage,
-    changes: impl Iterator<Item = Result<Changed, AdminRefusal>>,
-) -> Result<(), Fault> {
-    let made: Result<Vec<Changed>, AdminRefusal> = changes.collect();
-    let made = made.map_err(|refusal| Fault::of_admin(&refusal))?;
-    if let Some(last) = made.last() {
-        manage.durable(last.lsn).await;
-    }
+async fn set_all(manage: &Manage, vhost: &str, limits: &[(VhostLimit, u64)]) -> Result<(), Fault> {
+    let changed = manage.broker.admin().set_vhost_limits(vhost, limits);
+    let changed = changed?;
+    manage.durable(changed.lsn).await;
     Ok(())
 }
 
@@ -212,7 +189,7 @@ pub(crate) async fn list_vhosts(
     let seen = caller.known_vhosts();
     let limits = manage.broker.admin().vhost_limits().into_iter();
     let limits = limits.filter(|info| seen.contains(&*info.name));
-    listing::list(limits.map(of_vhost).collect(), &query)
+    listing::whole(limits.map(of_vhost).collect(), &query)
 }
 
 pub(crate) async fn list_vhost(
@@ -224,7 +201,7 @@ pub(crate) async fn list_vhost(
     caller.known_vhost(&vhost)?;
     let limits = manage.broker.admin().vhost_limits().into_iter();
     let limits = limits.filter(|info| *info.name == *vhost);
-    listing::list(limits.map(of_vhost).collect(), &query)
+    listing::whole(limits.map(of_vhost).collect(), &query)
 }
 
 pub(crate) async fn put_vhost(
@@ -240,9 +217,7 @@ pub(crate) async fn put_vhost(
         .broker
         .admin()
         .put_vhost_limit(&vhost, vhost_limit(&name)?, max);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed?).await)
 }
 
 /// A limit that is not set is lifted already.
@@ -253,12 +228,9 @@ pub(crate) async fn delete_vhost(
 ) -> Answer {
     caller.administrator()?;
     let limit = vhost_limit(&name)?;
-    match manage.broker.admin().delete_vhost_limit(&vhost, limit) {
-        Ok(changed) => manage.durable(changed.lsn).await,
-        Err(AdminRefusal::NotFound) => {}
-        Err(refusal) => return Err(Fault::of_admin(&refusal)),
-    }
-    Ok(reply::done())
+    manage
+        .gone(manage.broker.admin().delete_vhost_limit(&vhost, limit))
+        .await
 }
 
 pub(crate) async fn list_users(
@@ -268,7 +240,7 @@ pub(crate) async fn list_users(
 ) -> Answer {
     caller.administrator()?;
     let limits = manage.broker.admin().user_limits().into_iter();
-    listing::list(limits.map(of_user).collect(), &query)
+    listing::whole(limits.map(of_user).collect(), &query)
 }
 
 pub(crate) async fn list_user(
@@ -284,7 +256,7 @@ pub(crate) async fn list_user(
     admin.user(&user).ok_or_else(Fault::not_found)?;
     let limits = admin.user_limits().into_iter();
     let limits = limits.filter(|info| *info.name == *user);
-    listing::list(limits.map(of_user).collect(), &query)
+    listing::whole(limits.map(of_user).collect(), &query)
 }
 
 pub(crate) async fn put_user(
@@ -304,8 +276,7 @@ pub(crate) async fn put_user(
         AdminRefusal::NoSuchUser => Fault::bad_request(serde_json::json!(["no_such_user", user])),
         refusal => Fault::of_admin(&refusal),
     })?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed).await)
 }
 
 /// A limit that is not set is lifted already.
@@ -316,10 +287,7 @@ pub(crate) async fn delete_user(
 ) -> Answer {
     caller.administrator()?;
     let limit = user_limit(&name)?;
-    match manage.broker.admin().delete_user_limit(&user, limit) {
-        Ok(changed) => manage.durable(changed.lsn).await,
-        Err(AdminRefusal::NotFound) => {}
-        Err(refusal) => return Err(Fault::of_admin(&refusal)),
-    }
-    Ok(reply::done())
+    manage
+        .gone(manage.broker.admin().delete_user_limit(&user, limit))
+        .await
 }

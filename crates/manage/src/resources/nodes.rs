@@ -167,7 +167,7 @@ fn plugins(manage: &Manage) -> Vec<&'static str> {
 
 pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
     caller.monitor()?;
-    listing::list(vec![show(&manage, &query)], &query)
+    listing::whole(vec![show(&manage, &query)], &query)
 }
 
 pub(crate) async fn get(

@@ -91,7 +91,7 @@ fn all(manage: &Manage, caller: &Caller) -> Vec<ParameterRow> {
 
 pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
     caller.policymaker()?;
-    listing::list(all(&manage, &caller), &query)
+    listing::whole(all(&manage, &caller), &query)
 }
 
 pub(crate) async fn list_component(
@@ -103,7 +103,7 @@ pub(crate) async fn list_component(
     caller.policymaker()?;
     let mut rows = all(&manage, &caller);
     rows.retain(|row| *row.component == *component);
-    listing::list(rows, &query)
+    listing::whole(rows, &query)
 }
 
 pub(crate) async fn list_component_in_vhost(
@@ -115,7 +115,7 @@ pub(crate) async fn list_component_in_vhost(
     caller.policymaker_of(&vhost, Fault::not_found)?;
     let mut rows = all(&manage, &caller);
     rows.retain(|row| *row.component == *component && *row.vhost == *vhost);
-    listing::list(rows, &query)
+    listing::whole(rows, &query)
 }
 
 pub(crate) async fn get(
@@ -138,10 +138,7 @@ pub(crate) fn check(component: &str, name: &str, value: &Value) -> Result<(), Fa
     if faults.is_empty() {
         return Ok(());
     }
-    Err(Fault::bad_request(format!(
-        "Validation failed\n\n{}\n",
-        faults.join("\n")
-    )))
+    Err(Fault::invalid(&faults.join("\n")))
 }
 
 pub(crate) async fn put(
@@ -168,9 +165,7 @@ pub(crate) async fn put(
         .broker
         .admin()
         .put_parameter((&component, &vhost, &name), &value.to_string());
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::put(changed.created))
+    Ok(manage.set(changed?).await)
 }
 
 pub(crate) async fn delete(
@@ -182,7 +177,7 @@ pub(crate) async fn delete(
     match &*component {
         OPERATOR_POLICY => {
             let scope = PolicyScope::Operator;
-            return policies::delete_policy(&manage, &caller, scope, (&vhost, &name)).await;
+            return policies::remove(&manage, &caller, scope, (&vhost, &name)).await;
         }
         limits::COMPONENT => {
             caller.administrator()?;
@@ -194,9 +189,7 @@ pub(crate) async fn delete(
         .broker
         .admin()
         .delete_parameter(&component, &vhost, &name);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed?).await)
 }
 
 /// The parameters of the node, as they are shown.
@@ -215,7 +208,7 @@ pub(crate) async fn list_global(
     query: Query,
 ) -> Answer {
     caller.policymaker()?;
-    listing::list(globals(&manage), &query)
+    listing::whole(globals(&manage), &query)
 }
 
 pub(crate) async fn get_global(
@@ -239,9 +232,7 @@ pub(crate) async fn put_global(
     let fields = payload.object()?;
     let value = fields.required("value")?.to_string();
     let changed = manage.broker.admin().put_global_parameter(&name, &value);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::put(changed.created))
+    Ok(manage.set(changed?).await)
 }
 
 pub(crate) async fn delete_global(
@@ -251,9 +242,7 @@ pub(crate) async fn delete_global(
 ) -> Answer {
     caller.policymaker()?;
     let changed = manage.broker.admin().delete_global_parameter(&name);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed?).await)
 }
 
 /// The cluster's name: as it was set, else as the configuration has it.
@@ -304,7 +293,5 @@ pub(crate) async fn put_cluster_name(
         .broker
         .admin()
         .put_global_parameter(CLUSTER_NAME, &value);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed?).await)
 }

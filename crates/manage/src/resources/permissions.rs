@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use ternmq_broker::admin::{AdminRefusal, PermissionInfo, TopicPermissionInfo};
+use ternmq_broker::admin::{Admin, AdminRefusal, PermissionInfo, TopicPermissionInfo};
 use ternmq_core::access::{Permission, TopicPermission};
 
 use super::Shared;
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
-use crate::reply::{self, Answer};
+use crate::reply::Answer;
 use crate::request::{Fields, Names, Payload, Query};
 
 /// A permission as it is shown.
@@ -77,6 +77,40 @@ impl TopicRow {
     }
 }
 
+/// What users may do in vhosts, of one kind.
+pub(crate) trait Grant: Row + Serialize {
+    /// All there are.
+    fn all(admin: Admin<'_>) -> Vec<Self>
+    where
+        Self: Sized;
+
+    /// Whose it is.
+    fn user(&self) -> &str {
+        self.name()
+    }
+
+    /// Where.
+    fn vhost(&self) -> &str {
+        self.group()
+    }
+}
+
+impl Grant for PermissionRow {
+    fn all(admin: Admin<'_>) -> Vec<Self> {
+        admin.permissions().into_iter().map(Self::of).collect()
+    }
+}
+
+impl Grant for TopicRow {
+    fn all(admin: Admin<'_>) -> Vec<Self> {
+        admin
+            .topic_permissions()
+            .into_iter()
+            .map(Self::of)
+            .collect()
+    }
+}
+
 /// What the fields say.
 pub(crate) fn permission(fields: &Fields) -> Result<Permission, Fault> {
     fields.require(&["configure", "write", "read"])?;
@@ -114,13 +148,16 @@ fn not_found(refusal: &AdminRefusal) -> Fault {
     }
 }
 
-pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
+pub(crate) async fn list<G: Grant>(
+    State(manage): State<Shared>,
+    caller: Caller,
+    query: Query,
+) -> Answer {
     caller.administrator()?;
-    let all = manage.broker.admin().permissions().into_iter();
-    listing::list(all.map(PermissionRow::of).collect(), &query)
+    listing::whole(G::all(manage.broker.admin()), &query)
 }
 
-pub(crate) async fn list_of_user(
+pub(crate) async fn list_of_user<G: Grant>(
     State(manage): State<Shared>,
     caller: Caller,
     Names(user): Names<String>,
@@ -129,11 +166,12 @@ pub(crate) async fn list_of_user(
     caller.administrator()?;
     let admin = manage.broker.admin();
     admin.user(&user).ok_or_else(Fault::not_found)?;
-    let of_user = admin.permissions().into_iter().filter(|p| *p.user == *user);
-    listing::list(of_user.map(PermissionRow::of).collect(), &query)
+    let mut granted = G::all(admin);
+    granted.retain(|grant| grant.user() == user);
+    listing::whole(granted, &query)
 }
 
-pub(crate) async fn list_of_vhost(
+pub(crate) async fn list_of_vhost<G: Grant>(
     State(manage): State<Shared>,
     caller: Caller,
     Names(vhost): Names<String>,
@@ -142,11 +180,9 @@ pub(crate) async fn list_of_vhost(
     caller.administrator()?;
     let admin = manage.broker.admin();
     admin.vhost(&vhost).ok_or_else(Fault::not_found)?;
-    let of_vhost = admin
-        .permissions()
-        .into_iter()
-        .filter(|p| *p.vhost == *vhost);
-    listing::list(of_vhost.map(PermissionRow::of).collect(), &query)
+    let mut granted = G::all(admin);
+    granted.retain(|grant| grant.vhost() == vhost);
+    listing::whole(granted, &query)
 }
 
 pub(crate) async fn get(
@@ -178,8 +214,7 @@ pub(crate) async fn put(
         .admin()
         .put_permission(&vhost, &user, permission);
     let changed = changed.map_err(|refusal| refused(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::put(changed.created))
+    Ok(manage.set(changed).await)
 }
 
 pub(crate) async fn delete(
@@ -190,50 +225,7 @@ pub(crate) async fn delete(
     caller.administrator()?;
     let changed = manage.broker.admin().delete_permission(&vhost, &user);
     let changed = changed.map_err(|refusal| not_found(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
-}
-
-pub(crate) async fn list_topic(
-    State(manage): State<Shared>,
-    caller: Caller,
-    query: Query,
-) -> Answer {
-    caller.administrator()?;
-    let all = manage.broker.admin().topic_permissions().into_iter();
-    listing::list(all.map(TopicRow::of).collect(), &query)
-}
-
-pub(crate) async fn list_topic_of_user(
-    State(manage): State<Shared>,
-    caller: Caller,
-    Names(user): Names<String>,
-    query: Query,
-) -> Answer {
-    caller.administrator()?;
-    let admin = manage.broker.admin();
-    admin.user(&user).ok_or_else(Fault::not_found)?;
-    let of_user = admin
-        .topic_permissions()
-        .into_iter()
-        .filter(|p| *p.user == *user);
-    listing::list(of_user.map(TopicRow::of).collect(), &query)
-}
-
-pub(crate) async fn list_topic_of_vhost(
-    State(manage): State<Shared>,
-    caller: Caller,
-    Names(vhost): Names<String>,
-    query: Query,
-) -> Answer {
-    caller.administrator()?;
-    let admin = manage.broker.admin();
-    admin.vhost(&vhost).ok_or_else(Fault::not_found)?;
-    let of_vhost = admin
-        .topic_permissions()
-        .into_iter()
-        .filter(|p| *p.vhost == *vhost);
-    listing::list(of_vhost.map(TopicRow::of).collect(), &query)
+    Ok(manage.done(changed).await)
 }
 
 pub(crate) async fn get_topic(
@@ -243,13 +235,12 @@ pub(crate) async fn get_topic(
     query: Query,
 ) -> Answer {
     caller.administrator()?;
-    let all = manage.broker.admin().topic_permissions().into_iter();
-    let found = all.filter(|p| *p.vhost == *vhost && *p.user == *user);
-    let rows: Vec<TopicRow> = found.map(TopicRow::of).collect();
-    if rows.is_empty() {
+    let mut granted = TopicRow::all(manage.broker.admin());
+    granted.retain(|grant| grant.vhost() == vhost && grant.user() == user);
+    if granted.is_empty() {
         return Err(Fault::not_found());
     }
-    listing::list(rows, &query)
+    listing::whole(granted, &query)
 }
 
 pub(crate) async fn get_topic_of_exchange(
@@ -259,10 +250,14 @@ pub(crate) async fn get_topic_of_exchange(
     query: Query,
 ) -> Answer {
     caller.administrator()?;
-    let mut all = manage.broker.admin().topic_permissions().into_iter();
-    let found = all.find(|p| *p.vhost == *vhost && *p.user == *user && *p.exchange == *exchange);
-    let row = TopicRow::of(found.ok_or_else(Fault::not_found)?);
-    Ok(listing::object(&row, &query))
+    let mut all = TopicRow::all(manage.broker.admin()).into_iter();
+    let found = all.find(|grant| {
+        grant.vhost() == vhost && grant.user() == user && *grant.exchange == *exchange
+    });
+    Ok(listing::object(
+        &found.ok_or_else(Fault::not_found)?,
+        &query,
+    ))
 }
 
 pub(crate) async fn put_topic(
@@ -279,8 +274,7 @@ pub(crate) async fn put_topic(
         .admin()
         .put_topic_permission((&vhost, &user, exchange), permission)
         .map_err(|refusal| refused(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::put(changed.created))
+    Ok(manage.set(changed).await)
 }
 
 pub(crate) async fn delete_topic(
@@ -310,6 +304,5 @@ async fn remove_topic(
         .admin()
         .delete_topic_permission(vhost, user, exchange);
     let changed = changed.map_err(|refusal| not_found(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed).await)
 }

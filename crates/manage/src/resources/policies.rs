@@ -12,7 +12,7 @@ use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
-use crate::reply::{self, Answer};
+use crate::reply::Answer;
 use crate::request::{Fields, Names, Payload, Query};
 use crate::table::{self, Table};
 
@@ -73,7 +73,7 @@ pub(crate) fn spec(fields: &Fields) -> Result<PolicySpec, Fault> {
     let apply_to = match fields.optional_text("apply-to")? {
         None => ApplyTo::All,
         Some(name) => ApplyTo::parse(name).ok_or_else(|| {
-            invalid(&format!(
+            Fault::invalid(&format!(
                 "apply-to '{name}' unrecognised; should be one of: 'queues', 'classic_queues', 'quorum_queues', \
                  'streams', 'exchanges', or 'all'"
             ))
@@ -82,7 +82,7 @@ pub(crate) fn spec(fields: &Fields) -> Result<PolicySpec, Fault> {
     let priority = match fields.get("priority") {
         None => 0,
         Some(value) => value.as_i64().ok_or_else(|| {
-            invalid(&format!(
+            Fault::invalid(&format!(
                 "priority should be a number, actually was {value}"
             ))
         })?,
@@ -93,10 +93,6 @@ pub(crate) fn spec(fields: &Fields) -> Result<PolicySpec, Fault> {
         priority,
         definition: table::from_json(fields.get("definition"))?,
     })
-}
-
-fn invalid(reason: &str) -> Fault {
-    Fault::bad_request(format!("Validation failed\n\n{reason}\n"))
 }
 
 /// Who may look at one policy of that scope, and set it. `missing` is what a vhost that is not there means.
@@ -115,106 +111,89 @@ fn check(
     }
 }
 
-macro_rules! handlers {
-    ($module:ident, $scope:expr, $doc:literal) => {
-        #[doc = $doc]
-        pub(crate) mod $module {
-            use super::*;
-
-            pub(crate) async fn list(
-                State(manage): State<Shared>,
-                caller: Caller,
-                query: Query,
-            ) -> Answer {
-                list_policies(&manage, &caller, $scope, None, &query)
-            }
-
-            pub(crate) async fn list_in_vhost(
-                State(manage): State<Shared>,
-                caller: Caller,
-                Names(vhost): Names<String>,
-                query: Query,
-            ) -> Answer {
-                caller.vhost(&vhost)?;
-                list_policies(&manage, &caller, $scope, Some(&vhost), &query)
-            }
-
-            pub(crate) async fn get(
-                State(manage): State<Shared>,
-                caller: Caller,
-                Names((vhost, name)): Names<(String, String)>,
-                query: Query,
-            ) -> Answer {
-                get_policy(&manage, &caller, $scope, (&vhost, &name), &query)
-            }
-
-            pub(crate) async fn put(
-                State(manage): State<Shared>,
-                caller: Caller,
-                Names((vhost, name)): Names<(String, String)>,
-                payload: Payload,
-            ) -> Answer {
-                put_policy(&manage, &caller, $scope, (&vhost, &name), &payload).await
-            }
-
-            pub(crate) async fn delete(
-                State(manage): State<Shared>,
-                caller: Caller,
-                Names((vhost, name)): Names<(String, String)>,
-            ) -> Answer {
-                delete_policy(&manage, &caller, $scope, (&vhost, &name)).await
-            }
-        }
-    };
+/// A kind of policies, each with paths of its own.
+pub(crate) trait Scope: Send + 'static {
+    /// Which.
+    const SCOPE: PolicyScope;
 }
 
-handlers!(user, PolicyScope::User, "`/policies`");
-handlers!(operator, PolicyScope::Operator, "`/operator-policies`");
+/// `/policies`
+pub(crate) struct OfUsers;
 
-fn list_policies(
-    manage: &Manage,
-    caller: &Caller,
-    scope: PolicyScope,
-    vhost: Option<&str>,
-    query: &Query,
-) -> Answer {
-    let seen = caller.seen_vhosts();
+impl Scope for OfUsers {
+    const SCOPE: PolicyScope = PolicyScope::User;
+}
+
+/// `/operator-policies`
+pub(crate) struct OfOperators;
+
+impl Scope for OfOperators {
+    const SCOPE: PolicyScope = PolicyScope::Operator;
+}
+
+/// The policies of one scope in the vhosts that the user may look into.
+fn seen(manage: &Manage, caller: &Caller, scope: PolicyScope) -> Vec<PolicyRow> {
+    let vhosts = caller.seen_vhosts();
     let policies = manage.broker.admin().policies(scope).into_iter();
-    let policies = policies.filter(|info| {
-        seen.contains(&*info.vhost) && vhost.is_none_or(|name| *name == *info.vhost)
-    });
-    listing::list(policies.map(PolicyRow::of).collect(), query)
+    let policies = policies.filter(|info| vhosts.contains(&*info.vhost));
+    policies.map(PolicyRow::of).collect()
 }
 
-fn get_policy(
-    manage: &Manage,
-    caller: &Caller,
-    scope: PolicyScope,
-    (vhost, name): (&str, &str),
-    query: &Query,
+pub(crate) async fn list<S: Scope>(
+    State(manage): State<Shared>,
+    caller: Caller,
+    query: Query,
 ) -> Answer {
-    check(scope, caller, vhost, Fault::not_found)?;
-    let mut policies = manage.broker.admin().policies(scope).into_iter();
+    listing::whole(seen(&manage, &caller, S::SCOPE), &query)
+}
+
+pub(crate) async fn list_in_vhost<S: Scope>(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names(vhost): Names<String>,
+    query: Query,
+) -> Answer {
+    caller.vhost(&vhost)?;
+    let mut policies = seen(&manage, &caller, S::SCOPE);
+    policies.retain(|policy| *policy.vhost == *vhost);
+    listing::whole(policies, &query)
+}
+
+pub(crate) async fn get<S: Scope>(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+    query: Query,
+) -> Answer {
+    check(S::SCOPE, &caller, &vhost, Fault::not_found)?;
+    let mut policies = manage.broker.admin().policies(S::SCOPE).into_iter();
     let found = policies.find(|info| *info.vhost == *vhost && *info.name == *name);
     let row = PolicyRow::of(found.ok_or_else(Fault::not_found)?);
-    Ok(listing::object(&row, query))
+    Ok(listing::object(&row, &query))
 }
 
-async fn put_policy(
-    manage: &Manage,
-    caller: &Caller,
-    scope: PolicyScope,
-    (vhost, name): (&str, &str),
-    payload: &Payload,
+pub(crate) async fn put<S: Scope>(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+    payload: Payload,
 ) -> Answer {
-    check(scope, caller, vhost, Fault::no_vhost)?;
+    check(S::SCOPE, &caller, &vhost, Fault::no_vhost)?;
     let spec = spec(&payload.object()?)?;
-    set(manage, scope, (vhost, name), spec).await
+    set(&manage, S::SCOPE, (&vhost, &name), spec).await
+}
+
+pub(crate) async fn delete<S: Scope>(
+    State(manage): State<Shared>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+) -> Answer {
+    remove(&manage, &caller, S::SCOPE, (&vhost, &name)).await
 }
 
 /// Sets a policy of operators by its parameter.
 pub(super) async fn put_parameter(manage: &Manage, place: (&str, &str), value: &Value) -> Answer {
-    let not_an_object = || invalid(&format!("{} not a list {value}", place.1));
+    let not_an_object = || Fault::invalid(&format!("{} not a list {value}", place.1));
     let fields = value.as_object().ok_or_else(not_an_object)?;
     let spec = spec(&Fields(fields.clone()))?;
     set(manage, PolicyScope::Operator, place, spec).await
@@ -228,11 +207,11 @@ async fn set(
 ) -> Answer {
     let changed = manage.broker.admin().put_policy(scope, vhost, name, spec);
     let changed = changed.map_err(|refusal| Fault::of_validated(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::put(changed.created))
+    Ok(manage.set(changed).await)
 }
 
-pub(super) async fn delete_policy(
+/// Deletes a policy, if the user may.
+pub(super) async fn remove(
     manage: &Manage,
     caller: &Caller,
     scope: PolicyScope,
@@ -240,7 +219,5 @@ pub(super) async fn delete_policy(
 ) -> Answer {
     check(scope, caller, vhost, Fault::not_found)?;
     let changed = manage.broker.admin().delete_policy(scope, vhost, name);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed?).await)
 }

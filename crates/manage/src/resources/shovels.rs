@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
-use ternmq_broker::admin::AdminRefusal;
 
 use super::Shared;
 use super::parameters::ParameterRow;
@@ -11,7 +10,7 @@ use crate::Manage;
 use crate::auth::Caller;
 use crate::fault::Fault;
 use crate::listing::{self, Row};
-use crate::reply::{self, Answer};
+use crate::reply::Answer;
 use crate::request::{Names, Query};
 use crate::time;
 
@@ -62,7 +61,7 @@ fn answer(manage: &Manage, caller: &Caller, vhost: Option<&str>, query: &Query) 
         state: "terminated",
         reason: NOT_RUN,
     };
-    listing::list(kept(manage, vhost).map(status).collect(), query)
+    listing::whole(kept(manage, vhost).map(status).collect(), query)
 }
 
 pub(crate) async fn list(State(manage): State<Shared>, caller: Caller, query: Query) -> Answer {
@@ -104,12 +103,9 @@ pub(crate) async fn delete(
 ) -> Answer {
     caller.policymaker_of(&vhost, Fault::not_found)?;
     let admin = manage.broker.admin();
-    match admin.delete_parameter(COMPONENT, &vhost, &name) {
-        Ok(changed) => manage.durable(changed.lsn).await,
-        Err(AdminRefusal::NotFound) => {}
-        Err(refusal) => return Err(Fault::of_admin(&refusal)),
-    }
-    Ok(reply::done())
+    manage
+        .gone(admin.delete_parameter(COMPONENT, &vhost, &name))
+        .await
 }
 
 /// Takes names and passwords out of an address, or out of each of a list.

@@ -93,9 +93,7 @@ pub(crate) async fn put(
     caller.administrator()?;
     let spec = spec(&payload.object()?)?;
     let changed = manage.broker.admin().put_user(&name, spec);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::put(changed.created))
+    Ok(manage.set(changed?).await)
 }
 
 pub(crate) async fn delete(
@@ -105,9 +103,7 @@ pub(crate) async fn delete(
 ) -> Answer {
     caller.administrator()?;
     let changed = manage.broker.admin().delete_user(&name);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed?).await)
 }
 
 /// Deletes all of them, or none if one is not there.

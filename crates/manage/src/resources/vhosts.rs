@@ -188,13 +188,12 @@ pub(crate) async fn put(
     let now = admin.vhost(&name).map(|info| info.spec);
     let spec = spec(&payload.object()?, now.as_ref())?;
     let changed = admin.put_vhost(&name, spec);
-    let mut changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
+    let mut changed = changed?;
     if changed.created && admin.user(caller.name()).is_some() {
         let granted = admin.put_permission(&name, caller.name(), Permission::everything());
-        changed.lsn = granted.map_err(|refusal| Fault::of_admin(&refusal))?.lsn;
+        changed.lsn = granted?.lsn;
     }
-    manage.durable(changed.lsn).await;
-    Ok(reply::put(changed.created))
+    Ok(manage.set(changed).await)
 }
 
 pub(crate) async fn delete(
@@ -208,8 +207,7 @@ pub(crate) async fn delete(
         fault if fault.is_not_found() => Fault::not_found(),
         fault => fault,
     })?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed).await)
 }
 
 pub(crate) async fn protect(
@@ -245,9 +243,7 @@ async fn set_protection(
     let mut spec = admin.vhost(name).ok_or_else(Fault::not_found)?.spec;
     spec.protected = protection == Protection::On;
     let changed = admin.put_vhost(name, spec);
-    let changed = changed.map_err(|refusal| Fault::of_admin(&refusal))?;
-    manage.durable(changed.lsn).await;
-    Ok(reply::done())
+    Ok(manage.done(changed?).await)
 }
 
 /// Every vhost runs as long as the node does.

@@ -9,6 +9,10 @@ fn node() -> Node {
     let node = Node::new();
     node.put("/exchanges/%2F/x", &json!({"type": "topic"}))
         .expect(201);
+    for (name, who) in [("x", "guest"), ("amq.topic", "rmq-internal")] {
+        let shown = node.get(&format!("/exchanges/%2F/{name}")).expect(200);
+        assert_eq!(shown["user_who_performed_action"], who);
+    }
     node.put("/queues/%2F/q", &json!({})).expect(201);
     node
 }

@@ -23,7 +23,7 @@ fn introduce(client: &mut Client) -> Arc<ternmq_broker::inspect::ConnectionStats
         protocol: Protocol::Amqp091,
         peer: "127.0.0.1:50000".parse().unwrap(),
         local: "127.0.0.1:5672".parse().unwrap(),
-        tls: false,
+        tls: None,
         auth_mechanism: "PLAIN".into(),
         client_properties: Arc::new(properties),
         frame_max: 131_072,
@@ -75,6 +75,9 @@ fn connection_is_shown_with_what_strict_clients_want() {
         (&json!(NAME), &json!(NODE))
     );
     assert_eq!(shown["client_properties"]["product"], "pika");
+    for field in ["ssl_protocol", "ssl_cipher", "peer_cert_subject"] {
+        assert_eq!(shown.get(field), Some(&json!(null)), "{field}");
+    }
     assert_eq!(
         (&shown["protocol"], &shown["peer_port"]),
         (&json!("AMQP 0-9-1"), &json!(50000))

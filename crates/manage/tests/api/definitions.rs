@@ -399,3 +399,23 @@ fn classic_queue_stays_one_where_others_are_the_rule() {
     let plain = node.get("/queues/%2F/plain").expect(200);
     assert_eq!(plain["arguments"], json!({}), "it is what it was");
 }
+
+#[test]
+fn document_with_what_there_is_not_here_names_it_and_changes_nothing() {
+    let node = Node::new();
+    let queue = |name: &str, kind: &str| json!({"name": name, "vhost": "/", "durable": true, "arguments": {"x-queue-type": kind}});
+    let parameter = json!({"component": "lvc", "vhost": "/", "name": "p", "value": {}});
+    let refused = |document: &Value| {
+        let refused = node.post("/definitions", document).expect(400);
+        refused["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        refused(&json!({"queues": [queue("log", "stream"), queue("q", "quorum")]})),
+        "queue 'log' in vhost '/' is a stream, and there are none here: leave it out, with its bindings"
+    );
+    assert_eq!(
+        refused(&json!({"queues": [queue("q", "quorum")], "parameters": [parameter]})),
+        "parameters[0] 'p': component lvc not found"
+    );
+    node.get("/queues/%2F/q").expect_not_found();
+}

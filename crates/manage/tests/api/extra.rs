@@ -269,6 +269,15 @@ fn delayed_messages_are_listed_and_cancelled() {
     node.delete(&format!("/x/delayed/%2F/{}", waiting[0]["id"]))
         .expect_not_found();
     assert_eq!(node.get("/x/delayed/%2F").expect(200), rest);
+    node.user("m", "management");
+    let permission = json!({"configure": "", "write": ".*", "read": "^other$"});
+    node.put("/permissions/%2F/m", &permission).expect(201);
+    let seen = node.ask_as("m", "GET", "/x/delayed/%2F", "").expect(200);
+    assert_eq!(
+        (&seen[0]["exchange"], &seen[0]["routing_key"]),
+        (&json!("later"), &Value::Null),
+        "where it goes is told to those who may read it"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod bindings;
 mod clients;
 mod definitions;
+mod devices;
 mod extra;
 mod harness;
 mod health;

@@ -273,7 +273,7 @@ fn exchange_is_made_once_and_again_only_as_it_is() {
         shown,
         json!({
             "name": "e", "vhost": "/", "type": "topic", "durable": true, "auto_delete": false,
-            "internal": true, "arguments": {}, "policy": null, "incoming": [], "outgoing": [],
+            "internal": true, "arguments": {}, "user_who_performed_action": "guest", "policy": null, "incoming": [], "outgoing": [],
         })
     );
     node.put("/exchanges/%2F/f", &json!({"type": "bogus"}))

@@ -1,7 +1,9 @@
 //! Requests that are refused: the words RabbitMQ has for it, and nothing changed.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use axum::body::Body;
-use axum::http::header;
+use axum::http::{Request, header};
 use serde_json::json;
 use ternmq_core::message::NewMessage;
 use ternmq_core::routing::key::KeySyntax;
@@ -270,4 +272,74 @@ fn statistics_of_another_node_cannot_be_reset() {
     let attempts = node.get(&of(crate::harness::NODE)).expect(200);
     assert_eq!(attempts, json!([]));
     node.get(&of("nope")).expect_not_found();
+}
+
+#[test]
+fn who_takes_no_json_is_refused_before_anything_is_done() {
+    let node = Node::new();
+    let ask = |method: &str, path: &str, accept: &'static str| {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api{path}"))
+            .header(header::AUTHORIZATION, "Basic Z3Vlc3Q6Z3Vlc3Q=")
+            .header(header::ACCEPT, accept)
+            .body(Body::from("{}"))
+            .unwrap();
+        node.send(request, IpAddr::V4(Ipv4Addr::LOCALHOST))
+    };
+    ask("PUT", "/queues/%2F/q", "text/html").expect_fault(
+        406,
+        "not_acceptable",
+        "answers are application/json",
+    );
+    node.get("/queues/%2F/q").expect_not_found();
+    ask("GET", "/whoami", "nonsense").expect(400);
+    ask("PUT", "/queues/%2F/q", "text/html, */*;q=0.1").expect(201);
+}
+
+#[test]
+fn exchange_that_is_not_there_is_not_found_whatever_its_name() {
+    let node = Node::new();
+    node.user("root", "administrator");
+    for name in ["amq.x", "x"] {
+        let path = format!("/exchanges/%2F/{name}");
+        node.delete(&path).expect_not_found();
+        node.ask_as("root", "DELETE", &path, "").expect_not_found();
+    }
+    node.delete("/exchanges/%2F/amq.direct")
+        .expect_not_authorised("Access refused.");
+}
+
+#[test]
+fn lists_that_rabbitmq_does_not_page_are_whole() {
+    let node = Node::new();
+    for path in [
+        "/bindings",
+        "/permissions",
+        "/policies",
+        "/parameters",
+        "/global-parameters",
+        "/consumers",
+        "/nodes",
+        "/feature-flags",
+        "/vhosts/%2F/connections",
+        "/vhosts/%2F/channels",
+        "/vhost-limits",
+    ] {
+        let whole = node.get(path).expect(200);
+        assert!(whole.is_array(), "{path}");
+        let paged = node.get(&format!("{path}?page=2&page_size=x&name=nope"));
+        assert!(paged.expect(200).is_array(), "{path}");
+    }
+    for path in [
+        "/queues",
+        "/exchanges/%2F",
+        "/vhosts",
+        "/users",
+        "/connections",
+        "/channels",
+    ] {
+        let paged = node.get(&format!("{path}?page=1")).expect(200);
+        assert_eq!(paged["page"], 1, "{path}");
+    }
 }

@@ -36,7 +36,7 @@ impl Connection {
             },
             peer: self.peer.addr,
             local: self.peer.local_addr,
-            tls: self.peer.tls.is_some(),
+            tls: self.peer.tls_info(),
             auth_mechanism: Box::default(),
             client_properties: Arc::clone(&self.node.client_properties),
             frame_max: 0,

@@ -12,6 +12,7 @@ use ternmq_core::queue::Outcome;
 
 use super::awaited::settle_found;
 use super::declare::{consumer_label, consumer_spec, expires_ms, own_binding};
+use super::documents::user_name;
 use super::record::{session_document, will_document};
 use super::source::Source;
 use super::will::Will;
@@ -27,6 +28,13 @@ pub(crate) struct Arrival {
     pub(crate) will: Option<Box<Will>>,
     pub(crate) clean_start: bool,
     pub(crate) expiry_s: u32,
+}
+
+/// What a session was before a connection took it.
+struct Before {
+    expiry_s: u32,
+    expires_at: Option<Timestamp>,
+    user: Option<Box<str>>,
 }
 
 /// What becomes of the will of a connection that leaves.
@@ -130,13 +138,17 @@ impl Session {
         }
         // Cancelled once the client has its session.
         let scheduled_will = self.kept.scheduled_will.take();
+        let user = user_name(client.user().name());
         self.epoch = epoch;
         self.live = Some(Box::new(Live::new(client, mailbox, limits, will)));
         self.identity.node.sys.connected();
         let is_present = resumes && self.resume(now);
-        let before = (self.kept.expiry_s, self.kept.expires_at.take());
+        let before = Before {
+            expiry_s: mem::replace(&mut self.kept.expiry_s, expiry_s),
+            expires_at: self.kept.expires_at.take(),
+            user: mem::replace(&mut self.kept.user, user),
+        };
         self.kept.exists = true;
-        self.kept.expiry_s = expiry_s;
         let mut live = self.live.take();
         let recorded = match live.as_deref_mut() {
             Some(live) => {
@@ -164,17 +176,14 @@ impl Session {
     }
 
     /// The connection can't have the session, which is as it was before.
-    fn turn_away(
-        &mut self,
-        (expiry_s, expires_at): (u32, Option<Timestamp>),
-        now: Timestamp,
-    ) -> Fate {
-        self.kept.expiry_s = expiry_s;
+    fn turn_away(&mut self, before: Before, now: Timestamp) -> Fate {
+        self.kept.expiry_s = before.expiry_s;
+        self.kept.user = before.user;
         if let Some(live) = self.live.as_deref_mut() {
             live.will = None;
         }
         let fate = self.detach(WillFate::Dropped, now);
-        match (fate, expires_at) {
+        match (fate, before.expires_at) {
             (Fate::Kept(_), Some(at)) => {
                 self.kept.expires_at = Some(at);
                 Fate::Kept(at)

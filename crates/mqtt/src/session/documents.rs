@@ -10,6 +10,7 @@
 //! kind          detail         value behind the version
 //! 1 session     -              expiry u32 s │ expires at u64 ms, 0 while connected │ publisher u64 │ next tag u32
 //!                              │ flags u8: bit 0 the own queue is the session's work │ own queue, a name; empty if none
+//!                              │ user, a name; not there if nobody knows
 //! 2 subscription filter        tag u32 │ options u8, as in SUBSCRIBE │ identifier u32, 0 if none
 //!                              │ queue of the group, or the one consumed, a name; empty if neither
 //! 3 received    packet id u16  -
@@ -63,6 +64,8 @@ pub(crate) struct SessionDocument {
     pub(crate) next_tag: u32,
     /// Its own queue's name, once it has one, and whether the session made it.
     pub(crate) own_queue: Option<(Box<str>, bool)>,
+    /// Who connected last, unless the name is longer than a name may be here.
+    pub(crate) user: Option<Box<str>>,
 }
 
 /// A subscription.
@@ -198,6 +201,9 @@ impl SessionDocument {
         out.extend_from_slice(&self.next_tag.to_be_bytes());
         out.push(if created { OWN_QUEUE_CREATED } else { 0 });
         write_name(name, &mut out);
+        if let Some(user) = &self.user {
+            write_name(user, &mut out);
+        }
         out
     }
 
@@ -210,12 +216,18 @@ impl SessionDocument {
             return None;
         }
         let own_queue = owned(reader.name()?).map(|name| (name, flags != 0));
+        let user = if reader.0.is_empty() {
+            None
+        } else {
+            Some(owned(reader.name()?)?)
+        };
         reader.end(Self {
             expiry_s,
             expires_at: Some(Timestamp(expires_at)).filter(|at| at.0 != 0),
             publisher,
             next_tag,
             own_queue,
+            user,
         })
     }
 }
@@ -276,13 +288,18 @@ impl OutgoingDocument {
     }
 }
 
-/// Names of queues have 255 bytes at most; none is empty.
+/// Names of queues have 255 bytes at most, and so have those of users that are kept; none is empty.
 fn write_name(name: &str, out: &mut Vec<u8>) {
     let len = u8::try_from(name.len());
-    debug_assert!(len.is_ok(), "a queue's name has 255 bytes at most");
+    debug_assert!(len.is_ok(), "a name has 255 bytes at most");
     let (len, name) = len.map_or((0, ""), |len| (len, name));
     out.push(len);
     out.extend_from_slice(name.as_bytes());
+}
+
+/// The user's name, if it is one that a document has room for.
+pub(crate) fn user_name(name: &str) -> Option<Box<str>> {
+    owned(name).filter(|name| u8::try_from(name.len()).is_ok())
 }
 
 fn owned(name: &str) -> Option<Box<str>> {

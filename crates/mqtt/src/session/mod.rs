@@ -109,6 +109,8 @@ pub(crate) struct Kept {
     expires_at: Option<Timestamp>,
     /// A will that waits for its delay.
     scheduled_will: Option<ScheduleId>,
+    /// Who connected last, if that is known and a document has room for the name.
+    pub(crate) user: Option<Box<str>>,
     /// Whether it has documents.
     is_recorded: bool,
     /// The last record that a promise to the client rests upon: a connection that takes the session over is let in

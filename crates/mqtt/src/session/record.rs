@@ -69,6 +69,7 @@ pub(super) fn session_document(
         publisher: identity.publisher,
         next_tag: kept.subscriptions.next_tag(),
         own_queue,
+        user: kept.user.clone(),
     };
     documents::put(&identity.client_id, Subject::Session, document.encode())
 }

@@ -175,6 +175,7 @@ fn restore_session(
     kept.is_recorded = true;
     kept.expiry_s = document.expiry_s;
     kept.expires_at = Some(expires_at);
+    kept.user = document.user;
     kept.received = documents.received;
     kept.scheduled_will = documents.will;
     kept.restore_sources(document.own_queue);

@@ -16,6 +16,7 @@ fn session() -> SessionDocument {
         publisher: PublisherId(0x8000_0000_0000_0007),
         next_tag: 9,
         own_queue: Some(("q1".into(), true)),
+        user: None,
     }
 }
 
@@ -69,6 +70,13 @@ fn values_have_the_layout_of_version_1() {
     };
     let golden = b"\x01\x01\x02\x03\x04\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\x07\0\0\0\x09\0\0";
     assert_eq!(connected.encode(), golden);
+    let known = SessionDocument {
+        user: Some("ann".into()),
+        ..connected.clone()
+    };
+    let golden = b"\x01\x01\x02\x03\x04\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\x07\0\0\0\x09\0\0\x03ann";
+    assert_eq!(known.encode(), golden);
+    assert_eq!(SessionDocument::decode(golden), Some(known));
     assert_eq!(
         subscription().encode(),
         b"\x01\0\0\0\x03\x16\x0F\xFF\xFF\xFF\x01s"
