@@ -230,11 +230,7 @@ impl Connection {
             .then(|| certified.unwrap_or_else(|| node.broker.random_name().into()));
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         let mut pending = self.admit(&user, &account)?;
-        pending.client.identify(client_id);
-        pending
-            .sessions
-            .check_heir(client_id, &mut pending.client, connect.clean_start, now)
-            .map_err(ConnectFault::Session)?;
+        pending.claim(client_id, connect.clean_start, now)?;
         if !pending.insists && pending.sessions.is_taken(client_id, &self.mailbox) {
             return Ok(self.wait_with(pending, now));
         }
@@ -391,6 +387,22 @@ impl Connection {
             out.buf().truncate(start);
             self.phase = Phase::Closing;
         }
+    }
+}
+
+impl Pending {
+    /// Says which client it is. Its session, if it has one, may not be this user's to take.
+    fn claim(
+        &mut self,
+        client_id: &str,
+        clean_start: bool,
+        now: Timestamp,
+    ) -> Result<(), ConnectFault> {
+        let client = &mut self.client;
+        client.identify(client_id);
+        let sessions = &self.sessions;
+        let claimed = sessions.check_heir(client_id, client, clean_start, now);
+        claimed.map_err(ConnectFault::Session)
     }
 }
 
