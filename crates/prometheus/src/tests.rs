@@ -36,6 +36,7 @@ fn source() -> Source {
             cluster: "the cluster".into(),
             cluster_id: "id".into(),
             resident_bytes: 100_000_000,
+            program_bytes: 1_000_000,
             memory_high_bytes: 1_000_000_000,
             disk_free_bytes: 5,
             disk_free_low_bytes: 10,
