@@ -13,6 +13,8 @@ pub struct User {
     tags: Arc<[Box<str>]>,
     expires_at: Option<Timestamp>,
     pub(crate) authority: Arc<dyn Authority>,
+    /// Who says that it is this user, if somebody else says what it may do.
+    voucher: Option<Arc<dyn Authority>>,
 }
 
 impl User {
@@ -23,6 +25,7 @@ impl User {
             tags: tags.into(),
             expires_at: None,
             authority,
+            voucher: None,
         }
     }
 
@@ -45,7 +48,22 @@ impl User {
             tags: tags.into(),
             expires_at: self.expires_at.into_iter().chain(other.expires_at).min(),
             authority: other.authority.clone(),
+            voucher: Some(self.voucher.unwrap_or(self.authority)),
         }
+    }
+
+    /// The user as of a new secret: whoever says who it is has to take it, and whoever says what it may do as well.
+    pub(crate) fn renewed(&self, secret: &[u8], now: Timestamp) -> Result<Self, LoginRefusal> {
+        let of = |authority: &Arc<dyn Authority>| authority.clone().renew(self, secret, now);
+        let Some(voucher) = &self.voucher else {
+            return of(&self.authority);
+        };
+        let known = of(voucher)?;
+        let renewed = known.with_rights_of(&of(&self.authority)?);
+        Ok(Self {
+            voucher: Some(voucher.clone()),
+            ..renewed
+        })
     }
 
     /// When what let the user in ends, if it does.

@@ -48,12 +48,8 @@ impl FromRequestParts<Arc<Manage>> for Caller {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, manage: &Arc<Manage>) -> Result<Self, Fault> {
-        let scheme = challenge(manage);
-        let failed = || Fault::not_authenticated(scheme, "Login failed");
+        let failed = || Fault::not_authenticated(challenge(manage), "Login failed");
         let shown = Credentials::of(parts).ok_or_else(failed)?;
-        if matches!(shown, Credentials::Password { .. }) && scheme == Challenge::None {
-            return Err(failed());
-        }
         let Some(machine::From(from)) = parts.extensions.get().copied() else {
             return Err(failed());
         };
@@ -115,12 +111,16 @@ impl Credentials {
 }
 
 impl Caller {
-    /// Logs in whom the credentials show, if that user has a tag for the API.
+    /// Logs in whom the credentials show, if that user has a tag for the API. With tokens only, no password does.
     pub(crate) async fn let_in(
         manage: &Arc<Manage>,
         shown: &Credentials,
         from: IpAddr,
     ) -> Result<Self, Fault> {
+        let scheme = challenge(manage);
+        if matches!(shown, Credentials::Password { .. }) && scheme == Challenge::None {
+            return Err(Fault::not_authenticated(scheme, "Login failed"));
+        }
         let (name, password) = match shown {
             Credentials::Password { user, password } => (user.as_str(), password.as_slice()),
             // A token says who it is about.
@@ -145,7 +145,7 @@ impl Caller {
                     Fault::not_authorised("User can only log in via localhost")
                 }
                 LoginRefusal::BadCredentials | LoginRefusal::Undecided => {
-                    Fault::not_authenticated(challenge(manage), "Login failed")
+                    Fault::not_authenticated(scheme, "Login failed")
                 }
             }
         })?;

@@ -143,11 +143,6 @@ fn verifier(node: &Node, user: &str) -> Verifier {
     }
 }
 
-/// The user of an account whose password was proved.
-pub(crate) fn user(node: &Node, account: &Account, peer: &Peer) -> Result<Arc<User>, LoginRefusal> {
-    node.broker.login_external(&account.user, peer.addr.ip())
-}
-
 /// What a connection that was authenticated so has for doing it again (§4.12.1).
 pub(crate) struct Authenticator {
     account: Account,
@@ -186,7 +181,7 @@ impl Authenticator {
         if account != self.account {
             return Err(AuthFault::OtherUser);
         }
-        let user = user(node, &account, peer)?;
+        let user = node.broker.login_external(&account.user, peer.addr.ip())?;
         say(ReasonCode::Success, &last, out);
         Ok(Some(user))
     }

@@ -151,6 +151,9 @@ pub(crate) enum ConnectFault {
     /// The client identifier is not the one that the certificate gives.
     #[error("client identifier other than the certificate's")]
     OtherClientId,
+    /// The session of that client identifier is not for this user.
+    #[error("the session of the client identifier: {0}")]
+    Session(Refusal),
     /// Wrong user or password, or not from there.
     #[error(transparent)]
     Login(#[from] LoginRefusal),
@@ -179,6 +182,7 @@ impl ConnectFault {
                 | Self::Authentication(_)
                 | Self::NamelessCertificate
                 | Self::OtherClientId
+                | Self::Session(_)
                 | Self::Login(_)
                 | Self::Connect(ConnectRefusal::NoSuchVhost | ConnectRefusal::NotAllowed)
         )
@@ -197,7 +201,8 @@ impl ConnectFault {
             | Self::NamelessCertificate
             | Self::Login(LoginRefusal::BadCredentials | LoginRefusal::Undecided)
             | Self::Connect(ConnectRefusal::NoSuchVhost) => ReasonCode::BadUserNameOrPassword,
-            Self::Login(LoginRefusal::LoopbackOnly)
+            Self::Session(_)
+            | Self::Login(LoginRefusal::LoopbackOnly)
             | Self::Connect(ConnectRefusal::NotAllowed | ConnectRefusal::Undecided) => {
                 ReasonCode::NotAuthorized
             }

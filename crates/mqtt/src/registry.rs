@@ -26,6 +26,7 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 use ternmq_broker::Client;
 use ternmq_broker::mailbox::Mailbox;
+use ternmq_core::error::Refusal;
 use ternmq_core::id::{PublisherId, Timestamp};
 
 use crate::look::ShareInfo;
@@ -200,6 +201,23 @@ impl VhostSessions {
     pub(crate) fn is_taken(&self, client_id: &str, newcomer: &Arc<Mailbox>) -> bool {
         let cell = self.find(client_id);
         cell.is_some_and(|cell| cell.lock().make_way(newcomer))
+    }
+
+    /// Whether a client may have the session of its identifier, if there is one.
+    ///
+    /// # Errors
+    /// See [`Session::check_heir`].
+    pub(crate) fn check_heir(
+        &self,
+        client_id: &str,
+        client: &mut Client,
+        clean_start: bool,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        match self.find(client_id) {
+            Some(cell) => cell.lock().check_heir(client, clean_start, now),
+            None => Ok(()),
+        }
     }
 
     /// Forgets a session. Its cell is locked, and marked as removed.

@@ -33,6 +33,7 @@ pub mod limits;
 pub mod listener;
 pub mod machine;
 pub mod output;
+mod places;
 pub mod proxy;
 mod registry;
 mod scratch;

@@ -52,6 +52,10 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections of one listener by default that are on their way through these. Each takes some 30 KB meanwhile.
 pub const HANDSHAKES_MAX: usize = 1024;
 
+/// How long a connection may take for these once others have waited as long for a place, and none became free: those who say
+/// nothing shall not keep others waiting.
+pub const HANDSHAKE_HURRY: Duration = Duration::from_secs(1);
+
 /// Default grace time of a shutdown.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 

@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use ternmq_broker::mailbox::Mailbox;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
@@ -20,6 +19,7 @@ use crate::driver::{Accepted, Connection};
 use crate::entrance::{Complaints, Entrance, EntranceError};
 use crate::limits::{ACCEPT_PAUSE, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, LISTEN_BACKLOG};
 use crate::machine::{Acceptor, Peer};
+use crate::places::{Places, Turn};
 use crate::registry::{NoPlace, Registered, Registry, Stage};
 use crate::stream::Stream;
 
@@ -79,18 +79,12 @@ pub(crate) struct Door {
 /// Accepts for ever: what is wrong with one connection, or with the system for a while, ends nothing.
 pub(crate) async fn accept_loop(listener: TcpListener, door: Door) {
     let protocol = door.acceptor.protocol();
-    let handshakes = Arc::new(Semaphore::new(door.handshakes_max));
+    let places = Arc::new(Places::new(door.handshakes_max));
     let complaints = Arc::new(Mutex::new(Complaints::default()));
     let door = Arc::new(door);
     let mut exhausted = Episode::default();
     let mut crowded = Episode::default();
     loop {
-        // Whoever cannot begin a handshake yet waits in the kernel's queue, and nobody else does.
-        let turn = if door.entrance.is_open() {
-            None
-        } else {
-            Arc::clone(&handshakes).acquire_owned().await.ok()
-        };
         let (stream, addr) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_peer(&error) => {
@@ -113,17 +107,17 @@ pub(crate) async fn accept_loop(listener: TcpListener, door: Door) {
                 if crowded.ends() {
                     info!(protocol, "below the connection limit again");
                 }
-                match turn {
-                    None => admit_or_say(arrived, door.acceptor.as_ref()),
-                    Some(turn) => {
-                        let handshake = Handshake {
-                            door: Arc::clone(&door),
-                            complaints: Arc::clone(&complaints),
-                            _turn: turn,
-                        };
-                        spawn(handshake.run(arrived));
-                    }
+                if door.entrance.is_open() {
+                    admit_or_say(arrived, door.acceptor.as_ref());
+                    continue;
                 }
+                let handshake = Handshake {
+                    door: Arc::clone(&door),
+                    complaints: Arc::clone(&complaints),
+                    // Behind who waits for a place, others wait in the kernel's queue.
+                    turn: places.take().await,
+                };
+                spawn(handshake.run(arrived));
             }
             Err(NotAdmitted::NoPlace(NoPlace::Crowded)) => {
                 if crowded.begins() {
@@ -242,8 +236,7 @@ fn admit(
 struct Handshake {
     door: Arc<Door>,
     complaints: Arc<Mutex<Complaints>>,
-    /// One of the handshakes that may be under way at the listener.
-    _turn: OwnedSemaphorePermit,
+    turn: Turn,
 }
 
 impl Handshake {
@@ -260,6 +253,7 @@ impl Handshake {
         );
         let passed = tokio::select! {
             passed = passing => passed.unwrap_or(Err(EntranceError::TooSlow)),
+            () = self.turn.is_over() => Err(EntranceError::TooSlow),
             () = stops(&registered) => return,
         };
         match passed {

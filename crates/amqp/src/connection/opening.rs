@@ -82,20 +82,14 @@ impl Connection {
             mechanism: mechanism.into(),
         }));
         let claim = auth::claim(mechanism, start_ok.response.as_bytes(), self.offer())?;
-        let ip = self.peer.addr.ip();
         let (name, login) = match claim {
             Claim::Password { user, password } => {
-                let waker = self.mailbox.waker();
-                let login = self.broker.log_in(&Attempt {
-                    waker: Some(&waker),
-                    ..Attempt::new(user, password, ip)
-                });
-                (user.to_owned(), login)
+                (user.to_owned(), self.log_in(user, Some(password)))
             }
             Claim::Certificate => self.log_holder_in(),
             Claim::Anonymous => {
                 let name = self.broker.default_user().name().to_owned();
-                let login = self.broker.login_external(&name, ip);
+                let login = self.log_in(&name, None);
                 (name, login)
             }
         };
@@ -114,6 +108,16 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Whether that user is let in: by a password or, without one, because something else vouches for it.
+    fn log_in(&self, user: &str, password: Option<&[u8]>) -> Result<Arc<User>, LoginRefusal> {
+        let waker = self.mailbox.waker();
+        self.broker.log_in(&Attempt {
+            password,
+            waker: Some(&waker),
+            ..Attempt::vouched(user, self.peer.addr.ip())
+        })
     }
 
     /// How the peer may log in.
@@ -135,7 +139,7 @@ impl Connection {
         let Some(name) = self.certificate().and_then(|shown| part.of(shown)) else {
             return (String::new(), Err(LoginRefusal::BadCredentials));
         };
-        let login = self.broker.login_external(&name, self.peer.addr.ip());
+        let login = self.log_in(&name, None);
         (name, login)
     }
 

@@ -13,6 +13,7 @@ use ternmq_core::access::Right;
 use ternmq_core::error::Kind;
 use ternmq_core::id::Timestamp;
 
+use crate::handshake::dial_with_certificate;
 use crate::harness::*;
 
 /// Says nothing before it is told what.
@@ -73,7 +74,12 @@ impl Authority for Slow {
         state.vhost.is_some()
     }
 
-    fn renew(&self, user: &User, secret: &[u8], now: Timestamp) -> Result<User, LoginRefusal> {
+    fn renew(
+        self: Arc<Self>,
+        user: &User,
+        secret: &[u8],
+        now: Timestamp,
+    ) -> Result<User, LoginRefusal> {
         let known = secret == b"new";
         let renewed = known.then(|| user.clone().until(now.plus_ms(60_000)));
         renewed.ok_or(LoginRefusal::BadCredentials)
@@ -142,6 +148,20 @@ fn login_and_vhost_wait_for_who_knows() {
     peer.open_channel(1);
     peer.declare("q");
     assert_eq!(logins(&node), (1, 0), "waiting is no attempt");
+}
+
+#[test]
+fn holder_of_a_certificate_is_asked_for_like_others() {
+    let (node, slow) = node();
+    let mut peer = dial_with_certificate(&node, "CN=ann", "ann");
+    peer.send_bytes(HEADER);
+    peer.expect(0);
+    peer.send(0, start_ok(&client_properties(), "EXTERNAL", b""));
+    assert!(!peer.reads() && !peer.has_frame(), "and no thread waits");
+    slow.says(|state| state.login = Some(true));
+    go_on(&mut peer);
+    peer.expect(0);
+    assert_eq!(logins(&node), (1, 0));
 }
 
 /// Those that were let in, and those that were not.

@@ -194,7 +194,7 @@ fn mechanism_that_was_not_offered_is_a_connection_error() {
 }
 
 /// A peer with a certificate of that subject, which the listener verified.
-fn dial_with_certificate(node: &Node, subject: &str, common_name: &str) -> Peer {
+pub(crate) fn dial_with_certificate(node: &Node, subject: &str, common_name: &str) -> Peer {
     let certificate = ClientCertificate {
         subject: subject.to_owned(),
         issuer: "CN=authority".to_owned(),

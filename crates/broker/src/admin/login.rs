@@ -41,6 +41,14 @@ impl<'a> Attempt<'a> {
             waker: None,
         }
     }
+
+    /// By something else that vouches for the user.
+    pub fn vouched(user: &'a str, peer: IpAddr) -> Self {
+        Self {
+            password: None,
+            ..Self::new(user, &[], peer)
+        }
+    }
 }
 
 /// Without the password, and without the name, which may be one.
@@ -112,10 +120,7 @@ impl Broker {
 
     /// Lets a user in whom something else vouches for: a client certificate, a proof by [`Broker::scram`].
     pub fn login_external(&self, user: &str, peer: IpAddr) -> Result<Arc<User>, LoginRefusal> {
-        self.log_in(&Attempt {
-            password: None,
-            ..Attempt::new(user, &[], peer)
-        })
+        self.log_in(&Attempt::vouched(user, peer))
     }
 
     /// A user who is logged in has a new secret: the user as of now, whose rights may be others.
@@ -128,7 +133,7 @@ impl Broker {
         secret: &[u8],
         peer: IpAddr,
     ) -> Result<Arc<User>, LoginRefusal> {
-        let renewed = user.authority.renew(user, secret, self.now())?;
+        let renewed = user.renewed(secret, self.now())?;
         if renewed.name() != user.name() {
             return Err(LoginRefusal::BadCredentials);
         }

@@ -214,11 +214,18 @@ impl Authority for Registry {
 
     /// A password that let a user in does not expire, so whatever the new secret is, it is as good as the old one, as in
     /// RabbitMQ.
-    fn renew(&self, user: &User, _secret: &[u8], _now: Timestamp) -> Result<User, LoginRefusal> {
-        let state = self.state.lock();
-        let entry = state.objects.user(user.name());
-        let tags = &entry.ok_or(LoginRefusal::BadCredentials)?.tags;
-        Ok(User::new(user.name(), tags, user.authority.clone()))
+    fn renew(
+        self: Arc<Self>,
+        user: &User,
+        _secret: &[u8],
+        _now: Timestamp,
+    ) -> Result<User, LoginRefusal> {
+        let tags = {
+            let state = self.state.lock();
+            let entry = state.objects.user(user.name());
+            entry.ok_or(LoginRefusal::BadCredentials)?.tags.clone()
+        };
+        Ok(User::new(user.name(), &tags, self))
     }
 }
 

@@ -48,7 +48,12 @@ pub trait Authority: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The secret does not let that user in.
-    fn renew(&self, user: &User, secret: &[u8], now: Timestamp) -> Result<User, LoginRefusal>;
+    fn renew(
+        self: Arc<Self>,
+        user: &User,
+        secret: &[u8],
+        now: Timestamp,
+    ) -> Result<User, LoginRefusal>;
 }
 
 /// Everything is allowed.
@@ -70,7 +75,7 @@ impl Authority for Everything {
         Some(Arc::new(Self))
     }
 
-    fn renew(&self, user: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+    fn renew(self: Arc<Self>, user: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
         Ok(user.clone())
     }
 }

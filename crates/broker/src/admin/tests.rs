@@ -316,7 +316,7 @@ fn rights_of_another_authority_are_asked_for_as_well() {
         fn rights(&self, scene: &Scene<'_>) -> Option<Arc<dyn Rights>> {
             (scene.vhost == "/").then(|| Arc::new(Self) as Arc<dyn Rights>)
         }
-        fn renew(&self, _: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+        fn renew(self: Arc<Self>, _: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
             Err(LoginRefusal::BadCredentials)
         }
     }
@@ -377,7 +377,12 @@ impl Authority for Lasting {
         Some(Arc::new(Everything))
     }
 
-    fn renew(&self, user: &User, secret: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+    fn renew(
+        self: Arc<Self>,
+        user: &User,
+        secret: &[u8],
+        _: Timestamp,
+    ) -> Result<User, LoginRefusal> {
         let text = std::str::from_utf8(secret).ok();
         let until = text.and_then(|text| text.parse().ok());
         let until = until.ok_or(LoginRefusal::BadCredentials)?;
@@ -441,6 +446,30 @@ fn one_may_say_who_it_is_and_another_what_it_may_do() {
         broker.login("bob", b"bob", LOOPBACK).is_err(),
         "not known here"
     );
+}
+
+#[test]
+fn new_secret_has_to_please_both_who_it_is_and_what_it_may_do() {
+    for (authn, authz) in [
+        (elsewhere(), Place::Internal),
+        (Place::Internal, elsewhere()),
+    ] {
+        let broker = broker();
+        broker.admin().put_user("ann", plain(b"ann")).unwrap();
+        broker.ask_for_users(vec![step(authn, Some(authz))]);
+        let user = broker.login("ann", b"ann", LOOPBACK).unwrap();
+        let refused = broker.renew(&user, b"nothing that lets anybody in", LOOPBACK);
+        assert_eq!(refused.err(), Some(LoginRefusal::BadCredentials));
+        let mut user = user;
+        for until in [5_000, 9_000] {
+            let secret = until.to_string();
+            user = broker.renew(&user, secret.as_bytes(), LOOPBACK).unwrap();
+            assert_eq!(user.expires_at(), Some(START.plus_ms(until)));
+            assert!(user.has_tag("management"));
+        }
+        broker.admin().delete_user("ann").unwrap();
+        assert!(broker.renew(&user, b"9000", LOOPBACK).is_err());
+    }
 }
 
 #[test]

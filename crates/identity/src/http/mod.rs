@@ -264,8 +264,9 @@ impl Authority for Guest {
     }
 
     /// A password that let a user in does not expire.
-    fn renew(&self, user: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
-        Ok(user.clone())
+    fn renew(self: Arc<Self>, user: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+        let tags: Vec<Box<str>> = self.tags.split_whitespace().map(Into::into).collect();
+        Ok(User::new(user.name(), &tags, self))
     }
 }
 

@@ -53,7 +53,12 @@ impl Authority for Token {
         Some(Arc::new(Grants(grants)))
     }
 
-    fn renew(&self, user: &User, secret: &[u8], now: Timestamp) -> Result<User, LoginRefusal> {
+    fn renew(
+        self: Arc<Self>,
+        user: &User,
+        secret: &[u8],
+        now: Timestamp,
+    ) -> Result<User, LoginRefusal> {
         let renewed = self.shared.clone().user_of(secret, now, Patience::Thread);
         let renewed = renewed.and_then(|renewed| {
             if renewed.name() == user.name() {

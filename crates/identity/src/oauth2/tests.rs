@@ -598,11 +598,11 @@ fn scopes_at_the_limit_are_taken_and_one_more_is_not() {
 
 #[test]
 fn new_token_is_for_the_same_user() {
-    let authority = token(as_configured, &json!({}));
-    let user = User::new("ann", &[], Arc::new(token(as_configured, &json!({}))));
+    let authority = Arc::new(token(as_configured, &json!({})));
+    let user = User::new("ann", &[], authority.clone());
     let renew = |secret: &[u8], more: Value| {
         let secret = signed_with(secret, &claims(more));
-        authority.renew(&user, secret.as_bytes(), NOW)
+        authority.clone().renew(&user, secret.as_bytes(), NOW)
     };
     let renewed = renew(
         SECRET,

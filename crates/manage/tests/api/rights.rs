@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::json;
+use ternmq_manage::ManageConfig;
 
 use crate::harness::Node;
 
@@ -229,4 +230,22 @@ fn who_has_not_logged_in_fills_no_memory() {
     };
     ask(64 << 10).expect_bad_request("Exceeded HTTP request body size limit");
     assert_eq!(ask(60 << 10).status, 401);
+}
+
+#[test]
+fn where_tokens_only_are_taken_no_form_takes_a_password() {
+    let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    for (disable_basic_auth, status) in [(true, 401), (false, 200)] {
+        let node = Node::with_config(ManageConfig {
+            oauth_enabled: true,
+            oauth_disable_basic_auth: disable_basic_auth,
+            ..ManageConfig::default()
+        });
+        let form = Request::post("/api/login").body("username=guest&password=guest".into());
+        let answer = node.send(form.unwrap(), home);
+        assert_eq!(answer.status, status);
+        let is_let_in = !disable_basic_auth;
+        assert_eq!(answer.headers.contains_key(header::SET_COOKIE), is_let_in);
+        assert_eq!(node.get("/whoami").status, status);
+    }
 }

@@ -224,9 +224,14 @@ impl Connection {
             proof,
         } = identified;
         let certified = self.certified_client_id(connect.client_id)?;
-        let wanted = certified.as_deref().unwrap_or(connect.client_id);
+        let assigned: Option<Box<str>> = connect
+            .client_id
+            .is_empty()
+            .then(|| certified.unwrap_or_else(|| node.broker.random_name().into()));
+        let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         let mut pending = self.admit(&user, &account)?;
-        if !pending.insists && pending.sessions.is_taken(wanted, &self.mailbox) {
+        pending.claim(client_id, connect.clean_start, now)?;
+        if !pending.insists && pending.sessions.is_taken(client_id, &self.mailbox) {
             return Ok(self.wait_with(pending, now));
         }
         node.broker.count_login(Door::Mqtt, true);
@@ -237,12 +242,6 @@ impl Connection {
             is_blocked,
             insists: _,
         } = pending;
-        let assigned: Option<Box<str>> = connect
-            .client_id
-            .is_empty()
-            .then(|| certified.unwrap_or_else(|| node.broker.random_name().into()));
-        let client_id = assigned.as_deref().unwrap_or(connect.client_id);
-        client.identify(client_id);
         let expiry_s = wishes.expiry_s.min(config.session_expiry_s_max);
         let keep_alive_s = granted_keep_alive(connect.keep_alive_s, config.keep_alive_s_max);
         let granted = (client_id, keep_alive_s, expiry_s);
@@ -388,6 +387,22 @@ impl Connection {
             out.buf().truncate(start);
             self.phase = Phase::Closing;
         }
+    }
+}
+
+impl Pending {
+    /// Says which client it is. Its session, if it has one, may not be this user's to take.
+    fn claim(
+        &mut self,
+        client_id: &str,
+        clean_start: bool,
+        now: Timestamp,
+    ) -> Result<(), ConnectFault> {
+        let client = &mut self.client;
+        client.identify(client_id);
+        let sessions = &self.sessions;
+        let claimed = sessions.check_heir(client_id, client, clean_start, now);
+        claimed.map_err(ConnectFault::Session)
     }
 }
 

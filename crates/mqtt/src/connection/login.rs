@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ternmq_broker::{Attempt, User};
+use ternmq_broker::{Attempt, LoginRefusal, User};
 use ternmq_core::id::Timestamp;
 use ternmq_net::machine::Output;
 use ternmq_net::tls::ClientCertificate;
@@ -33,7 +33,6 @@ impl Connection {
         &self,
         connect: &Connect<'_>,
     ) -> Result<(Arc<User>, Account), ConnectFault> {
-        let broker = &self.node.broker;
         let config = &self.node.config;
         // An empty name and password are what some clients send for none.
         let name = connect.user_name.unwrap_or_default();
@@ -43,25 +42,34 @@ impl Connection {
                 let name = config.named(config.ssl_cert_login_from, certificate);
                 let name = name.ok_or(ConnectFault::NamelessCertificate)?;
                 let account = Account::of_certificate(&name, &self.peer, config);
-                let user = broker.login_external(&account.user, self.peer.addr.ip())?;
-                return Ok((user, account));
+                return Ok((self.log_in(connect, &account, None)?, account));
             }
             if !config.anonymous {
                 return Err(ConnectFault::Anonymous);
             }
-            let user = broker.default_user();
-            let account = Account::anonymous(user.name(), &self.peer, config);
-            return Ok((user, account));
+            let default = self.node.broker.default_user();
+            let account = Account::anonymous(default.name(), &self.peer, config);
+            return Ok((self.log_in(connect, &account, None)?, account));
         }
         let account = Account::of(name, &self.peer, config);
+        Ok((self.log_in(connect, &account, Some(password))?, account))
+    }
+
+    /// Whether that user is let in: by a password or, without one, because something else vouches for it.
+    fn log_in(
+        &self,
+        connect: &Connect<'_>,
+        account: &Account,
+        password: Option<&[u8]>,
+    ) -> Result<Arc<User>, LoginRefusal> {
         let waker = self.mailbox.waker();
-        let user = broker.log_in(&Attempt {
+        self.node.broker.log_in(&Attempt {
+            password,
             waker: Some(&waker),
             vhost: Some(&account.vhost),
             client_id: Some(connect.client_id),
-            ..Attempt::new(&account.user, password, self.peer.addr.ip())
-        })?;
-        Ok((user, account))
+            ..Attempt::vouched(&account.user, self.peer.addr.ip())
+        })
     }
 
     /// Who a client says it is, for the log: by its user name, or else by its certificate.
@@ -227,7 +235,7 @@ impl Connection {
             return Err(AuthFault::OutOfTurn.into());
         };
         let identified = Identified {
-            user: auth::user(&self.node, account, &self.peer)?,
+            user: self.log_in(&connect, account, None)?,
             account: account.clone(),
             proof: Some(last.clone()),
         };

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice, Token};
 use ternmq_broker::{Client, DeleteIf, LogError, Turn};
+use ternmq_core::access::Right;
+use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{Lsn, Position, Timestamp};
 use ternmq_core::queue::Outcome;
 
@@ -63,6 +65,32 @@ pub(crate) enum Fate {
 }
 
 impl Session {
+    /// Whether a client may have the session: to know its identifier is not enough to take what waits in its queue, or to
+    /// delete that.
+    ///
+    /// # Errors
+    /// [`Refusal::AccessRefused`].
+    pub(crate) fn check_heir(
+        &self,
+        client: &mut Client,
+        clean_start: bool,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let own = self.kept.sources.get(usize::from(Source::OWN));
+        let Some(queue) = own.and_then(|own| own.name.as_deref()) else {
+            return Ok(());
+        };
+        if !self.kept.exists || self.is_expired(now) {
+            return Ok(());
+        }
+        let right = if clean_start {
+            Right::Configure
+        } else {
+            Right::Read
+        };
+        client.check_right(right, Kind::Queue, queue)
+    }
+
     /// Tells the connection that has the session to go (MQTT-3.1.4-3). Returns whether there is one; then the newcomer
     /// gets a notice when it left.
     pub(crate) fn make_way(&mut self, newcomer: &Arc<Mailbox>) -> bool {

@@ -8,7 +8,7 @@ use ternmq_net::tls::{AltNameKind, ClientCertificate, NameFrom, SubjectAltName};
 use crate::harness::{Hello, Post, V5, V311, World};
 use crate::log::TestLog;
 
-fn certificate(name: &str) -> ClientCertificate {
+pub(crate) fn certificate(name: &str) -> ClientCertificate {
     ClientCertificate {
         subject: format!("CN={name},O=example"),
         issuer: "CN=authority".into(),

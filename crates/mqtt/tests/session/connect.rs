@@ -202,6 +202,25 @@ fn guest_from_elsewhere_is_not_authorised() {
 }
 
 #[test]
+fn anonymous_clients_come_from_where_their_user_may() {
+    for (from_anywhere, expected) in [(false, "CONNACK 87"), (true, "CONNACK 00")] {
+        let config = MqttConfig {
+            anonymous: true,
+            ..MqttConfig::default()
+        };
+        let broker = BrokerConfig {
+            loopback_users: from_anywhere.then(Vec::new),
+            ..BrokerConfig::default()
+        };
+        let world = World::on(config, &broker, TestLog::new());
+        let greet = |from: &str| world.dial_from(from).greet(&Hello::new("a"));
+        assert_eq!(greet("127.0.0.1:50000"), ["CONNACK 00"]);
+        assert_eq!(greet("[::ffff:127.0.0.1]:50000"), ["CONNACK 00"]);
+        assert_eq!(greet("192.0.2.1:50000"), [expected]);
+    }
+}
+
+#[test]
 fn user_name_may_name_the_vhost() {
     let vhosts = vec!["/".to_owned(), "other".to_owned()];
     let broker = BrokerConfig {

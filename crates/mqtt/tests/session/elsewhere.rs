@@ -11,7 +11,9 @@ use ternmq_broker::{
 use ternmq_core::access::Right;
 use ternmq_core::error::Kind;
 use ternmq_core::id::Timestamp;
+use ternmq_mqtt::MqttConfig;
 
+use crate::certificate::certificate;
 use crate::harness::{Hello, V5, V311, World};
 
 /// Says nothing before it is told what.
@@ -75,7 +77,7 @@ impl Authority for Slow {
         state.vhost.is_some()
     }
 
-    fn renew(&self, _: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
+    fn renew(self: Arc<Self>, _: &User, _: &[u8], _: Timestamp) -> Result<User, LoginRefusal> {
         Err(LoginRefusal::BadCredentials)
     }
 }
@@ -94,7 +96,11 @@ impl Rights for Everything {
 }
 
 fn world() -> (World, Slow) {
-    let world = World::new();
+    world_with(MqttConfig::default())
+}
+
+fn world_with(config: MqttConfig) -> (World, Slow) {
+    let world = World::with(config);
     let slow = Slow::default();
     world.broker.ask_for_users(vec![LoginStep {
         authn: Place::External(Arc::new(slow.clone())),
@@ -155,4 +161,22 @@ fn connection_is_closed_when_its_login_ends() {
         assert_eq!(device.recv(), expected);
         assert!(device.is_closed());
     }
+}
+
+#[test]
+fn holder_of_a_certificate_is_asked_for_like_others() {
+    let (world, slow) = world_with(MqttConfig {
+        ssl_cert_login: true,
+        ..MqttConfig::default()
+    });
+    let mut device = world.dial_with(certificate("lamp"));
+    assert!(device.greet(&Hello::new("a")).is_empty());
+    assert!(!device.reads(), "nobody waits for it in a thread");
+    let asked = slow.0.lock().asked.clone();
+    assert_eq!(asked, Some(("/".to_owned(), "a".to_owned())));
+    slow.says(|state| {
+        state.login = Some(true);
+        state.vhost = Some(true);
+    });
+    assert_eq!(device.recv(), ["CONNACK 00"]);
 }

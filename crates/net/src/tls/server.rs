@@ -7,11 +7,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -43,6 +43,8 @@ pub struct TlsServer {
 struct Loaded {
     settings: TlsSettings,
     config: Arc<ServerConfig>,
+    /// Who looks at clients' certificates, if they are asked for any.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     ends: Vec<CertificateEnd>,
 }
 
@@ -126,26 +128,37 @@ impl TlsServer {
 
     /// Does the server's side of a handshake. Takes as long as the peer takes: the caller sets the limit.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream, TlsPeer)> {
-        let stream = TlsAcceptor::from(self.config()).accept(stream).await?;
-        let peer = describe(stream.get_ref().1)?;
+        let loaded = self.current.load_full();
+        let acceptor = TlsAcceptor::from(Arc::clone(&loaded.config));
+        let stream = acceptor.accept(stream).await?;
+        let connection = stream.get_ref().1;
+        loaded
+            .check_resumed(connection, UnixTime::now())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let peer = describe(connection)?;
         Ok((stream, peer))
     }
 }
 
-fn load(settings: TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
-    let (mut config, ends) = configure(&settings)?;
-    if alpn == Alpn::Http {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+impl Loaded {
+    /// Who resumes a session shows no certificate: the one of that session's beginning has to be good now, too. It may have
+    /// ended meanwhile, and a session is resumed for as long as its client comes back.
+    fn check_resumed(
+        &self,
+        connection: &ServerConnection,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let verifier = self.verifier.as_ref().filter(|_| is_resumed);
+        let shown = connection.peer_certificates();
+        let Some((verifier, [own, others @ ..])) = verifier.zip(shown) else {
+            return Ok(());
+        };
+        verifier.verify_client_cert(own, others, now).map(drop)
     }
-    Ok(Loaded {
-        settings,
-        config: Arc::new(config),
-        ends,
-    })
 }
 
-/// Also says when the certificates end.
-fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<CertificateEnd>), TlsError> {
+fn load(settings: TlsSettings, alpn: Alpn) -> Result<Loaded, TlsError> {
     if settings.depth > DEPTH_MAX {
         let (key, range) = ("depth", "0 to 6");
         return Err(TlsError::Invalid { key, range });
@@ -159,16 +172,20 @@ fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<CertificateEnd
     let mut ends = ends_of(file, &chain);
     let private_key = File::required("keyfile", settings.keyfile.as_ref())?.private_key()?;
     let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&versions(settings)?)
-        .map_err(|error| TlsError::Setup(error.to_string()))?;
-    let builder = match settings.verify {
-        Verify::None => builder.with_no_client_auth(),
+    let verifier = match settings.verify {
+        Verify::None => None,
         Verify::Peer => {
             let file = File::required("cacertfile", settings.cacertfile.as_ref())?;
             ends.extend(ends_of(file, &file.certificates()?));
-            builder.with_client_cert_verifier(verifier(settings, file, &provider)?)
+            Some(verifier(&settings, file, &provider)?)
         }
+    };
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions(&settings)?)
+        .map_err(|error| TlsError::Setup(error.to_string()))?;
+    let builder = match &verifier {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
     };
     let mut config = builder
         .with_single_cert(chain, private_key)
@@ -177,7 +194,15 @@ fn configure(settings: &TlsSettings) -> Result<(ServerConfig, Vec<CertificateEnd
     // nobody resumes what would not be accepted any more.
     config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::Setup(error.to_string()))?;
     config.send_tls13_tickets = 1;
-    Ok((config, ends))
+    if alpn == Alpn::Http {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    Ok(Loaded {
+        settings,
+        config: Arc::new(config),
+        verifier,
+        ends,
+    })
 }
 
 fn ends_of(file: File<'_>, certificates: &[CertificateDer<'_>]) -> Vec<CertificateEnd> {
@@ -265,3 +290,6 @@ fn words(suite: CipherSuite) -> (&'static str, &'static str) {
         _ => ("any", "unknown"),
     }
 }
+
+#[cfg(test)]
+mod tests;

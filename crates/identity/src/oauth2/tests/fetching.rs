@@ -249,7 +249,8 @@ fn who_cannot_come_back_waits_in_its_thread() {
     let first = oauth2.login(&Attempt::new("", token_by("a").as_bytes(), HOME), later);
     let user = first.unwrap();
     let authority = token_of(&oauth2, &token_by("a"), later);
-    let renewing = thread::spawn(move || authority.renew(&user, token_by("new").as_bytes(), later));
+    let renewing =
+        thread::spawn(move || Arc::new(authority).renew(&user, token_by("new").as_bytes(), later));
     server.answer("/keys", 200, &key_set(&["new"]));
     let renewed = renewing.join().unwrap();
     assert_eq!(renewed.unwrap().name(), "ann");
