@@ -59,7 +59,7 @@ fn client(source: &Source) -> Client {
         protocol: Protocol::Amqp091,
         peer: SocketAddr::from(([127, 0, 0, 1], 5001)),
         local: SocketAddr::from(([127, 0, 0, 1], 5672)),
-        tls: false,
+        tls: None,
         auth_mechanism: "PLAIN".into(),
         client_properties: Arc::default(),
         frame_max: 131_072,
