@@ -119,6 +119,7 @@ impl Api {
         mut body: impl Read,
         length: usize,
     ) -> Outcome<Value> {
+        path.check()?;
         let request = self
             .prepare(Method::POST, path, &[JSON])
             .header("content-length", length);
@@ -157,6 +158,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Outcome<Answer> {
+        path.check()?;
         let has_body = method == Method::PUT || method == Method::POST;
         let request = self.prepare(method, path, headers);
         let sent = if has_body {
@@ -272,11 +274,11 @@ impl Answer {
         // Where messages are published or got, the status is 400 and the channel's own code begins the reason.
         match (status.as_u16(), channel_code(&said)) {
             (401 | 403, _) | (400, Some(403)) => Failure::NotAllowed(said),
-            (404, _) if said == NO_VHOST => {
-                Failure::NotFound(format!("the vhost of {}", path.what()))
-            }
+            (404, _) if said == NO_VHOST => Failure::NotFound(path.vhost()),
             (404, _) | (400, Some(404)) => Failure::NotFound(path.what().to_owned()),
-            (400, _) if said == NO_VHOST_OR_USER => Failure::NotFound(path.what().to_owned()),
+            (400, _) if said == NO_VHOST_OR_USER || said.starts_with(NO_USER) => {
+                Failure::NotFound(path.what().to_owned())
+            }
             (400..=499, _) => Failure::Refused(said),
             _ => Failure::Failed(format!("the server failed ({status}): {said}")),
         }
@@ -287,6 +289,9 @@ impl Answer {
 const NO_VHOST: &str = "vhost_not_found";
 /// What it says of permissions for nobody, or nowhere.
 const NO_VHOST_OR_USER: &str = "vhost_or_user_not_found";
+
+/// How it begins to speak of limits of nobody.
+const NO_USER: &str = r#"["no_such_user""#;
 
 /// The code of AMQP that a reason begins with, as in `404 NOT_FOUND - no exchange 'x' in vhost '/'`.
 fn channel_code(reason: &str) -> Option<u16> {

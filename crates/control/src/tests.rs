@@ -110,10 +110,14 @@ fn every_status_has_its_failure() {
     );
     assert_eq!(
         failure(404, r#"{"error":"not_found","reason":"vhost_not_found"}"#).to_string(),
-        "the vhost of queue \"q\" in vhost \"/\" does not exist"
+        "vhost \"/\" does not exist"
     );
     assert!(matches!(
         failure(400, r#"{"reason":"vhost_or_user_not_found"}"#),
+        Failure::NotFound(_)
+    ));
+    assert!(matches!(
+        failure(400, r#"{"reason":["no_such_user","u"]}"#),
         Failure::NotFound(_)
     ));
     assert!(matches!(failure(500, "<html>"), Failure::Failed(_)));
