@@ -204,6 +204,11 @@ impl Schedule {
         self.state.lock().by_id.len()
     }
 
+    /// About how much memory all of them take, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state.lock().bytes as u64
+    }
+
     /// How many an exchange holds back.
     pub(crate) fn held_by(&self, vhost: &str, exchange: &str) -> u64 {
         let of = (Box::from(vhost), Box::from(exchange));

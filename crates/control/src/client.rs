@@ -16,6 +16,7 @@ use ureq::{Agent, Body, SendBody};
 use crate::failure::{Failure, Outcome};
 use crate::options::Server;
 use crate::path::Path;
+use crate::table::printable;
 
 /// Longest answer read. A list of 10,000 queues with everything known about them is about 20 MB.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
@@ -44,11 +45,7 @@ impl Api {
     pub(crate) fn new(server: &Server, password: &str) -> Outcome<Self> {
         let base = server.url.trim_end_matches('/');
         let base = base.strip_suffix("/api").unwrap_or(base);
-        if !base.starts_with("http://") && !base.starts_with("https://") {
-            return Err(Failure::Usage(format!(
-                "--url {base:?} does not begin with http:// or https://"
-            )));
-        }
+        check_url(base).map_err(|why| Failure::Usage(format!("--url {:?} {why}", server.url)))?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -122,6 +119,7 @@ impl Api {
         mut body: impl Read,
         length: usize,
     ) -> Outcome<Value> {
+        path.check()?;
         let request = self
             .prepare(Method::POST, path, &[JSON])
             .header("content-length", length);
@@ -160,6 +158,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Outcome<Answer> {
+        path.check()?;
         let has_body = method == Method::PUT || method == Method::POST;
         let request = self.prepare(method, path, headers);
         let sent = if has_body {
@@ -202,6 +201,22 @@ impl Api {
             reason,
         }
     }
+}
+
+/// What is wrong with an address, in words that stand behind it.
+fn check_url(base: &str) -> Result<(), &'static str> {
+    let schemes = ["http://", "https://"];
+    let rest = schemes.iter().find_map(|scheme| base.strip_prefix(scheme));
+    let rest = rest.ok_or("does not begin with http:// or https://, or names no host")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() {
+        return Err("names no host");
+    }
+    // It would be in the list of processes, and in messages like this one.
+    if authority.contains('@') {
+        return Err("has a login in it; that belongs into --user and TERNMQ_PASSWORD");
+    }
+    Ok(())
 }
 
 /// Whether what came is nothing that TLS begins with.
@@ -259,12 +274,24 @@ impl Answer {
         // Where messages are published or got, the status is 400 and the channel's own code begins the reason.
         match (status.as_u16(), channel_code(&said)) {
             (401 | 403, _) | (400, Some(403)) => Failure::NotAllowed(said),
+            (404, _) if said == NO_VHOST => Failure::NotFound(path.vhost()),
             (404, _) | (400, Some(404)) => Failure::NotFound(path.what().to_owned()),
+            (400, _) if said == NO_VHOST_OR_USER || said.starts_with(NO_USER) => {
+                Failure::NotFound(path.what().to_owned())
+            }
             (400..=499, _) => Failure::Refused(said),
             _ => Failure::Failed(format!("the server failed ({status}): {said}")),
         }
     }
 }
+
+/// What a server says that knows no such vhost, where something is to be made in it.
+const NO_VHOST: &str = "vhost_not_found";
+/// What it says of permissions for nobody, or nowhere.
+const NO_VHOST_OR_USER: &str = "vhost_or_user_not_found";
+
+/// How it begins to speak of limits of nobody.
+const NO_USER: &str = r#"["no_such_user""#;
 
 /// The code of AMQP that a reason begins with, as in `404 NOT_FOUND - no exchange 'x' in vhost '/'`.
 fn channel_code(reason: &str) -> Option<u16> {
@@ -282,7 +309,8 @@ fn reason(body: &[u8]) -> Option<String> {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.strip_prefix("Validation failed").unwrap_or(&text);
+    let line = printable(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     (!line.is_empty()).then_some(line)
 }
 

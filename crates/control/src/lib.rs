@@ -155,11 +155,13 @@ fn perform<'a>(command: &'a Command, output: impl FnOnce(Form) -> Output<'a>) ->
         Form::People
     };
     let api = Api::new(server, &secret::login(server)?)?;
-    action.run(&mut Context {
+    let mut context = Context {
         server,
         api,
         out: output(form),
-    })
+    };
+    action.run(&mut context)?;
+    context.out.finish()
 }
 
 #[cfg(test)]

@@ -19,6 +19,10 @@ pub(crate) struct Output<'a> {
     /// Columns of the terminal; none if it is none.
     width: Option<usize>,
     style: Style,
+    /// What was done, and not yet told to a script.
+    told: Vec<String>,
+    /// Whether a script has its value.
+    has_value: bool,
 }
 
 /// For whom results are written.
@@ -42,6 +46,8 @@ impl<'a> Output<'a> {
                 .map(|size| usize::from(size.ws_col))
                 .filter(|columns| *columns > 0),
             style: if colours { Style::Bold } else { Style::Plain },
+            told: Vec::new(),
+            has_value: false,
         }
     }
 
@@ -53,6 +59,8 @@ impl<'a> Output<'a> {
             form,
             width: None,
             style: Style::Plain,
+            told: Vec::new(),
+            has_value: false,
         }
     }
 
@@ -60,12 +68,22 @@ impl<'a> Output<'a> {
         self.form == Form::Json
     }
 
-    /// What was done, for people only: scripts have the exit code.
+    /// What was done. Scripts read it at the end, unless there is something else for them to read.
     pub(crate) fn done(&mut self, what: impl AsRef<str>) -> Outcome {
         if self.is_json() {
+            self.told.push(what.as_ref().to_owned());
             return Ok(());
         }
         self.line(what)
+    }
+
+    /// The command has succeeded: a script gets one value, whatever the command was.
+    pub(crate) fn finish(mut self) -> Outcome {
+        if !self.is_json() || self.has_value {
+            return Ok(());
+        }
+        let told = std::mem::take(&mut self.told);
+        self.json(&serde_json::json!({ "done": told }))
     }
 
     /// One line.
@@ -80,6 +98,8 @@ impl<'a> Output<'a> {
 
     /// A value for scripts.
     pub(crate) fn json(&mut self, value: &Value) -> Outcome {
+        debug_assert!(!self.has_value, "one command, one value");
+        self.has_value = true;
         let failed = Failure::io(STDOUT);
         serde_json::to_writer_pretty(&mut *self.out, value)
             .map_err(io::Error::from)

@@ -4,6 +4,11 @@ use std::fmt::{self, Write};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::failure::{Failure, Outcome};
+
+/// How the virtual host begins in what a thing is called.
+const VHOST: &str = "vhost \"";
+
 /// Everything but RFC 3986's unreserved characters is encoded, so a name is always one segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -66,6 +71,28 @@ impl Path {
     pub(crate) fn what(&self) -> &str {
         &self.what
     }
+
+    /// What the virtual host is called in which the thing would be.
+    pub(crate) fn vhost(&self) -> String {
+        // Within names, quotes have a backslash before them.
+        let at = self.what.rfind(VHOST);
+        at.map_or_else(
+            || format!("the vhost of {}", self.what),
+            |at| self.what[at..].to_owned(),
+        )
+    }
+
+    /// Refuses a path with a name that is empty: it would be another path.
+    pub(crate) fn check(&self) -> Outcome {
+        let path = self.text.split('?').next().unwrap_or_default();
+        if path.split('/').skip(1).any(str::is_empty) {
+            return Err(Failure::Usage(format!(
+                "a name is empty: {} is nothing to ask for",
+                self.what
+            )));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +104,23 @@ mod tests {
         let path = Path::of(["queues", "/", "a/b?c=d&e#f %"]);
         assert_eq!(path.as_str(), "/api/queues/%2F/a%2Fb%3Fc%3Dd%26e%23f%20%25");
         assert_eq!(Path::of(["queues", "ü"]).as_str(), "/api/queues/%C3%BC");
+    }
+
+    #[test]
+    fn name_that_is_empty_is_no_path() {
+        for segments in [["queues", "", "q"], ["queues", "/", ""]] {
+            let checked = Path::of(segments).query("a", 1).check();
+            assert!(matches!(checked, Err(Failure::Usage(_))));
+        }
+        assert!(Path::of(["queues"]).query("name", "//").check().is_ok());
+    }
+
+    #[test]
+    fn vhost_is_what_a_thing_is_said_to_be_in() {
+        let path =
+            Path::of(["queues"]).called(format!("queue {:?} in vhost {:?}", "vhost \"x", "a"));
+        assert_eq!(path.vhost(), "vhost \"a\"");
+        assert_eq!(Path::of(["users"]).vhost(), "the vhost of users");
     }
 
     #[test]

@@ -46,10 +46,11 @@ impl Table {
     /// A further column; all come before the first row.
     pub(crate) fn column(&mut self, title: &str, align: Align) {
         debug_assert!(self.rows.is_empty(), "columns come first");
+        let title = printable(title);
         self.columns.push(Column {
-            title: printable(title),
             align,
             width: title.width(),
+            title,
         });
     }
 
@@ -156,20 +157,35 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     kept
 }
 
-/// A text without anything that a terminal would obey: names are chosen by clients, not by the operator who reads them.
+/// A text without anything that a terminal would obey, and without what nobody sees: names are chosen by clients, not by
+/// the operator who reads them.
 pub(crate) fn printable(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(is_unprintable) {
         return text.to_owned();
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for symbol in text.chars() {
-        if symbol.is_control() {
+        if is_unprintable(symbol) {
             safe.extend(symbol.escape_default());
         } else {
             safe.push(symbol);
         }
     }
     safe
+}
+
+/// Controls, what turns the direction of the text around it (Unicode's annex 9), separators of lines, and spaces without
+/// width.
+fn is_unprintable(symbol: char) -> bool {
+    let is_directing = matches!(
+        symbol,
+        '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
+    );
+    let is_invisible = matches!(
+        symbol,
+        '\u{200B}' | '\u{2028}' | '\u{2029}' | '\u{2060}' | '\u{FEFF}'
+    );
+    symbol.is_control() || is_directing || is_invisible
 }
 
 #[cfg(test)]
@@ -227,5 +243,10 @@ a queue wi…  idle     1,234,567
     #[test]
     fn names_cannot_command_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable("\u{202E}ab\u{200B}"), "\\u{202e}ab\\u{200b}");
+        assert_eq!(
+            printable("注文 é \u{1F469}\u{200D}\u{1F680}"),
+            "注文 é \u{1F469}\u{200D}\u{1F680}"
+        );
     }
 }

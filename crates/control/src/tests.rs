@@ -54,10 +54,40 @@ fn url_may_end_in_a_slash_or_in_api_and_has_a_scheme() {
         perform(&line.command, |form| Output::plain(&mut out, form)).unwrap();
         assert_eq!(server.stop()[0].path, "/api/users");
     }
-    let line = Line::parse_from(["ternmq", "status", "--url", "localhost:15672"]);
-    let mut out = Vec::new();
-    let failure = perform(&line.command, |form| Output::plain(&mut out, form)).unwrap_err();
-    assert!(matches!(failure, Failure::Usage(_)), "{failure}");
+    for (url, why) in [
+        ("localhost:15672", "does not begin with http://"),
+        ("http://", "names no host"),
+        ("http:///api", "names no host"),
+        ("http://me:secret@localhost:15672", "has a login in it"),
+    ] {
+        let line = Line::parse_from(["ternmq", "status", "--url", url]);
+        let mut out = Vec::new();
+        let failure = perform(&line.command, |form| Output::plain(&mut out, form)).unwrap_err();
+        assert!(matches!(failure, Failure::Usage(_)), "{failure}");
+        assert!(failure.to_string().contains(why), "{failure}");
+    }
+}
+
+#[test]
+fn script_gets_one_value_whatever_was_done() {
+    let answers = vec![Answer::json(204, ""), Answer::json(204, "")];
+    let done = run_line(&["users", "delete", "a", "b", "--json"], answers);
+    done.outcome.unwrap();
+    let written: Value = serde_json::from_str(&done.written).unwrap();
+    assert_eq!(
+        written,
+        serde_json::json!({"done": ["deleted user a", "deleted user b"]})
+    );
+}
+
+#[test]
+fn what_the_server_says_cannot_command_the_terminal() {
+    let refusal = r#"{"reason":"Validation failed\n\nno \u001b[31m\u202e\n"}"#;
+    let done = run_line(&["queues", "purge", "q"], vec![Answer::json(400, refusal)]);
+    assert_eq!(
+        done.outcome.unwrap_err().to_string(),
+        "refused: no \\u{1b}[31m\\u{202e}"
+    );
 }
 
 #[test]
@@ -78,6 +108,18 @@ fn every_status_has_its_failure() {
         missing.to_string(),
         "queue \"q\" in vhost \"/\" does not exist"
     );
+    assert_eq!(
+        failure(404, r#"{"error":"not_found","reason":"vhost_not_found"}"#).to_string(),
+        "vhost \"/\" does not exist"
+    );
+    assert!(matches!(
+        failure(400, r#"{"reason":"vhost_or_user_not_found"}"#),
+        Failure::NotFound(_)
+    ));
+    assert!(matches!(
+        failure(400, r#"{"reason":["no_such_user","u"]}"#),
+        Failure::NotFound(_)
+    ));
     assert!(matches!(failure(500, "<html>"), Failure::Failed(_)));
     assert!(matches!(failure(302, ""), Failure::Failed(_)));
     let of_channel = |code: &str| failure(400, &format!(r#"{{"reason":"{code} - no"}}"#));

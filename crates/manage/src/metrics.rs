@@ -115,6 +115,7 @@ impl Shared {
             cluster_id: parameters::cluster_id(&self.manage).unwrap_or_else(|| cluster.clone()),
             cluster,
             resident_bytes: usage.resident_bytes,
+            program_bytes: usage.program_bytes,
             memory_high_bytes: node.memory_high_bytes,
             memory_alarm: broker.is_blocked(),
             disk_free_bytes: usage.disk_free_bytes,

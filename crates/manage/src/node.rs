@@ -70,6 +70,8 @@ impl NodeFacts {
 pub(crate) struct Usage {
     /// Memory, in bytes.
     pub(crate) resident_bytes: u64,
+    /// How much of that is the program itself: pages of files, in bytes.
+    pub(crate) program_bytes: u64,
     /// Open files.
     pub(crate) files: u64,
     /// Open files there may be.
@@ -98,6 +100,7 @@ impl Usage {
         let disk = rustix::fs::statvfs(data_dir);
         Self {
             resident_bytes: number_of("VmRSS:") * 1024,
+            program_bytes: number_of("RssFile:") * 1024,
             files: files as u64,
             files_max: limit.current.unwrap_or(u64::MAX),
             threads: number_of("Threads:"),

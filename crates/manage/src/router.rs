@@ -371,10 +371,10 @@ fn node() -> Router<r::Shared> {
         .route("/overview", get(r::overview::get))
         .route("/nodes", get(r::nodes::list))
         .route("/nodes/{node}", get(r::nodes::get))
-        .route("/nodes/{node}/memory", get(r::nodes::get_memory))
+        .route("/nodes/{node}/memory", get(r::memory::get))
         .route(
             "/nodes/{node}/memory/relative",
-            get(r::nodes::get_memory_relative),
+            get(r::memory::get_relative),
         )
         .route(
             "/cluster-name",

@@ -109,7 +109,7 @@ impl Exchange {
             Self::Opening if data.is_empty() => Ok(Reply::Continue(Box::default())),
             Self::Opening => {
                 let opening = Opening::parse(data)?;
-                let account = Account::of(&opening.user, peer, &node.config);
+                let account = Account::of(&opening.user, peer, &node.vhost_rules());
                 let verifier = verifier(node, &account.user);
                 let (challenge, first) = opening.challenge(verifier, &node.broker.random_name());
                 *self = Self::Challenged {

@@ -10,6 +10,7 @@ use ternmq_core::value::Headers;
 use ternmq_net::machine::{Acceptor, Machine, Peer, Refused};
 use ternmq_net::timers::Ticker;
 
+use crate::account::VhostRules;
 use crate::config::MqttConfig;
 use crate::connection::Connection;
 use crate::connection::introduction::client_properties;
@@ -27,6 +28,13 @@ pub(crate) struct Node {
     pub(crate) sys: Sys,
     /// Of every client, as others see it.
     pub(crate) client_properties: Arc<Headers>,
+}
+
+impl Node {
+    /// What decides about vhosts that clients do not name, as it is now.
+    pub(crate) fn vhost_rules(&self) -> VhostRules<'_> {
+        VhostRules::of(&self.config, &self.broker)
+    }
 }
 
 /// Makes a machine for each MQTT connection. One for all listeners of a node, so that a client identifier is one

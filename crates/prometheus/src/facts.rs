@@ -22,6 +22,8 @@ pub struct Machine {
     pub cluster_id: String,
     /// Memory of the process, in bytes.
     pub resident_bytes: u64,
+    /// How much of that is the program itself: pages of files.
+    pub program_bytes: u64,
     /// Publishers pause when messages hold more memory than this.
     pub memory_high_bytes: u64,
     /// Publishers are paused for that reason.

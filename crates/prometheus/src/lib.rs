@@ -29,7 +29,6 @@ pub use crate::selection::Selection;
 use std::sync::Arc;
 
 use ternmq_broker::Broker;
-use ternmq_core::policy::QueueKind;
 
 /// The media type of an answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -48,19 +47,6 @@ pub struct Source {
 impl Source {
     fn vhosts(&self) -> Vec<Box<str>> {
         self.broker.vhosts()
-    }
-
-    /// About how much memory queues of each kind take without the bodies of their messages.
-    fn queue_memory(&self) -> [u64; QueueKind::COUNT] {
-        let mut memory = [0; QueueKind::COUNT];
-        for queue in self.broker.inspect().queues(None) {
-            let holdings = &queue.holdings;
-            let bytes = holdings
-                .memory_bytes
-                .saturating_sub(holdings.resident_bytes);
-            memory[queue.settings.kind.index()] += bytes;
-        }
-        memory
     }
 }
 

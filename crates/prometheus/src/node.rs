@@ -276,8 +276,7 @@ pub(crate) fn process(source: &Source, page: &mut Page) {
 
 /// Where the memory of the process is, in RabbitMQ's categories. Those that have no counterpart here are 0.
 pub(crate) fn memory(source: &Source, prefix: &'static str, page: &mut Page) {
-    const ABSENT: [&str; 22] = [
-        "code_module",
+    const ABSENT: [&str; 21] = [
         "client_connection_reader",
         "client_connection_writer",
         "client_connection_channel",
@@ -300,10 +299,11 @@ pub(crate) fn memory(source: &Source, prefix: &'static str, page: &mut Page) {
         "runtime_allocated_unused",
         "runtime_reserved_unallocated",
     ];
-    let [classic, quorum] = source.queue_memory();
-    let bodies = source.broker.inspect().totals().holdings.resident_bytes;
-    let known = classic + quorum + bodies;
+    let memory = source.broker.inspect().memory();
+    let program = source.machine.program_bytes;
+    let known = memory.all() + program;
     let rest = source.machine.resident_bytes.saturating_sub(known);
+    let [classic, quorum] = memory.queues;
     let families = [
         (
             "classic_queue_erlang_process",
@@ -315,7 +315,12 @@ pub(crate) fn memory(source: &Source, prefix: &'static str, page: &mut Page) {
             "Quorum queues, without bodies",
             quorum,
         ),
-        ("binary_heap", "Bodies of messages", bodies),
+        (
+            "binary_heap",
+            "Bodies of messages in queues, retained and delayed messages",
+            memory.messages(),
+        ),
+        ("code_module", "The program", program),
         ("other_system", "Everything else", rest),
     ];
     let absent = ABSENT.map(|name| (name, "Nothing here corresponds to it", 0));

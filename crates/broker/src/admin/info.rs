@@ -203,6 +203,11 @@ impl Admin<'_> {
         })
     }
 
+    /// The JSON value of a parameter of the node.
+    pub fn global_parameter(&self, name: &str) -> Option<Box<str>> {
+        self.read(|objects| objects.global(name).map(Into::into))
+    }
+
     /// The limits of all vhosts that have any.
     pub fn vhost_limits(&self) -> Vec<LimitInfo<VhostLimit>> {
         self.read(|objects| {

@@ -17,6 +17,7 @@ mod consumers;
 mod count;
 mod journal;
 mod logins;
+mod memory;
 mod queues;
 mod topology;
 
@@ -32,6 +33,7 @@ pub use count::{Count, Gauge, Octets};
 pub use journal::JournalSnapshot;
 pub(crate) use logins::LoginCounters;
 pub use logins::{Door, Logins};
+pub use memory::MemorySnapshot;
 pub use queues::{QueueSnapshot, QueueState};
 pub use topology::{BindingEnd, BindingSnapshot, ExchangeSnapshot};
 

@@ -1,7 +1,8 @@
 //! `ternmq definitions`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path as FilePath, PathBuf};
 
 use clap::Subcommand;
@@ -88,12 +89,20 @@ fn export(context: &mut Context<'_>, file: Option<&FilePath>) -> Outcome {
     report(context, &format!("wrote {name}"), &definitions)
 }
 
+/// Who may read a file of definitions: they have hashes of passwords.
+const MODE: u32 = 0o600;
+
 /// Writes beside the file and renames, so a file is never half of what it was.
 fn write_whole(file: &FilePath, definitions: &Value) -> io::Result<()> {
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    let mut out = File::create(&beside)?;
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(MODE)
+        .open(&beside)?;
     let mut text = serde_json::to_vec_pretty(definitions)?;
     text.push(b'\n');
     out.write_all(&text)?;

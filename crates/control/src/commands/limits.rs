@@ -68,12 +68,12 @@ impl Action for UserLimits {
         match self {
             Self::List { selection } => list(
                 context,
-                "user-limits",
+                USER_LIMITS,
                 [Field::text("user", "USER"), VALUE],
                 selection,
             ),
-            Self::Set { user, limit, value } => set(context, ["user-limits", user, limit], *value),
-            Self::Clear { user, limit } => clear(context, ["user-limits", user, limit]),
+            Self::Set { user, limit, value } => set(context, [USER_LIMITS, user, limit], *value),
+            Self::Clear { user, limit } => clear(context, [USER_LIMITS, user, limit]),
         }
     }
 }
@@ -92,6 +92,9 @@ impl Action for VhostLimits {
         }
     }
 }
+
+/// Where limits of users are.
+const USER_LIMITS: &str = "user-limits";
 
 const VALUE: Field = Field::text("value", "LIMITS");
 
@@ -120,8 +123,18 @@ fn in_words(item: &Value, owner: &str) -> Value {
     json!({owner: item.get(owner), "value": words})
 }
 
+/// The path of a limit, and what is meant if its owner is not there.
+fn path(segments: [&str; 3]) -> Path {
+    let owner = if segments[0] == USER_LIMITS {
+        "user"
+    } else {
+        "vhost"
+    };
+    Path::of(segments).called(format!("{owner} {:?}", segments[1]))
+}
+
 fn set(context: &mut Context<'_>, segments: [&str; 3], value: i64) -> Outcome {
-    let path = Path::of(segments).called(format!("{:?}", segments[1]));
+    let path = path(segments);
     context.api.put(&path, &json!({ "value": value }))?;
     context
         .out
@@ -129,8 +142,7 @@ fn set(context: &mut Context<'_>, segments: [&str; 3], value: i64) -> Outcome {
 }
 
 fn clear(context: &mut Context<'_>, segments: [&str; 3]) -> Outcome {
-    let path = Path::of(segments).called(format!("limit {} of {}", segments[2], segments[1]));
-    context.api.delete(&path)?;
+    context.api.delete(&path(segments))?;
     context
         .out
         .done(format!("{} of {}: none", segments[2], segments[1]))

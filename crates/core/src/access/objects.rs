@@ -167,6 +167,11 @@ impl Objects {
         self.globals.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// The value of a parameter of the node.
+    pub fn global(&self, name: &str) -> Option<&str> {
+        self.globals.get(name).map(|value| &**value)
+    }
+
     /// Whether there is such an object.
     pub fn contains(&self, key: &ObjectKey) -> bool {
         let of = |vhost: &str| self.vhosts.get(vhost);

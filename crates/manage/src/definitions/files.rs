@@ -46,11 +46,18 @@ impl Manage {
     /// waits for nothing: what is set is durable as soon as anything later is.
     ///
     /// # Errors
-    /// The first file that cannot be imported; those before it were.
+    /// The first file that cannot be read as a document, and then none was imported; or the first whose contents are
+    /// refused, and then those before it were.
     pub fn import_files(&self, path: &Path) -> Result<Vec<(PathBuf, Report)>, ImportError> {
-        let mut reports = Vec::new();
+        // A file that is no document at all is found out before anything changes.
+        let mut documents = Vec::new();
         for file in files(path)? {
-            let report = self.import_file(&file)?;
+            let document = read_document(&file)?;
+            documents.push((file, document));
+        }
+        let mut reports = Vec::new();
+        for (file, document) in documents {
+            let report = self.import_document(&file, &document)?;
             tracing::info!(file = %file.display(), ?report, "definitions imported");
             reports.push((file, report));
         }
@@ -72,13 +79,16 @@ impl Manage {
         Ok(false)
     }
 
-    fn import_file(&self, path: &Path) -> Result<Report, ImportError> {
+    fn import_document(
+        &self,
+        path: &Path,
+        document: &serde_json::Map<String, Value>,
+    ) -> Result<Report, ImportError> {
         let refused = |reason: String| ImportError::Refused {
             path: path.to_owned(),
             reason,
         };
-        let document = read_document(path)?;
-        let plan = read::plan(self, &document, None).and_then(|plan| check::check(self, plan));
+        let plan = read::plan(self, document, None).and_then(|plan| check::check(self, plan));
         let plan = plan.map_err(|problems| refused(problems.to_string()))?;
         let (report, _): (Report, Lsn) =
             apply::apply(self, &plan).map_err(|fault| refused(fault.reason()))?;

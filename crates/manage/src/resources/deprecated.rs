@@ -19,12 +19,30 @@ enum Phase {
     Removed,
 }
 
+/// Whether clients may use a feature. Here nobody forbids one that is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Permission {
+    Permitted,
+    Denied,
+}
+
+impl Phase {
+    const fn permission(self) -> Permission {
+        match self {
+            Self::PermittedByDefault => Permission::Permitted,
+            Self::Removed => Permission::Denied,
+        }
+    }
+}
+
 /// A deprecated feature as it is shown.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Feature {
     name: &'static str,
     desc: &'static str,
     deprecation_phase: Phase,
+    state: Permission,
     doc_url: &'static str,
     provided_by: &'static str,
     #[serde(skip)]
@@ -47,6 +65,7 @@ const fn feature(
         name,
         desc,
         deprecation_phase,
+        state: deprecation_phase.permission(),
         doc_url: "",
         provided_by: "rabbit",
         is_used,

@@ -16,6 +16,7 @@ pub(crate) mod features;
 pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod nodes;
 pub(crate) mod overview;
 mod parameter_rules;

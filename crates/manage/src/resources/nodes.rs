@@ -1,10 +1,10 @@
-//! `/nodes`, `/nodes/:name`, `/nodes/:name/memory`
+//! `/nodes`, `/nodes/:name`
 
 use std::path::PathBuf;
 
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use ternmq_broker::mailbox::DiskRoom;
 
 use super::overview::{Context, Described, contexts, exchange_types};
@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::listing::{self, Row};
 use crate::node::{Usage, processors};
 use crate::rates::{Details, Measures, NodeNumbers, Numbers as _};
-use crate::reply::{self, Answer};
+use crate::reply::Answer;
 use crate::request::{Names, Query};
 
 /// How each protocol is called where plugins are listed.
@@ -24,32 +24,6 @@ const PLUGINS: [(&str, &str); 4] = [
     ("http", "rabbitmq_management"),
     ("http/web-mqtt", "rabbitmq_web_mqtt"),
     ("http/prometheus", "rabbitmq_prometheus"),
-];
-
-/// What memory is used for, in the words of RabbitMQ, but for the two that are known here.
-const MEMORY_UNUSED: [&str; 22] = [
-    "connection_readers",
-    "connection_writers",
-    "connection_channels",
-    "queue_slave_procs",
-    "quorum_queue_procs",
-    "quorum_queue_dlx_procs",
-    "stream_queue_procs",
-    "stream_queue_replica_reader_procs",
-    "stream_queue_coordinator_procs",
-    "plugins",
-    "metadata_store",
-    "metadata_store_ets",
-    "metrics",
-    "mgmt_db",
-    "mnesia",
-    "quorum_ets",
-    "other_ets",
-    "binary",
-    "msg_index",
-    "code",
-    "atom",
-    "allocated_unused",
 ];
 
 #[derive(Serialize)]
@@ -188,59 +162,4 @@ pub(crate) fn check_name(manage: &Manage, name: &str) -> Result<(), Fault> {
     } else {
         Err(Fault::not_found())
     }
-}
-
-/// What memory is used for, by category.
-fn memory(manage: &Manage) -> (Map<String, Value>, u64) {
-    let resident = Usage::now(&manage.node.data_dir).resident_bytes;
-    let queues = manage
-        .broker
-        .inspect()
-        .totals()
-        .holdings
-        .memory_bytes
-        .min(resident);
-    let mut categories: Map<String, Value> = MEMORY_UNUSED
-        .iter()
-        .map(|name| ((*name).to_owned(), 0.into()))
-        .collect();
-    let rest = resident - queues;
-    categories.insert("queue_procs".to_owned(), queues.into());
-    categories.insert("connection_other".to_owned(), 0.into());
-    categories.insert("other_proc".to_owned(), rest.into());
-    categories.insert("other_system".to_owned(), 0.into());
-    categories.insert("reserved_unallocated".to_owned(), 0.into());
-    (categories, resident)
-}
-
-pub(crate) async fn get_memory(
-    State(manage): State<Shared>,
-    caller: Caller,
-    Names(name): Names<String>,
-) -> Answer {
-    caller.monitor()?;
-    check_name(&manage, &name)?;
-    let (mut memory, total) = memory(&manage);
-    memory.insert("strategy".to_owned(), "rss".into());
-    let totals = json!({"rss": total, "allocated": total, "erlang": total});
-    memory.insert("total".to_owned(), totals);
-    Ok(reply::json(&json!({"memory": memory})))
-}
-
-/// The same in percent.
-pub(crate) async fn get_memory_relative(
-    State(manage): State<Shared>,
-    caller: Caller,
-    Names(name): Names<String>,
-) -> Answer {
-    caller.monitor()?;
-    check_name(&manage, &name)?;
-    let (memory, total) = memory(&manage);
-    let percent = |value: &Value| value.as_u64().unwrap_or(0) * 100 / total.max(1);
-    let mut relative: Map<String, Value> = memory
-        .iter()
-        .map(|(name, value)| (name.clone(), percent(value).into()))
-        .collect();
-    relative.insert("total".to_owned(), 100.into());
-    Ok(reply::json(&json!({"memory": relative})))
 }

@@ -419,3 +419,19 @@ fn document_with_what_there_is_not_here_names_it_and_changes_nothing() {
     );
     node.get("/queues/%2F/q").expect_not_found();
 }
+
+#[test]
+fn files_are_read_before_the_first_is_imported() {
+    let node = Node::new();
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("1.json", r#"{"vhosts": [{"name": "v"}]}"#);
+    write("2.json", r#"{"vhosts": ["#);
+    let import = || node.manage.import_files(directory.path());
+    let error = import().unwrap_err().to_string();
+    assert!(error.contains("2.json: not a JSON object"), "{error}");
+    node.get("/vhosts/v").expect_not_found();
+    write("2.json", r#"{"queues": [{"name": "q", "vhost": "v"}]}"#);
+    assert_eq!(import().unwrap().len(), 2);
+    node.get("/queues/v/q").expect(200);
+}

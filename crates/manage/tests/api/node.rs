@@ -108,6 +108,28 @@ fn node_has_what_strict_clients_want() {
     let memory = node.get(&format!("/nodes/{NODE}/memory")).expect(200)["memory"].clone();
     assert!(memory["total"]["rss"].as_u64().unwrap() > 0);
     assert_eq!(memory["strategy"], "rss");
+    node.put("/queues/%2F/q", &json!({})).expect(201);
+    node.put(
+        "/queues/%2F/r",
+        &json!({"durable": true, "arguments": {"x-queue-type": "quorum"}}),
+    )
+    .expect(201);
+    for queue in ["q", "r"] {
+        let message = json!({
+            "properties": {}, "routing_key": queue, "payload": "x".repeat(100_000), "payload_encoding": "string",
+        });
+        node.post("/exchanges/%2F/amq.default/publish", &message)
+            .expect(200);
+    }
+    let memory = node.get(&format!("/nodes/{NODE}/memory")).expect(200)["memory"].clone();
+    let of = |name: &str| memory[name].as_u64().unwrap();
+    assert!((200_000..300_000).contains(&of("binary")), "{memory}");
+    assert!((1..10_000).contains(&of("queue_procs")), "{memory}");
+    assert!((1..10_000).contains(&of("quorum_queue_procs")), "{memory}");
+    assert!(of("code") > 0 && of("other_system") > 0);
+    let categories = memory.as_object().unwrap().values();
+    let sum: u64 = categories.filter_map(Value::as_u64).sum();
+    assert_eq!(sum, memory["total"]["rss"]);
     let relative = node
         .get(&format!("/nodes/{NODE}/memory/relative"))
         .expect(200);
@@ -246,6 +268,21 @@ fn deprecated_features_are_listed_and_those_in_use_too() {
             .map(|f| f["name"].as_str().unwrap().to_owned())
             .collect()
     };
+    let first = node.get("/deprecated-features").expect(200)[0].clone();
+    assert_eq!(
+        (
+            &first["name"],
+            &first["deprecation_phase"],
+            &first["state"],
+            &first["provided_by"]
+        ),
+        (
+            &json!("classic_queue_mirroring"),
+            &json!("removed"),
+            &json!("denied"),
+            &json!("rabbit")
+        )
+    );
     let all = names("/deprecated-features");
     assert!(all.iter().any(|name| name == "global_qos"), "{all:?}");
     assert!(names("/deprecated-features/used").is_empty());

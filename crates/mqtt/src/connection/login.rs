@@ -34,6 +34,7 @@ impl Connection {
         connect: &Connect<'_>,
     ) -> Result<(Arc<User>, Account), ConnectFault> {
         let config = &self.node.config;
+        let rules = self.node.vhost_rules();
         // An empty name and password are what some clients send for none.
         let name = connect.user_name.unwrap_or_default();
         let password = connect.password.unwrap_or_default();
@@ -41,17 +42,17 @@ impl Connection {
             if let Some(certificate) = self.certificate().filter(|_| config.ssl_cert_login) {
                 let name = config.named(config.ssl_cert_login_from, certificate);
                 let name = name.ok_or(ConnectFault::NamelessCertificate)?;
-                let account = Account::of_certificate(&name, &self.peer, config);
+                let account = Account::of_certificate(&name, &self.peer, &rules);
                 return Ok((self.log_in(connect, &account, None)?, account));
             }
             if !config.anonymous {
                 return Err(ConnectFault::Anonymous);
             }
             let default = self.node.broker.default_user();
-            let account = Account::anonymous(default.name(), &self.peer, config);
+            let account = Account::anonymous(default.name(), &self.peer, &rules);
             return Ok((self.log_in(connect, &account, None)?, account));
         }
-        let account = Account::of(name, &self.peer, config);
+        let account = Account::of(name, &self.peer, &rules);
         Ok((self.log_in(connect, &account, Some(password))?, account))
     }
 

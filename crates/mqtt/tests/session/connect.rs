@@ -275,6 +275,14 @@ fn port_may_name_the_vhost_and_the_user_name_comes_before_it() {
     assert_eq!(publish("127.0.0.1:1883", &Hello::new("d")), 0);
     let port = Hello::new("e").login("port:guest", b"guest");
     assert_eq!(publish("127.0.0.1:1883", &port), 1);
+
+    // As operators of RabbitMQ say it, for connections from now on.
+    let admin = world.broker.admin();
+    let mapping = r#"{"1885": "port", "1884": "/"}"#;
+    let set = admin.put_global_parameter("mqtt_port_to_vhost_mapping", mapping);
+    set.unwrap();
+    assert_eq!(publish("127.0.0.1:1885", &Hello::new("f")), 1);
+    assert_eq!(publish("127.0.0.1:1884", &Hello::new("g")), 0);
 }
 
 #[test]
