@@ -43,7 +43,8 @@ pub(crate) struct Plan {
     users: Vec<(Box<str>, UserSpec)>,
     user_limits: Vec<(Box<str>, UserLimit, u64)>,
     vhosts: Vec<(Box<str>, VhostSpec)>,
-    vhost_limits: Vec<(Box<str>, VhostLimit, u64)>,
+    /// All limits of each vhost of which the document has any.
+    vhost_limits: Vec<(Box<str>, Vec<(VhostLimit, u64)>)>,
     permissions: Vec<PermissionInfo>,
     topic_permissions: Vec<TopicPermissionInfo>,
     parameters: Vec<ParameterInfo>,
