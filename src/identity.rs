@@ -52,7 +52,7 @@ impl Identities {
             self.http = Some(Arc::new(http.context("section [auth.http]")?));
         }
         if let Some(oauth2) = &self.oauth2 {
-            oauth2.start(clock.now()).context("section [auth.oauth2]")?;
+            oauth2.start(clock).context("section [auth.oauth2]")?;
         }
         let steps = config.backends.iter().filter_map(|step| {
             Some(LoginStep {

@@ -19,6 +19,8 @@ use support::raw::{AMQP_HEADER, Raw, method, start_ok};
 use support::secure::{Around, Authority, handshake, relay, write_identity};
 use support::{Ternmq, command, soon, write_config};
 use tempfile::{TempDir, tempdir};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// A broker with a certificate, and who issued it.
 struct Secure {
@@ -105,6 +107,28 @@ async fn a_session_is_the_same_by_whatever_way_its_client_comes() {
             publisher.publish("a/b", 1, b"while it was away").await;
         }
         secure.broker.mqtt = ways[0];
+    }
+}
+
+#[tokio::test]
+async fn cookies_that_are_set_over_tls_stay_there() {
+    let secure = Secure::start("");
+    let addresses = &secure.broker.addresses;
+    let client = secure.authority.client(None);
+    let tls = relay(addresses["https"], Around::Tls(client)).await;
+    for (addr, is_secure) in [(addresses["http"], false), (tls, true)] {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let form = "username=guest&password=guest";
+        let length = form.len();
+        let request = format!(
+            "POST /api/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{form}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        let cookie = answer.lines().find(|line| line.contains("auth="));
+        let cookie = cookie.unwrap_or_else(|| panic!("{answer}"));
+        assert_eq!(cookie.ends_with("; Secure"), is_secure, "{cookie}");
     }
 }
 

@@ -11,6 +11,12 @@ use ternmq_core::id::Timestamp;
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch. Never steps backwards.
     fn now(&self) -> Timestamp;
+
+    /// What others mean by now, who name moments in documents of theirs: the same as [`Clock::now`] as far as the machine
+    /// knew the time when that began, and it never slept. May step.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
 }
 
 /// The machine's monotonic clock, anchored to the wall clock when it was made. A wall clock that is set back, or jumps,
@@ -25,12 +31,9 @@ impl SystemClock {
     /// A clock that shows the wall clock's time now. A wall clock before 1970 counts as 1970.
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn new() -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
         Self {
             started: Instant::now(),
-            epoch_ms: whole_ms(since_epoch),
+            epoch_ms: wall_ms(),
         }
     }
 }
@@ -48,6 +51,16 @@ impl Clock for SystemClock {
                 .saturating_add(whole_ms(self.started.elapsed())),
         )
     }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp(wall_ms())
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the clock")]
+fn wall_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    whole_ms(since_epoch.unwrap_or(Duration::ZERO))
 }
 
 fn whole_ms(duration: Duration) -> u64 {

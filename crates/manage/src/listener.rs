@@ -66,6 +66,7 @@ impl Acceptor for ManageAcceptor {
         let opened = Opened {
             site: Arc::clone(&self.site),
             from: peer.addr.ip(),
+            is_encrypted: peer.tls.is_some(),
             mailbox,
             place,
             desk: Arc::clone(&self.desk),

@@ -36,6 +36,10 @@ const HEADERS_MAX: usize = 100;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct From(pub(crate) IpAddr);
 
+/// The extension of requests that came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encrypted;
+
 /// See the module's documentation.
 pub(crate) struct HttpMachine {
     pipe: Pipe,
@@ -85,6 +89,8 @@ pub(crate) type Answering =
 pub(crate) struct Opened {
     pub(crate) site: Arc<dyn Site>,
     pub(crate) from: IpAddr,
+    /// Whether it speaks TLS.
+    pub(crate) is_encrypted: bool,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) place: Place,
     pub(crate) desk: Arc<Desk>,
@@ -98,6 +104,7 @@ impl HttpMachine {
         let handler = Handler {
             site: opened.site,
             from: opened.from,
+            is_encrypted: opened.is_encrypted,
             handling: handling.clone(),
         };
         let server = http1::Builder::new()
@@ -222,6 +229,7 @@ impl Wake for Nudge {
 struct Handler {
     site: Arc<dyn Site>,
     from: IpAddr,
+    is_encrypted: bool,
     handling: Arc<AtomicUsize>,
 }
 
@@ -242,7 +250,11 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.handling.fetch_add(1, Ordering::Relaxed);
         let handling = Handling(self.handling.clone());
-        let answer = self.site.respond(request.map(Body::new), self.from);
+        let mut request = request.map(Body::new);
+        if self.is_encrypted {
+            request.extensions_mut().insert(Encrypted);
+        }
+        let answer = self.site.respond(request, self.from);
         Box::pin(async move {
             let answer = answer.await;
             drop(handling);

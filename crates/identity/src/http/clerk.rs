@@ -70,7 +70,7 @@ impl Clerk {
     }
 
     fn answer(&self, question: &Question) -> Result<Verdict, String> {
-        let Question { address, form } = question;
+        let Question { address, form, .. } = question;
         let answer = match self.method {
             Method::Get => {
                 let separator = if address.contains('?') { '&' } else { '?' };

@@ -16,7 +16,7 @@ use ternmq_core::id::Timestamp;
 use super::config::CacheConfig;
 use super::question::{Key, Question, Verdict};
 
-/// Questions that may wait to be put; more are not asked.
+/// Questions that may wait to be put, of either kind; more are not asked.
 const QUEUE_MAX: usize = 10_000;
 
 /// How long an answer is kept at least, in milliseconds: until those who asked have fetched it.
@@ -34,7 +34,10 @@ pub(super) struct Desk {
 #[derive(Default)]
 struct State {
     entries: HashMap<Key, Entry>,
-    queue: VecDeque<(Key, Question)>,
+    /// Questions about users who are let in.
+    rights: VecDeque<(Key, Question)>,
+    /// Questions about those who want to be. Anybody can have many of them asked, so they come behind the others.
+    logins: VecDeque<(Key, Question)>,
     closed: bool,
 }
 
@@ -43,7 +46,8 @@ impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
             .field("entries", &self.entries.len())
-            .field("queue", &self.queue.len())
+            .field("rights", &self.rights.len())
+            .field("logins", &self.logins.len())
             .finish_non_exhaustive()
     }
 }
@@ -78,14 +82,14 @@ impl Desk {
             }
             _ => {}
         }
-        if state.queue.len() >= QUEUE_MAX || state.closed {
+        if state.queue_of(&question).len() >= QUEUE_MAX || state.closed {
             drop(guard);
             tracing::warn!("too many questions about users, one is answered with no");
             return Some(Verdict::Deny);
         }
         state.make_room(self.config.entries_max, now);
         state.entries.insert(key, Entry::Asked(vec![waker.clone()]));
-        state.queue.push_back((key, question));
+        state.queue_of(&question).push_back((key, question));
         drop(guard);
         self.work.notify_one();
         None
@@ -98,7 +102,10 @@ impl Desk {
             if state.closed {
                 return None;
             }
-            if let Some(next) = state.queue.pop_front() {
+            if let Some(next) = state.rights.pop_front() {
+                return Some(next);
+            }
+            if let Some(next) = state.logins.pop_front() {
                 return Some(next);
             }
             self.work.wait(&mut state);
@@ -129,6 +136,15 @@ impl Desk {
 }
 
 impl State {
+    /// Where a question waits.
+    fn queue_of(&mut self, question: &Question) -> &mut VecDeque<(Key, Question)> {
+        if question.is_login {
+            &mut self.logins
+        } else {
+            &mut self.rights
+        }
+    }
+
     /// Before there are more than `max`, those go that are known no longer; if that is not enough, all that are known.
     fn make_room(&mut self, max: usize, now: Timestamp) {
         if self.entries.len() < max {
@@ -188,7 +204,7 @@ mod tests {
         assert_eq!(desk.ask(question("a"), NOW, &two), None);
         let (key, put) = desk.next().unwrap();
         assert_eq!(put.form, "username=a");
-        assert!(desk.state.lock().queue.is_empty());
+        assert!(desk.state.lock().rights.is_empty());
         desk.answered(key, allow(), NOW);
         assert!(counter.0.load(Ordering::SeqCst) >= 1);
         assert_eq!(desk.ask(question("a"), NOW, &one), Some(allow()));
@@ -232,5 +248,20 @@ mod tests {
         assert_eq!(ask(QUEUE_MAX), Some(Verdict::Deny));
         desk.close();
         assert!(desk.next().is_none());
+    }
+
+    #[test]
+    fn logins_come_behind_the_questions_of_those_who_are_let_in() {
+        let desk = desk(usize::MAX, false);
+        let login = |n: usize| question(&n.to_string()).of_login();
+        let ask = |question: Question| desk.ask(question, NOW, Waker::noop());
+        assert!((0..QUEUE_MAX).all(|n| ask(login(n)).is_none()));
+        assert_eq!(ask(login(QUEUE_MAX)), Some(Verdict::Deny));
+        assert_eq!(ask(question("a")), None, "and are no less for it");
+        let next = || desk.next().unwrap().1.form;
+        assert_eq!(next(), "username=a");
+        assert_eq!(next(), "username=0");
+        assert_eq!(ask(question("b")), None);
+        assert_eq!(desk.next().unwrap().1.form, "username=b");
     }
 }

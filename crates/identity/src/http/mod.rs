@@ -160,7 +160,7 @@ impl Http {
 
 impl Backend for Http {
     fn login(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<User, LoginRefusal> {
-        let mut question = Question::at(&self.shared.config.user_path);
+        let mut question = Question::at(&self.shared.config.user_path).of_login();
         question = question.with("username", attempt.user.as_bytes());
         if let Some(password) = attempt.password {
             question = question.with("password", password);

@@ -17,6 +17,8 @@ pub(super) struct Question {
     pub(super) address: String,
     /// As in `application/x-www-form-urlencoded`. It may have a password.
     pub(super) form: String,
+    /// Who asks is not let in yet: such questions are put behind those about users who are.
+    pub(super) is_login: bool,
 }
 
 /// What a question is known by, which does not tell what it was.
@@ -28,6 +30,15 @@ impl Question {
         Self {
             address: address.to_owned(),
             form: String::new(),
+            is_login: false,
+        }
+    }
+
+    /// The same, about somebody who is not let in yet.
+    pub(super) fn of_login(self) -> Self {
+        Self {
+            is_login: true,
+            ..self
         }
     }
 

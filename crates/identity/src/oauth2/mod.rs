@@ -24,11 +24,13 @@ mod server;
 mod token;
 mod wildcard;
 
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use ternmq_broker::aside::Aside;
+use ternmq_broker::clock::Clock;
 use ternmq_broker::{Attempt, Backend, LoginRefusal, User};
 use ternmq_core::id::Timestamp;
 
@@ -109,6 +111,25 @@ struct Shared {
     servers: Vec<Server>,
     providers: Vec<Arc<Provider>>,
     waiting: Waiting,
+    wall: Wall,
+}
+
+/// What tokens mean by now: who made them has never heard of the broker's clock, which does not follow if the machine's is
+/// set, or the machine sleeps.
+#[derive(Default)]
+struct Wall(OnceLock<Arc<dyn Clock>>);
+
+impl fmt::Debug for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wall").finish_non_exhaustive()
+    }
+}
+
+impl Wall {
+    /// The same as the broker's clock before there is another.
+    fn at(&self, now: Timestamp) -> Timestamp {
+        self.0.get().map_or(now, |clock| clock.wall())
+    }
 }
 
 /// Threads that fetch keys end with the last who could need one.
@@ -151,18 +172,22 @@ impl OAuth2 {
             servers: server::all(config, &providers)?,
             providers,
             waiting: Waiting::new(aside),
+            wall: Wall::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
         })
     }
 
-    /// Begins to fetch keys, where the configuration says from where: a thread for each of those places.
+    /// Begins to fetch keys, where the configuration says from where: a thread for each of those places. From now on the
+    /// clock says when tokens end. Called once, before anybody logs in.
     ///
     /// # Errors
     /// [`OAuth2Error::Thread`]
-    pub fn start(&self, now: Timestamp) -> Result<(), OAuth2Error> {
-        let mut providers = self.shared.providers.iter();
+    pub fn start(&self, clock: &Arc<dyn Clock>) -> Result<(), OAuth2Error> {
+        let set = self.shared.wall.0.set(clock.clone());
+        debug_assert!(set.is_ok(), "set once");
+        let (now, mut providers) = (clock.now(), self.shared.providers.iter());
         providers.try_for_each(|provider| provider.start(now))
     }
 
@@ -218,7 +243,8 @@ impl Shared {
             patience,
         )?;
         let claims = token.verify(algorithm, &key)?;
-        let expires_at = token::check_times(&claims, server, now)?;
+        let wall = self.wall.at(now);
+        let ends_at = token::check_times(&claims, server, wall)?;
         let scopes = scopes::of(&claims, server)?;
         let tags = scopes::tags(&scopes);
         let name = token::user_name(&claims, &server.preferred_username_claims).to_owned();
@@ -228,8 +254,8 @@ impl Shared {
             claims,
         };
         let user = User::new(&name, &tags, Arc::new(token));
-        Ok(match expires_at {
-            Some(expires_at) => user.until(expires_at),
+        Ok(match ends_at {
+            Some(ends_at) => user.until(now.plus_ms(ends_at.since(wall))),
             None => user,
         })
     }

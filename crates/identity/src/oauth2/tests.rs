@@ -596,6 +596,39 @@ fn scopes_at_the_limit_are_taken_and_one_more_is_not() {
     assert_eq!(many(scopes::SCOPES_MAX + 1), refused);
 }
 
+/// Of a machine that slept for an hour since the broker started.
+struct Slept;
+
+impl Clock for Slept {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
+    fn wall(&self) -> Timestamp {
+        NOW.plus_ms(3_600_000)
+    }
+}
+
+#[test]
+fn tokens_end_when_it_is_time_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let oauth2 = load(&configured(directory.path())).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(Slept);
+    oauth2.start(&clock).unwrap();
+    let login = |times: Value| {
+        let token = signed_with(SECRET, &claims(times));
+        let attempt = Attempt::new("", token.as_bytes(), HOME);
+        oauth2
+            .login(&attempt, NOW)
+            .map(|user| user.expires_at().unwrap())
+    };
+    let refused = Err(LoginRefusal::BadCredentials);
+    assert_eq!(login(json!({"exp": NOW_S + 3_599})), refused);
+    let fresh = json!({"exp": NOW_S + 3_610, "nbf": NOW_S + 3_600});
+    let as_the_broker_counts = NOW.plus_ms(10_000);
+    assert_eq!(login(fresh), Ok(as_the_broker_counts));
+}
+
 #[test]
 fn new_token_is_for_the_same_user() {
     let authority = Arc::new(token(as_configured, &json!({})));

@@ -136,7 +136,7 @@ pub(super) fn shortened(text: &str) -> String {
     text.chars().take(CHARS_MAX).collect()
 }
 
-/// Checks when a token is valid. Returns when it ends.
+/// Checks when a token is valid, by the clock that all the world has. Returns when it ends, by the same.
 pub(super) fn check_times(
     claims: &Claims,
     server: &Server,

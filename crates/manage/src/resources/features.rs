@@ -16,7 +16,7 @@ use crate::reply::{self, Answer};
 use crate::request::{Names, Payload, Query};
 
 /// What RabbitMQ 4 requires, and tools look for.
-const FLAGS: [(&str, &str); 20] = [
+const FLAGS: [(&str, &str); 25] = [
     (
         "classic_mirrored_queue_version",
         "Support setting version for classic mirrored queues",
@@ -46,13 +46,22 @@ const FLAGS: [(&str, &str); 20] = [
         "implicit_default_bindings",
         "Default bindings are now implicit, instead of being stored in the database",
     ),
+    ("khepri_db", "The metadata are kept without Mnesia"),
     (
         "listener_records_in_ets",
         "Store listener records in ETS instead of Mnesia",
     ),
     ("maintenance_mode_status", "Maintenance mode status"),
     ("message_containers", "Message containers."),
+    (
+        "message_containers_deaths_v2",
+        "Cycles of dead letters are seen by every protocol",
+    ),
     ("quorum_queue", "Support queues of type `quorum`"),
+    (
+        "quorum_queue_non_voters",
+        "New members of quorum queues vote once they have caught up",
+    ),
     (
         "rabbit_mqtt_qos0_queue",
         "Support pseudo queue type for MQTT QoS 0 subscribers omitting a queue process",
@@ -61,6 +70,7 @@ const FLAGS: [(&str, &str); 20] = [
         "restart_streams",
         "Support for restarting streams with optional preferred next leader argument",
     ),
+    ("stream_filtering", "Streams can be filtered"),
     ("stream_queue", "Support queues of type `stream`"),
     (
         "stream_sac_coordinator_unblock_group",
@@ -69,6 +79,10 @@ const FLAGS: [(&str, &str); 20] = [
     (
         "stream_single_active_consumer",
         "Single active consumer for streams",
+    ),
+    (
+        "stream_update_config_command",
+        "Policies change streams that are there",
     ),
     (
         "tracking_records_in_ets",

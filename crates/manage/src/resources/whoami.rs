@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use crate::auth::{Caller, Credentials};
 use crate::fault::Fault;
-use crate::machine::From;
+use crate::machine::{Encrypted, From};
 use crate::reply::{self, Answer};
 use crate::request::{Query, ShortPayload};
 
@@ -51,11 +51,14 @@ pub(crate) async fn auth(State(manage): State<Shared>) -> Answer {
 pub(crate) async fn login(
     State(manage): State<Shared>,
     Extension(From(from)): Extension<From>,
+    encrypted: Option<Extension<Encrypted>>,
     ShortPayload(payload): ShortPayload,
 ) -> Answer {
     let text = std::str::from_utf8(&payload.bytes);
     let form = Query::parse(text.map_err(|_| Fault::bad_request("not_utf8"))?);
     let prefix = manage.config.path_prefix.trim_end_matches('/');
+    // What came over TLS is never to leave without.
+    let secure = encrypted.map_or("", |_| "; Secure");
     if let Some(token) = form.get("access_token") {
         let shown = Credentials::Bearer(token.to_owned());
         let home = match Caller::let_in(&manage, &shown, from).await {
@@ -69,7 +72,7 @@ pub(crate) async fn login(
         let token = utf8_percent_encode(token, NON_ALPHANUMERIC);
         let path = format!("{prefix}/js/oidc-oauth/bootstrap.js");
         let cookie = format!(
-            "access_token={token}; Path={path}; Max-Age={TOKEN_COOKIE_S}; HttpOnly; SameSite=Strict"
+            "access_token={token}; Path={path}; Max-Age={TOKEN_COOKIE_S}; HttpOnly; SameSite=Strict{secure}"
         );
         return redirect(&home, Some(&cookie));
     }
@@ -80,7 +83,7 @@ pub(crate) async fn login(
     let secret = STANDARD.encode(format!("{user}:{password}"));
     let secret = utf8_percent_encode(&secret, NON_ALPHANUMERIC);
     let age_s = manage.config.login_session_timeout.saturating_mul(60);
-    let cookie = format!("auth={secret}; Path={prefix}/; Max-Age={age_s}; SameSite=Strict");
+    let cookie = format!("auth={secret}; Path={prefix}/; Max-Age={age_s}; SameSite=Strict{secure}");
     let mut response = reply::json(&shown_value);
     set_cookie(&mut response, &cookie)?;
     Ok(response)

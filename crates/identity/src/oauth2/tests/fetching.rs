@@ -7,6 +7,8 @@ use std::task::Wake;
 use std::thread;
 use std::time::Duration;
 
+use ternmq_broker::clock::ManualClock;
+
 use super::super::remote::{AGE_MS_MAX, REST_MS};
 use super::*;
 
@@ -110,7 +112,8 @@ fn started(keys: KeysConfig) -> OAuth2 {
         ..OAuth2Config::default()
     };
     let oauth2 = load(&config).unwrap();
-    oauth2.start(NOW).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW));
+    oauth2.start(&clock).unwrap();
     oauth2
 }
 
