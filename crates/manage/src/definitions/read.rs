@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde_json::{Map, Value};
-use ternmq_broker::admin::{ParameterInfo, PermissionInfo, PolicyInfo, TopicPermissionInfo};
+use ternmq_broker::admin::{
+    LimitInfo, ParameterInfo, PermissionInfo, PolicyInfo, TopicPermissionInfo,
+};
 use ternmq_broker::inspect::{BindingEnd, BindingSnapshot};
 use ternmq_core::policy::without_effect;
 use ternmq_core::routing::key::KeySyntax;
@@ -205,7 +207,10 @@ impl Reader<'_> {
                 Ok::<_, Fault>((limits::vhost_limit(name)?, limits::max(name, value)?))
             })
             .collect::<Result<_, _>>()?;
-        self.plan.vhost_limits.push((vhost.into(), limits));
+        self.plan.vhost_limits.push(LimitInfo {
+            name: vhost.into(),
+            limits,
+        });
         Ok(())
     }
 

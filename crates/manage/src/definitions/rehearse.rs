@@ -129,12 +129,11 @@ impl Stages<'_> {
 fn check_queue_limits(manage: &Manage, plan: &Plan, problems: &mut Vec<String>) {
     let mut limits: HashMap<Box<str>, u64> = HashMap::new();
     let now = manage.broker.admin().vhost_limits().into_iter();
-    let now = now.map(|info| (info.name, info.limits));
-    for (vhost, of_vhost) in now.chain(plan.vhost_limits.iter().cloned()) {
-        let mut of_vhost = of_vhost.into_iter();
+    for info in now.chain(plan.vhost_limits.iter().cloned()) {
+        let mut of_vhost = info.limits.into_iter();
         match of_vhost.find(|(limit, _)| *limit == VhostLimit::Queues) {
-            Some((_, max)) => limits.insert(vhost, max),
-            None => limits.remove(&vhost),
+            Some((_, max)) => limits.insert(info.name, max),
+            None => limits.remove(&info.name),
         };
     }
     for (vhost, max) in limits {
