@@ -26,7 +26,8 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 use ternmq_broker::Client;
 use ternmq_broker::mailbox::Mailbox;
-use ternmq_core::error::Refusal;
+use ternmq_core::access::Right;
+use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{PublisherId, Timestamp};
 
 use crate::look::ShareInfo;
@@ -203,10 +204,11 @@ impl VhostSessions {
         cell.is_some_and(|cell| cell.lock().make_way(newcomer))
     }
 
-    /// Whether a client may have the session of its identifier, if there is one.
+    /// Whether a client may have the session of its identifier, if there is one: to know that is not enough to take from
+    /// another user what waits in the session's queue, or to delete it.
     ///
     /// # Errors
-    /// See [`Session::check_heir`].
+    /// [`Refusal::AccessRefused`].
     pub(crate) fn check_heir(
         &self,
         client_id: &str,
@@ -214,10 +216,18 @@ impl VhostSessions {
         clean_start: bool,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        match self.find(client_id) {
-            Some(cell) => cell.lock().check_heir(client, clean_start, now),
-            None => Ok(()),
-        }
+        let cell = self.find(client_id);
+        // Who knows what a user may do may take time to say it: the session is not locked meanwhile.
+        let Some(queue) = cell.and_then(|cell| cell.lock().estate(client.user().name(), now))
+        else {
+            return Ok(());
+        };
+        let right = if clean_start {
+            Right::Configure
+        } else {
+            Right::Read
+        };
+        client.check_right(right, Kind::Queue, &queue)
     }
 
     /// Forgets a session. Its cell is locked, and marked as removed.

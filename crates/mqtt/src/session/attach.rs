@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use ternmq_broker::mailbox::{CloseReason, Mailbox, Notice, Token};
 use ternmq_broker::{Client, DeleteIf, LogError, Turn};
-use ternmq_core::access::Right;
-use ternmq_core::error::{Kind, Refusal};
 use ternmq_core::id::{Lsn, Position, Timestamp};
 use ternmq_core::queue::Outcome;
 
 use super::awaited::settle_found;
-use super::declare::{consumer_label, consumer_spec, expires_ms, own_binding};
+use super::declare::{consumer_label, consumer_spec, expires_ms, own_binding, own_queue_name};
 use super::documents::user_name;
 use super::record::{session_document, will_document};
 use super::source::Source;
@@ -65,30 +63,16 @@ pub(crate) enum Fate {
 }
 
 impl Session {
-    /// Whether a client may have the session: to know its identifier is not enough to take what waits in its queue, or to
-    /// delete that.
-    ///
-    /// # Errors
-    /// [`Refusal::AccessRefused`].
-    pub(crate) fn check_heir(
-        &self,
-        client: &mut Client,
-        clean_start: bool,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        let own = self.kept.sources.get(usize::from(Source::OWN));
-        let Some(queue) = own.and_then(|own| own.name.as_deref()) else {
-            return Ok(());
-        };
-        if !self.kept.exists || self.is_expired(now) {
-            return Ok(());
+    /// The session's own queue, or what it would be called, if there is anything to inherit: its time is not over, it has
+    /// subscriptions, and this is not the user who had it last.
+    pub(crate) fn estate(&self, heir: &str, now: Timestamp) -> Option<Arc<str>> {
+        let is_over = !self.kept.exists || self.is_expired(now);
+        if is_over || self.kept.user.as_deref() == Some(heir) {
+            return None;
         }
-        let right = if clean_start {
-            Right::Configure
-        } else {
-            Right::Read
-        };
-        client.check_right(right, Kind::Queue, queue)
+        let own = self.kept.sources.get(usize::from(Source::OWN));
+        let own = own.and_then(|own| own.name.clone());
+        own.or_else(|| (self.kept.subscriptions.len() > 0).then(|| own_queue_name(&self.identity)))
     }
 
     /// Tells the connection that has the session to go (MQTT-3.1.4-3). Returns whether there is one; then the newcomer

@@ -498,7 +498,7 @@ pub(super) fn expires_ms(expiry_s: u32) -> u64 {
 }
 
 /// `mqtt-subscription-CLIENTIDqos1`, as RabbitMQ has it; for a client identifier that does not fit, a name of its own.
-fn own_queue_name(identity: &Identity) -> Arc<str> {
+pub(super) fn own_queue_name(identity: &Identity) -> Arc<str> {
     let name = format!("mqtt-subscription-{}qos1", identity.client_id);
     if name.len() <= QUEUE_NAME_BYTES_MAX {
         name.into()

@@ -190,50 +190,67 @@ fn will_needs_the_right_to_publish_when_it_is_published() {
 #[test]
 fn who_lost_the_right_to_subscribe_may_unsubscribe_and_end_the_session() {
     let world = world(MqttConfig::default());
-    let mut device = world.connect(&hello("a", V5));
+    let kept = hello("a", V5).expiry(60);
+    let mut device = world.connect(&kept);
     assert_eq!(device.subscribe("t", 1), ["SUBACK 1 [01]"]);
     permit(&world, "^$", "^$", "^$");
     assert_eq!(device.unsubscribe("t"), ["UNSUBACK 2 [00]"]);
     device.drop_line();
-    let queue = world.native().check_queue("mqtt-subscription-aqos1");
-    assert!(queue.is_err());
     world.connect(&hello("a", V5));
+    assert!(
+        world
+            .native()
+            .check_queue("mqtt-subscription-aqos1")
+            .is_err()
+    );
 }
 
 #[test]
-fn session_is_for_those_who_may_use_its_queue() {
-    let world = world(MqttConfig::default());
+fn session_of_another_user_is_for_those_who_may_use_its_queue() {
     let of_guest = Hello::new("g").login("guest", b"p").expiry(60).resume();
-    let mut owner = world.connect(&of_guest);
-    assert_eq!(owner.subscribe("t", 1), ["SUBACK 1 [01]"]);
-    let queue = "^mqtt-subscription-g";
-    permit(&world, "^other$", ".*", "^other$");
-    let attempts = |expected: [&str; 2]| {
-        for (version, code) in [(V5, expected[0]), (V311, expected[1])] {
-            for hello in [hello("g", version), hello("g", version).resume()] {
-                assert_eq!(world.dial().greet(&hello), [code]);
+    let queue = "^mqtt-subscription-gqos1$";
+    for filter in ["t", "$share/x/t"] {
+        let world = world(MqttConfig::default());
+        let mut owner = world.connect(&of_guest);
+        assert_eq!(owner.subscribe(filter, 1), ["SUBACK 1 [01]"]);
+        permit(&world, "^other$", ".*", "^other$");
+        let refused = || {
+            for (version, code) in [(V5, "CONNACK 87"), (V311, "CONNACK 05")] {
+                for hello in [hello("g", version), hello("g", version).resume()] {
+                    assert_eq!(world.dial().greet(&hello), [code], "{filter}");
+                }
             }
-        }
-    };
-    attempts(["CONNACK 87", "CONNACK 05"]);
-    assert!(!owner.is_closed(), "nor has it to go");
-    owner.drop_line();
-    attempts(["CONNACK 87", "CONNACK 05"]);
-    guest_publishes(&world);
-    let mut owner = world.dial();
-    let expected = ["CONNACK 00 present", "PUBLISH t=x q1 id1"];
-    assert_eq!(owner.greet(&of_guest), expected);
-    owner.drop_line();
+        };
+        refused();
+        assert!(!owner.is_closed(), "nor has it to go");
+        owner.drop_line();
+        refused();
+        guest_publishes(&world);
+        let mut owner = world.dial();
+        let expected = ["CONNACK 00 present", "PUBLISH t=x q1 id1"];
+        assert_eq!(owner.greet(&of_guest), expected);
+        owner.drop_line();
 
-    permit(&world, "^$", "^$", queue);
-    assert_eq!(world.dial().greet(&hello("g", V5)), ["CONNACK 87"]);
-    let mut heir = world.dial();
-    let greeting = heir.greet(&hello("g", V5).expiry(60).resume());
-    assert_eq!(greeting[0], "CONNACK 00 present");
-    heir.drop_line();
-    permit(&world, queue, "^$", "^$");
-    assert_eq!(world.dial().greet(&hello("g", V5).resume()), ["CONNACK 87"]);
-    assert_eq!(world.dial().greet(&hello("g", V5)), ["CONNACK 00"]);
+        permit(&world, "^$", "^$", queue);
+        assert_eq!(world.dial().greet(&hello("g", V5)), ["CONNACK 87"]);
+        permit(&world, queue, "^$", "^$");
+        let resumes = hello("g", V5).resume();
+        assert_eq!(world.dial().greet(&resumes), ["CONNACK 87"]);
+        assert_eq!(world.dial().greet(&hello("g", V5)), ["CONNACK 00"]);
+    }
+}
+
+#[test]
+fn who_may_read_the_queue_of_a_session_goes_on_with_it() {
+    let world = world(MqttConfig::default());
+    let of_guest = Hello::new("g").login("guest", b"p").expiry(60);
+    let mut owner = world.connect(&of_guest);
+    owner.subscribe("t", 1);
+    owner.drop_line();
+    guest_publishes(&world);
+    permit(&world, "^$", "^$", "^mqtt-subscription-gqos1$");
+    let greeting = world.dial().greet(&hello("g", V5).resume());
+    assert_eq!(greeting, ["CONNACK 00 present", "PUBLISH t=x q1 id1"]);
 }
 
 fn guest_publishes(world: &World) {
