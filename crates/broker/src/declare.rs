@@ -9,7 +9,9 @@ use ternmq_core::id::{ConnectionId, Lsn, QueueId, Timestamp};
 use ternmq_core::policy::{AT_MOST_ONCE_MAX, QUEUE_TYPE, QueueKind, QueueSettings, Subject};
 use ternmq_core::queue::Queue;
 use ternmq_core::record;
-use ternmq_core::topology::{ExchangeDecl, QueueDecl, Removed, check_client_queue_name};
+use ternmq_core::topology::{
+    ExchangeDecl, QueueDecl, Removed, check_client_exchange_name, check_client_queue_name,
+};
 use ternmq_core::value::Value;
 use ternmq_journal::{Batch, Pressure as JournalPressure};
 
@@ -53,8 +55,12 @@ impl Client {
         let max = self.broker.limits.exchanges_max;
         let room = self.broker.room_to_declare();
         let histories = self.broker.histories.clone();
+        let is_trusted = self.is_trusted;
         self.write(|space, records| {
             if space.topology.exchange(&decl.name).is_none() {
+                if !is_trusted {
+                    check_client_exchange_name(&decl.name)?;
+                }
                 room.check(decl.durable)?;
                 below(space.topology.exchange_count(), "exchanges_max", max)?;
             }

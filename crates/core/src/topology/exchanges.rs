@@ -34,6 +34,20 @@ pub fn is_predeclared_exchange(name: &str) -> bool {
             .any(|(predeclared, ..)| *predeclared == name)
 }
 
+/// Refuses names that a client must not choose for a new exchange.
+///
+/// # Errors
+/// [`Refusal::ReservedName`] for names that start with `amq.`.
+pub fn check_client_exchange_name(name: &str) -> Result<(), Refusal> {
+    if name.starts_with(RESERVED_PREFIX) {
+        return Err(Refusal::ReservedName {
+            kind: Kind::Exchange,
+            name: name.into(),
+        });
+    }
+    Ok(())
+}
+
 impl Topology {
     pub(super) fn predeclare(&mut self) {
         for (name, kind, internal) in PREDECLARED {
@@ -54,7 +68,7 @@ impl Topology {
     /// Declares an exchange. Returns whether it is new.
     ///
     /// # Errors
-    /// The default exchange, a new name that is reserved, an unusable alternate exchange, something to hash that is not
+    /// The default exchange, an unusable alternate exchange, something to hash that is not
     /// there to be hashed, a length of history that is no number, a delayed kind that there is not; an existing exchange that differs.
     pub fn declare_exchange(&mut self, decl: ExchangeDecl) -> Result<bool, Refusal> {
         refuse_default_exchange(&decl.name)?;
@@ -67,12 +81,6 @@ impl Topology {
                     difference: Box::new(difference),
                 }),
             };
-        }
-        if decl.name.starts_with(RESERVED_PREFIX) {
-            return Err(Refusal::ReservedName {
-                kind: Kind::Exchange,
-                name: decl.name,
-            });
         }
         let alternate = alternate_exchange(&decl)?;
         let behaviour = Behaviour::of(&decl)?;

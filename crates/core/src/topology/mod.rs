@@ -42,7 +42,7 @@ pub use behaviour::{
 pub(crate) use bindings::{Binding, Bucket, End, List};
 pub use chooser::WEIGHT_MAX;
 pub(crate) use chooser::{By, Chooser};
-pub use exchanges::is_predeclared_exchange;
+pub use exchanges::{check_client_exchange_name, is_predeclared_exchange};
 use index::{Index, NONE, Slab};
 pub use queues::check_client_queue_name;
 pub use scan::{ExchangeTraffic, Place};

@@ -120,8 +120,9 @@ impl Run<'_> {
             let client = clients.of(vhost)?;
             let is_there = self.broker.inspect().exchange(vhost, &decl.name).is_some();
             if !is_there {
+                // Exchanges that plugins made have names of the broker's, too.
                 client
-                    .declare_exchange(decl.clone())
+                    .on_own_account(|client| client.declare_exchange(decl.clone()))
                     .map_err(|refusal| refused(&refusal, vhost))?;
             }
             self.note("exchanges", !is_there, client.declared());

@@ -204,10 +204,6 @@ fn nothing_changes_if_anything_is_wrong() {
              Opening parenthesis without closing parenthesis",
         ),
         (
-            json!({"queues": [{"name": "q", "vhost": "/"}], "exchanges": [{"name": "amq.x", "vhost": "/", "type": "direct"}]}),
-            "exchange name 'amq.x' contains reserved prefix 'amq.*'",
-        ),
-        (
             json!({"queues": [{"name": "q", "vhost": "/"}, {"name": "", "vhost": "/"}]}),
             "queue without a name in vhost '/'",
         ),
@@ -261,7 +257,7 @@ fn names_that_only_the_broker_gives_come_with_documents() {
     let document = json!({
         "vhosts": [{"name": "v"}],
         "queues": [{"name": "amq.gen-1", "vhost": "v", "durable": true}],
-        "exchanges": [exchange("amq.direct", "direct")],
+        "exchanges": [exchange("amq.direct", "direct"), exchange("amq.rabbitmq.log", "topic")],
         "bindings": [{"source": "amq.direct", "vhost": "v", "destination": "amq.gen-1", "destination_type": "queue", "routing_key": "k"}],
     });
     node.post("/definitions", &document).expect(204);
@@ -273,6 +269,11 @@ fn names_that_only_the_broker_gives_come_with_documents() {
             .iter()
             .any(|b| b["source"] == "amq.direct")
     );
+    let log = node.get("/exchanges/v/amq.rabbitmq.log").expect(200);
+    assert_eq!(log["type"], "topic");
+    // Which is not to say that clients may choose such names.
+    node.put("/exchanges/%2F/amq.other", &json!({"type": "topic"}))
+        .expect_not_authorised("Access refused.");
 }
 
 #[test]
