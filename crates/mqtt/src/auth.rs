@@ -12,7 +12,7 @@ pub(crate) mod scram;
 
 use std::sync::Arc;
 
-use ternmq_broker::{LoginRefusal, User};
+use ternmq_broker::{Attempt, LoginRefusal, User};
 use ternmq_net::machine::Peer;
 
 use crate::account::Account;
@@ -181,7 +181,8 @@ impl Authenticator {
         if account != self.account {
             return Err(AuthFault::OtherUser);
         }
-        let user = node.broker.login_external(&account.user, peer.addr.ip())?;
+        let proved = Attempt::proved(&account.user, peer.addr.ip());
+        let user = node.broker.log_in(&proved)?;
         say(ReasonCode::Success, &last, out);
         Ok(Some(user))
     }

@@ -19,6 +19,9 @@ pub struct Attempt<'a> {
     /// The password, or whatever stands in its place; none if something else vouches for the user: a client certificate,
     /// a proof by [`Broker::scram`].
     pub password: Option<&'a [u8]>,
+    /// Whether what vouches for the user is a proof of the password that this broker keeps ([`Broker::scram`]): nobody else
+    /// is asked who it is then, who may know another user of that name.
+    pub is_proved: bool,
     /// Where the attempt comes from: some users may log in from loopback only.
     pub peer: IpAddr,
     /// The vhost that the login leads to, where the protocol says so before.
@@ -35,6 +38,7 @@ impl<'a> Attempt<'a> {
         Self {
             user,
             password: Some(password),
+            is_proved: false,
             peer,
             vhost: None,
             client_id: None,
@@ -42,11 +46,19 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// By something else that vouches for the user.
+    /// By something else that vouches for the user, whoever knows it: a client certificate.
     pub fn vouched(user: &'a str, peer: IpAddr) -> Self {
         Self {
             password: None,
             ..Self::new(user, &[], peer)
+        }
+    }
+
+    /// By a proof that was checked with what [`Broker::scram`] says.
+    pub fn proved(user: &'a str, peer: IpAddr) -> Self {
+        Self {
+            is_proved: true,
+            ..Self::vouched(user, peer)
         }
     }
 }
@@ -118,7 +130,7 @@ impl Broker {
         self.log_in(&Attempt::new(user, password, peer))
     }
 
-    /// Lets a user in whom something else vouches for: a client certificate, a proof by [`Broker::scram`].
+    /// Lets a user in whom something else vouches for: a client certificate.
     pub fn login_external(&self, user: &str, peer: IpAddr) -> Result<Arc<User>, LoginRefusal> {
         self.log_in(&Attempt::vouched(user, peer))
     }
@@ -152,7 +164,8 @@ impl Registry {
             return self.login(attempt);
         };
         let mut refusal = LoginRefusal::BadCredentials;
-        for step in steps {
+        let knows = |step: &&LoginStep| !attempt.is_proved || matches!(step.authn, Place::Internal);
+        for step in steps.iter().filter(knows) {
             match self.ask_step(step, attempt, now) {
                 Ok(user) => return Ok(user),
                 Err(LoginRefusal::Undecided) => return Err(LoginRefusal::Undecided),

@@ -421,6 +421,33 @@ fn those_who_know_users_are_asked_in_their_order() {
     assert!(broker.login_external("ann", LOOPBACK).is_ok());
 }
 
+/// Lets in whomever something else vouches for.
+#[derive(Debug)]
+struct Trusting;
+
+impl Backend for Trusting {
+    fn login(&self, attempt: &Attempt<'_>, _: Timestamp) -> Result<User, LoginRefusal> {
+        let is_vouched_for = attempt.password.is_none();
+        let user = || User::new(attempt.user, &["far".into()], Arc::new(Lasting));
+        is_vouched_for
+            .then(user)
+            .ok_or(LoginRefusal::BadCredentials)
+    }
+}
+
+#[test]
+fn proof_of_a_password_of_this_broker_says_nothing_to_others() {
+    let trusting = || Place::External(Arc::new(Trusting));
+    let broker = broker();
+    broker.admin().put_user("ann", plain(b"secret")).unwrap();
+    broker.ask_for_users(vec![step(trusting(), None), step(Place::Internal, None)]);
+    let certified = broker.login_external("ann", LOOPBACK).unwrap();
+    assert!(certified.has_tag("far"));
+    let proved = |name| broker.log_in(&Attempt::proved(name, LOOPBACK));
+    assert!(!proved("ann").unwrap().has_tag("far"));
+    assert_eq!(proved("bob").err(), Some(LoginRefusal::BadCredentials));
+}
+
 #[test]
 fn only_those_are_asked_who_are_named() {
     let broker = broker();

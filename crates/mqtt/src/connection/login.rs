@@ -34,7 +34,7 @@ impl Connection {
         connect: &Connect<'_>,
     ) -> Result<(Arc<User>, Account), ConnectFault> {
         let config = &self.node.config;
-        let rules = self.node.vhost_rules();
+        let (rules, ip) = (self.node.vhost_rules(), self.peer.addr.ip());
         // An empty name and password are what some clients send for none.
         let name = connect.user_name.unwrap_or_default();
         let password = connect.password.unwrap_or_default();
@@ -43,33 +43,35 @@ impl Connection {
                 let name = config.named(config.ssl_cert_login_from, certificate);
                 let name = name.ok_or(ConnectFault::NamelessCertificate)?;
                 let account = Account::of_certificate(&name, &self.peer, &rules);
-                return Ok((self.log_in(connect, &account, None)?, account));
+                let shown = Attempt::vouched(&account.user, ip);
+                return Ok((self.log_in(connect, &account.vhost, shown)?, account));
             }
             if !config.anonymous {
                 return Err(ConnectFault::Anonymous);
             }
             let default = self.node.broker.default_user();
             let account = Account::anonymous(default.name(), &self.peer, &rules);
-            return Ok((self.log_in(connect, &account, None)?, account));
+            let shown = Attempt::vouched(&account.user, ip);
+            return Ok((self.log_in(connect, &account.vhost, shown)?, account));
         }
         let account = Account::of(name, &self.peer, &rules);
-        Ok((self.log_in(connect, &account, Some(password))?, account))
+        let shown = Attempt::new(&account.user, password, ip);
+        Ok((self.log_in(connect, &account.vhost, shown)?, account))
     }
 
-    /// Whether that user is let in: by a password or, without one, because something else vouches for it.
+    /// Whether that user is let in, who wants to go to that vhost.
     fn log_in(
         &self,
         connect: &Connect<'_>,
-        account: &Account,
-        password: Option<&[u8]>,
+        vhost: &str,
+        shown: Attempt<'_>,
     ) -> Result<Arc<User>, LoginRefusal> {
         let waker = self.mailbox.waker();
         self.node.broker.log_in(&Attempt {
-            password,
             waker: Some(&waker),
-            vhost: Some(&account.vhost),
+            vhost: Some(vhost),
             client_id: Some(connect.client_id),
-            ..Attempt::vouched(&account.user, self.peer.addr.ip())
+            ..shown
         })
     }
 
@@ -235,8 +237,9 @@ impl Connection {
         let Exchange::Verified { account, last } = exchange else {
             return Err(AuthFault::OutOfTurn.into());
         };
+        let shown = Attempt::proved(&account.user, self.peer.addr.ip());
         let identified = Identified {
-            user: self.log_in(&connect, account, None)?,
+            user: self.log_in(&connect, &account.vhost, shown)?,
             account: account.clone(),
             proof: Some(last.clone()),
         };
