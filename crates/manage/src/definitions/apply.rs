@@ -67,8 +67,9 @@ impl Run<'_> {
         for (name, spec) in &plan.vhosts {
             self.changed("vhosts", admin.put_vhost(name, spec.clone()))?;
         }
-        for (vhost, limit, max) in &plan.vhost_limits {
-            self.changed("vhost_limits", admin.put_vhost_limit(vhost, *limit, *max))?;
+        for info in &plan.vhost_limits {
+            let set = admin.set_vhost_limits(&info.name, &info.limits);
+            self.changed("vhost_limits", set)?;
         }
         for info in &plan.permissions {
             let put = admin.put_permission(&info.vhost, &info.user, info.permission.clone());

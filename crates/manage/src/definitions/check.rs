@@ -36,7 +36,7 @@ fn check_owners(manage: &Manage, plan: &Plan, problems: &mut Vec<String>) {
         .iter()
         .map(|p| &p.vhost)
         .chain(plan.topic_permissions.iter().map(|p| &p.vhost))
-        .chain(plan.vhost_limits.iter().map(|(vhost, ..)| vhost))
+        .chain(plan.vhost_limits.iter().map(|info| &info.name))
         .chain(plan.parameters.iter().map(|p| &p.vhost))
         .chain(all_policies.map(|p| &p.vhost))
         .chain(plan.queues.iter().map(|(vhost, _)| vhost))

@@ -23,7 +23,7 @@ use axum::http::{HeaderValue, header};
 use serde::Serialize;
 use serde_json::Value;
 use ternmq_broker::admin::{
-    ParameterInfo, PermissionInfo, PolicyInfo, TopicPermissionInfo, UserSpec,
+    LimitInfo, ParameterInfo, PermissionInfo, PolicyInfo, TopicPermissionInfo, UserSpec,
 };
 use ternmq_broker::inspect::BindingSnapshot;
 use ternmq_core::access::{UserLimit, VhostLimit, VhostSpec};
@@ -43,7 +43,8 @@ pub(crate) struct Plan {
     users: Vec<(Box<str>, UserSpec)>,
     user_limits: Vec<(Box<str>, UserLimit, u64)>,
     vhosts: Vec<(Box<str>, VhostSpec)>,
-    vhost_limits: Vec<(Box<str>, VhostLimit, u64)>,
+    /// All limits of each vhost of which the document has any.
+    vhost_limits: Vec<LimitInfo<VhostLimit>>,
     permissions: Vec<PermissionInfo>,
     topic_permissions: Vec<TopicPermissionInfo>,
     parameters: Vec<ParameterInfo>,

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde_json::{Map, Value};
-use ternmq_broker::admin::{ParameterInfo, PermissionInfo, PolicyInfo, TopicPermissionInfo};
+use ternmq_broker::admin::{
+    LimitInfo, ParameterInfo, PermissionInfo, PolicyInfo, TopicPermissionInfo,
+};
 use ternmq_broker::inspect::{BindingEnd, BindingSnapshot};
 use ternmq_core::policy::without_effect;
 use ternmq_core::routing::key::KeySyntax;
@@ -199,15 +201,23 @@ impl Reader<'_> {
     }
 
     fn limits(&mut self, vhost: &str, limits: &Map<String, Value>) -> Result<(), Fault> {
-        for (name, value) in limits {
-            let (limit, max) = (limits::vhost_limit(name)?, limits::max(name, value)?);
-            self.plan.vhost_limits.push((vhost.into(), limit, max));
-        }
+        let limits = limits.iter();
+        let limits = limits
+            .map(|(name, value)| {
+                Ok::<_, Fault>((limits::vhost_limit(name)?, limits::max(name, value)?))
+            })
+            .collect::<Result<_, _>>()?;
+        self.plan.vhost_limits.push(LimitInfo {
+            name: vhost.into(),
+            limits,
+        });
         Ok(())
     }
 
     fn limits_of_vhost(&mut self, document: &Map<String, Value>) {
+        // Every document of one vhost has the field, also those of vhosts without limits.
         if let (Some(vhost), Some(Value::Object(limits))) = (self.vhost, document.get("limits"))
+            && !limits.is_empty()
             && let Err(fault) = self.limits(vhost, limits)
         {
             self.problems

@@ -129,14 +129,12 @@ impl Stages<'_> {
 fn check_queue_limits(manage: &Manage, plan: &Plan, problems: &mut Vec<String>) {
     let mut limits: HashMap<Box<str>, u64> = HashMap::new();
     let now = manage.broker.admin().vhost_limits().into_iter();
-    let now = now.flat_map(|info| {
-        let limits = info.limits.into_iter();
-        limits.map(move |(limit, max)| (info.name.clone(), limit, max))
-    });
-    for (vhost, limit, max) in now.chain(plan.vhost_limits.iter().cloned()) {
-        if limit == VhostLimit::Queues {
-            limits.insert(vhost, max);
-        }
+    for info in now.chain(plan.vhost_limits.iter().cloned()) {
+        let mut of_vhost = info.limits.into_iter();
+        match of_vhost.find(|(limit, _)| *limit == VhostLimit::Queues) {
+            Some((_, max)) => limits.insert(info.name, max),
+            None => limits.remove(&info.name),
+        };
     }
     for (vhost, max) in limits {
         let there = manage.broker.inspect().queues(Some(&vhost));

@@ -436,3 +436,24 @@ fn files_are_read_before_the_first_is_imported() {
     assert_eq!(import().unwrap().len(), 2);
     node.get("/queues/v/q").expect(200);
 }
+
+#[test]
+fn limits_of_a_document_replace_those_of_its_vhost() {
+    let node = Node::new();
+    for (limit, max) in [("max-queues", 1), ("max-connections", 5)] {
+        let path = format!("/vhost-limits/%2F/{limit}");
+        node.put(&path, &json!({"value": max})).expect(204);
+    }
+    let queue = |name: &str| json!({"name": name, "vhost": "/", "durable": true});
+    let queues = json!([queue("a"), queue("b")]);
+    node.post("/definitions", &json!({"queues": queues}))
+        .expect_bad_request("vhost '/' would have 2 queues, and may have 1");
+    let limits = json!({"component": "vhost-limits", "vhost": "/", "name": "limits", "value": {"max-connections": 7}});
+    let document = json!({"queues": queues, "parameters": [limits]});
+    node.post("/definitions", &document).expect(204);
+    let shown = node.get("/vhost-limits/%2F").expect(200);
+    assert_eq!(
+        shown,
+        json!([{"vhost": "/", "value": {"max-connections": 7}}])
+    );
+}
