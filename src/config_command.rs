@@ -21,11 +21,13 @@ pub(crate) fn run(command: &ConfigCommand, config: &Config) -> anyhow::Result<()
     let mut out = io::stdout().lock();
     match command {
         ConfigCommand::Check => {
-            config.check_certificates()?;
-            Identities::load(&config.auth)?;
+            // Before what may be wrong because of them.
             for remark in &config.remarks {
                 writeln!(out, "{remark}")?;
             }
+            config.check_certificates()?;
+            config.amqp.settings.validate()?;
+            Identities::load(&config.auth)?;
             writeln!(out, "the configuration can be used")?;
         }
         ConfigCommand::Print => out.write_all(config.print()?.as_bytes())?,

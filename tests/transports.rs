@@ -281,6 +281,20 @@ fn configuration_can_be_checked_and_printed() {
     let missing = "[tls]\ncertfile = \"/nowhere/c.pem\"\nkeyfile = \"/nowhere/k.pem\"\n";
     let (is_good, text) = config_command(missing, "ternmq.toml", &["config", "check"]);
     assert!(!is_good && text.contains("/nowhere/c.pem"), "{text}");
+    for (wrong, names) in [
+        (
+            "auth_backends.1 = ldap\n",
+            ["no such backend", "nobody could log in"],
+        ),
+        (
+            "auth_mechanisms.1 = GSSAPI\n",
+            ["no such mechanism", "amqp.mechanisms must be"],
+        ),
+    ] {
+        let (is_good, text) = config_command(wrong, "rabbitmq.conf", &["config", "check"]);
+        let names_all = names.iter().all(|name| text.contains(name));
+        assert!(!is_good && names_all, "{text}");
+    }
     let rabbitmq =
         "listeners.tcp.default = 127.0.0.1:5999\nno.such = 1\ndefault_pass = swordfish\n";
     let (is_good, text) = config_command(rabbitmq, "rabbitmq.conf", &["config", "check"]);
