@@ -312,6 +312,10 @@ impl Translation {
             let users = users.into_iter().map(Value::from).collect();
             self.set("broker", "loopback_users", Value::Array(users));
         }
+        if let Some((mechanisms, anonymous)) = self.auth.mechanisms() {
+            self.set("amqp", "mechanisms", mechanisms);
+            self.set("amqp", "anonymous", anonymous.into());
+        }
         if let Some(auth) = std::mem::take(&mut self.auth).finish() {
             self.table.insert("auth".to_owned(), auth.into());
         }

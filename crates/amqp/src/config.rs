@@ -19,6 +19,8 @@ pub struct AmqpConfig {
     pub frame_max: u32,
     /// Proposed heartbeat interval in seconds; 0 proposes none. What the client answers stands.
     pub heartbeat_s: u16,
+    /// By which mechanisms clients may log in, apart from ANONYMOUS.
+    pub mechanisms: Vec<Mechanism>,
     /// Which part of a client's certificate names the user, for the mechanism EXTERNAL. It is offered to whoever has
     /// shown one that the listener verified.
     pub ssl_cert_login_from: NameFrom,
@@ -49,6 +51,7 @@ impl Default for AmqpConfig {
             channel_max: 2047,
             frame_max: 131_072,
             heartbeat_s: 60,
+            mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External],
             ssl_cert_login_from: NameFrom::DistinguishedName,
             ssl_cert_login_san_type: AltNameKind::Dns,
             ssl_cert_login_san_index: 0,
@@ -61,6 +64,18 @@ impl Default for AmqpConfig {
             transaction_bytes_max: 64 * 1024 * 1024,
         }
     }
+}
+
+/// A way to log in (SASL).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Mechanism {
+    /// By name and password.
+    Plain,
+    /// The same in a table, as clients of AMQP 0.8 do.
+    AmqPlain,
+    /// By the client's certificate.
+    External,
 }
 
 /// A setting outside its range.
@@ -86,6 +101,11 @@ impl AmqpConfig {
     /// Checks every range named above.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
+            (
+                self.anonymous || !self.mechanisms.is_empty(),
+                "mechanisms",
+                "PLAIN, AMQPLAIN, EXTERNAL, or some of them",
+            ),
             (self.channel_max >= 1, "channel_max", "1 to 65535"),
             (
                 (FRAME_MIN_SIZE..=FRAME_HARD_MAX).contains(&self.frame_max),

@@ -1,4 +1,5 @@
-//! Who is asked for users: `auth_backends`, `auth_http`, `auth_cache`; and `auth_oauth2`, see `oauth2.rs`.
+//! Who is asked for users: `auth_backends`, `auth_http`, `auth_cache`; and `auth_oauth2`, see `oauth2.rs`. How they log in:
+//! `auth_mechanisms`.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,12 @@ use super::{Line, Outcome, boolean, integer};
 pub(super) struct Auth {
     /// By the number in `auth_backends.1`.
     backends: BTreeMap<u32, Backend>,
+    /// Whether it names any, be they known here or not.
+    has_backends: bool,
+    /// By the number in `auth_mechanisms.1`.
+    mechanisms: BTreeMap<u32, &'static str>,
+    /// Whether it names any, be they known here or not.
+    has_mechanisms: bool,
     oauth2: OAuth2,
     http: Table,
     cache: Table,
@@ -40,6 +47,7 @@ impl Auth {
             ["auth_backends", number, "authz"] => {
                 Some(self.backend(number, line, |backend, name| backend.authz = Some(name)))
             }
+            ["auth_mechanisms", number] => Some(self.mechanism(number, line)),
             ["auth_oauth2", ref rest @ ..] => self.oauth2.take(rest, line),
             ["auth_http", ref rest @ ..] => self.http(rest, line),
             ["auth_cache", key] => self.cache(key, line),
@@ -53,9 +61,32 @@ impl Auth {
         line: Line<'_>,
         set: impl FnOnce(&mut Backend, &'static str),
     ) -> Outcome {
+        self.has_backends = true;
         let name = named(line)?;
         set(self.backends.entry(index(number)?).or_default(), name);
         Ok(())
+    }
+
+    fn mechanism(&mut self, number: &str, line: Line<'_>) -> Outcome {
+        self.has_mechanisms = true;
+        let mut known = MECHANISMS.into_iter();
+        let name = known.find(|known| *known == line.value);
+        let name = name.ok_or_else(|| {
+            let (key, value) = (line.key, line.value);
+            format!("{key} = {value}: there is no such mechanism")
+        })?;
+        self.mechanisms.insert(index(number)?, name);
+        Ok(())
+    }
+
+    /// `mechanisms` and `anonymous` of the section `[amqp]`; none if the file says nothing about it.
+    pub(super) fn mechanisms(&self) -> Option<(Value, bool)> {
+        let named = self.mechanisms.values();
+        let (anonymous, others): (Vec<&str>, Vec<&str>) =
+            named.partition(|name| **name == ANONYMOUS);
+        let others: Vec<Value> = others.into_iter().map(Value::from).collect();
+        let said = (others.into(), !anonymous.is_empty());
+        self.has_mechanisms.then_some(said)
     }
 
     fn http(&mut self, rest: &[&str], line: Line<'_>) -> Option<Outcome> {
@@ -100,7 +131,8 @@ impl Auth {
         let backends: Vec<Value> = backends
             .filter_map(|backend| step(backend, cached))
             .collect();
-        if !backends.is_empty() {
+        // If none of them can be asked, nobody else is asked instead: such a node does not start.
+        if self.has_backends {
             section.insert("backends".to_owned(), backends.into());
         }
         let below = [
@@ -116,6 +148,10 @@ impl Auth {
         Some(section).filter(|section| !section.is_empty())
     }
 }
+
+/// How AMQP clients may log in.
+const MECHANISMS: [&str; 4] = ["PLAIN", "AMQPLAIN", "EXTERNAL", ANONYMOUS];
+const ANONYMOUS: &str = "ANONYMOUS";
 
 /// What has answers kept here, whoever is named for that.
 const CACHE: &str = "cache";

@@ -235,7 +235,6 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "auth_cache",
     "auth_http",
     "auth_ldap",
-    "auth_mechanisms",
     "auth_oauth2.authorization_endpoint",
     "auth_oauth2.end_session_endpoint",
     "auth_oauth2.token_endpoint",

@@ -246,6 +246,39 @@ fn those_who_are_asked_for_users_stand_in_the_order_of_their_numbers() {
 }
 
 #[test]
+fn nobody_is_asked_for_users_in_the_place_of_those_who_are_not_there() {
+    for alone in [
+        "auth_backends.1 = ldap\n",
+        "auth_backends.1.authn = ldap\nauth_backends.1.authz = internal\n",
+    ] {
+        let (table, remarks) = translated(alone);
+        assert_eq!(table, toml("auth.backends = []"));
+        assert_eq!(remarks.len(), 1, "{alone}");
+    }
+}
+
+#[test]
+fn mechanisms_are_those_that_are_named() {
+    for (lines, expected) in [
+        (
+            "auth_mechanisms.1 = EXTERNAL\n",
+            "amqp = {mechanisms = ['EXTERNAL'], anonymous = false}",
+        ),
+        (
+            "auth_mechanisms.2 = PLAIN\nauth_mechanisms.3 = ANONYMOUS\nauth_mechanisms.1 = AMQPLAIN\n",
+            "amqp = {mechanisms = ['AMQPLAIN', 'PLAIN'], anonymous = true}",
+        ),
+    ] {
+        let (table, remarks) = translated(lines);
+        assert_eq!(table, toml(expected));
+        assert!(remarks.is_empty());
+    }
+    let (table, remarks) = translated("auth_mechanisms.1 = RABBIT-CR-DEMO\n");
+    assert_eq!(table, toml("amqp = {mechanisms = [], anonymous = false}"));
+    assert_eq!(remarks.len(), 1);
+}
+
+#[test]
 fn keys_about_tokens_have_the_same_names() {
     let (table, remarks) = translated(
         "auth_oauth2.resource_server_id = new_resource_server_id\n\

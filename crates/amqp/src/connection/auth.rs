@@ -6,6 +6,10 @@ use crate::table;
 /// Which mechanisms a connection may log in by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Offer {
+    /// By name and password.
+    pub(crate) plain: bool,
+    /// The same in a table.
+    pub(crate) amqplain: bool,
     /// By the certificate that the client has shown.
     pub(crate) external: bool,
     /// Without any credentials.
@@ -14,13 +18,16 @@ pub(crate) struct Offer {
 
 impl Offer {
     /// What `connection.start` lists, the preferred first.
-    pub(crate) fn mechanisms(self) -> &'static str {
-        match (self.external, self.anonymous) {
-            (false, false) => "PLAIN AMQPLAIN",
-            (false, true) => "PLAIN AMQPLAIN ANONYMOUS",
-            (true, false) => "PLAIN AMQPLAIN EXTERNAL",
-            (true, true) => "PLAIN AMQPLAIN EXTERNAL ANONYMOUS",
-        }
+    pub(crate) fn mechanisms(self) -> String {
+        let all = [
+            (self.plain, "PLAIN"),
+            (self.amqplain, "AMQPLAIN"),
+            (self.external, "EXTERNAL"),
+            (self.anonymous, "ANONYMOUS"),
+        ];
+        let offered = all.into_iter().filter(|(is_offered, _)| *is_offered);
+        let names: Vec<&str> = offered.map(|(_, name)| name).collect();
+        names.join(" ")
     }
 }
 
@@ -42,10 +49,10 @@ pub(crate) fn claim<'a>(
     offer: Offer,
 ) -> Result<Claim<'a>, Fault> {
     match mechanism {
-        "PLAIN" => {
+        "PLAIN" if offer.plain => {
             plain(response).ok_or_else(|| Fault::new(Reply::SyntaxError, "PLAIN response invalid"))
         }
-        "AMQPLAIN" => amqplain(response).ok_or_else(|| {
+        "AMQPLAIN" if offer.amqplain => amqplain(response).ok_or_else(|| {
             let text = "AMQPLAIN auth info is missing LOGIN or PASSWORD field";
             Fault::new(Reply::SyntaxError, text)
         }),
@@ -53,7 +60,9 @@ pub(crate) fn claim<'a>(
         "EXTERNAL" if offer.external => Ok(Claim::Certificate),
         // What it calls itself is for logs, and nobody has to believe it.
         "ANONYMOUS" if offer.anonymous => Ok(Claim::Anonymous),
-        "EXTERNAL" | "ANONYMOUS" => Err(not_a_mechanism("invalid", mechanism)),
+        "PLAIN" | "AMQPLAIN" | "EXTERNAL" | "ANONYMOUS" => {
+            Err(not_a_mechanism("invalid", mechanism))
+        }
         other => Err(not_a_mechanism("unknown", other)),
     }
 }
@@ -91,6 +100,8 @@ mod tests {
     use super::*;
 
     const PASSWORDS_ONLY: Offer = Offer {
+        plain: true,
+        amqplain: true,
         external: false,
         anonymous: false,
     };

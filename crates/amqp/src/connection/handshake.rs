@@ -37,7 +37,7 @@ pub(super) fn start(announced: &Announced, offer: Offer) -> AMQPClass {
         version_major: 0,
         version_minor: 9,
         server_properties: server_properties(announced),
-        mechanisms: offer.mechanisms().into(),
+        mechanisms: offer.mechanisms().as_str().into(),
         locales: "en_US".into(),
     }))
 }

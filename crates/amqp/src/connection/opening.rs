@@ -13,6 +13,7 @@ use super::auth::{Claim, Offer};
 use super::handshake::Capabilities;
 use super::running::{Running, unexpected_method};
 use super::{Connection, Introduction, Phase, auth, handshake};
+use crate::config::Mechanism;
 use crate::error::{Fault, Reply, misplaced_frame};
 use crate::frame::{Frame, Method};
 use crate::session::{Wire, to_headers, write_method};
@@ -122,8 +123,11 @@ impl Connection {
 
     /// How the peer may log in.
     pub(super) fn offer(&self) -> Offer {
+        let may = |mechanism| self.config.mechanisms.contains(&mechanism);
         Offer {
-            external: self.certificate().is_some(),
+            plain: may(Mechanism::Plain),
+            amqplain: may(Mechanism::AmqPlain),
+            external: may(Mechanism::External) && self.certificate().is_some(),
             anonymous: self.config.anonymous,
         }
     }

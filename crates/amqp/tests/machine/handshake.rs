@@ -6,6 +6,7 @@ use std::sync::Arc;
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use ternmq_amqp::AmqpConfig;
+use ternmq_amqp::config::Mechanism;
 use ternmq_net::tls::{ClientCertificate, NameFrom, TlsPeer};
 
 use crate::harness::*;
@@ -241,6 +242,23 @@ fn certificate_logs_in_whom_it_names_as_configured() {
             "{answer:?}"
         );
     }
+}
+
+#[test]
+fn only_those_mechanisms_are_taken_that_are_configured() {
+    let node = Node::with(AmqpConfig {
+        mechanisms: vec![Mechanism::External],
+        ..AmqpConfig::default()
+    });
+    for (mechanism, response) in [("PLAIN", &b"\0guest\0guest"[..]), ("AMQPLAIN", b"")] {
+        let mut peer = dial_with_certificate(&node, "CN=lim", "lim");
+        assert_eq!(start(&mut peer).mechanisms.as_bytes(), b"EXTERNAL");
+        peer.send(0, start_ok(&client_properties(), mechanism, response));
+        let text = format!("COMMAND_INVALID - invalid authentication mechanism '{mechanism}'");
+        assert_eq!(peer.expect_close(), (503, text, 10, 11));
+    }
+    let mut peer = node.dial();
+    assert_eq!(start(&mut peer).mechanisms.as_bytes(), b"");
 }
 
 #[test]
