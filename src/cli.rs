@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use ternmq_control::{Completions, Pages};
 
 use crate::config_command::ConfigCommand;
@@ -56,6 +57,43 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 }
 
+impl Cli {
+    /// Reads the process's command line, and ends the process with the reason if it makes no sense.
+    pub(crate) fn from_process() -> Self {
+        let cli = Self::parse();
+        if let Some(flag) = cli.idle_flag() {
+            let reason = format!(
+                "'{flag}' is about the broker's own process, which this command does not start"
+            );
+            Self::command()
+                .error(ErrorKind::ArgumentConflict, reason)
+                .exit();
+        }
+        cli
+    }
+
+    /// A flag that would change nothing, with a command that only asks a running broker, or none.
+    fn idle_flag(&self) -> Option<&'static str> {
+        match self.command.as_ref()? {
+            Command::Store(_) | Command::Config(_) => return None,
+            Command::Completions(_) | Command::Man(_) | Command::Control(_) => {}
+        }
+        let flags = [
+            ("--config", self.config.is_some()),
+            ("--data-dir", self.data_dir.is_some()),
+            ("--amqp", !self.amqp.is_empty()),
+            ("--mqtt", !self.mqtt.is_empty()),
+            ("--mqtt-websocket", !self.mqtt_websocket.is_empty()),
+            ("--management", !self.management.is_empty()),
+            ("--prometheus", !self.prometheus.is_empty()),
+            ("--mqtt-anonymous", self.mqtt_anonymous),
+            ("--ready-file", self.ready_file.is_some()),
+        ];
+        let mut given = flags.into_iter().filter(|(_, is_given)| *is_given);
+        given.next().map(|(flag, _)| flag)
+    }
+}
+
 /// What to do instead of running the broker.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
@@ -75,13 +113,21 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_the_broker_are_refused_where_none_is_started() {
+        let idle = |line: &str| Cli::parse_from(line.split(' ')).idle_flag();
+        assert_eq!(idle("ternmq --amqp [::1]:0 status"), Some("--amqp"));
+        assert_eq!(idle("ternmq queues list --data-dir d"), Some("--data-dir"));
+        assert_eq!(idle("ternmq queues list --vhost v"), None);
+        assert_eq!(idle("ternmq config print --data-dir d"), None);
+        assert_eq!(idle("ternmq --data-dir d"), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod tls;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use ternmq_control::Failure;
 
 /// See the root `Cargo.toml` for why.
@@ -29,7 +29,7 @@ use ternmq_control::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::from_process();
     let is_about_store = matches!(cli.command, Some(cli::Command::Store(_)));
     let ended = match cli.command.clone() {
         None => run::run(&cli).map(|()| ExitCode::SUCCESS),

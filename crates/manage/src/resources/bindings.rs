@@ -279,9 +279,10 @@ pub(crate) async fn delete(
     caller: Caller,
     Names((vhost, source, kind, destination, key)): Names<Five>,
 ) -> Answer {
+    caller.vhost(&vhost)?;
     let ends = Ends::new(vhost, &source, &kind, &destination)?;
-    let mut client = caller.client(&ends.vhost, Fault::not_found())?;
     let binding = ends.find(&manage, &key)?;
+    let mut client = caller.client(&ends.vhost, Fault::not_found())?;
     client
         .unbind(&binding.decl())
         .map_err(|refusal| Fault::of_refusal(&refusal, &ends.vhost, caller.name()))?;
