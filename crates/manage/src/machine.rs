@@ -31,6 +31,8 @@ use crate::pipe::Pipe;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers of a request.
 const HEADERS_MAX: usize = 100;
+/// Time for the first request, in milliseconds: who connects and says nothing keeps a place from others.
+const FIRST_REQUEST_MS_MAX: u64 = 10_000;
 
 /// Where a request comes from; every request has it as an extension.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,7 @@ pub(crate) struct HttpMachine {
     idle_timeout_ms: u64,
     /// When it was opened, or the last answer left.
     quiet_since: Timestamp,
+    has_answered: bool,
     _place: Place,
 }
 
@@ -123,6 +126,7 @@ impl HttpMachine {
             handling,
             idle_timeout_ms: opened.idle_timeout_ms,
             quiet_since: now,
+            has_answered: false,
             _place: opened.place,
         }
     }
@@ -150,6 +154,7 @@ impl HttpMachine {
                 return !self.pipe.is_drained();
             }
             self.quiet_since = now;
+            self.has_answered = true;
         }
     }
 
@@ -192,7 +197,12 @@ impl Machine for HttpMachine {
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        Some(self.quiet_since.plus_ms(self.idle_timeout_ms))
+        let timeout_ms = if self.has_answered || self.is_handling() {
+            self.idle_timeout_ms
+        } else {
+            self.idle_timeout_ms.min(FIRST_REQUEST_MS_MAX)
+        };
+        Some(self.quiet_since.plus_ms(timeout_ms))
     }
 
     fn handle_shutdown(&mut self, now: Timestamp, out: &mut Output) {
@@ -260,5 +270,74 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
             drop(handling);
             answer
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_000);
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    /// Answers at once, or never.
+    struct Speaking(bool);
+
+    impl Site for Speaking {
+        fn respond(&self, _: Request<Body>, _: IpAddr) -> Answering {
+            if self.0 {
+                Box::pin(async { Ok(Response::new(Body::empty())) })
+            } else {
+                Box::pin(std::future::pending())
+            }
+        }
+    }
+
+    fn machine(site: Speaking) -> HttpMachine {
+        let opened = Opened {
+            site: Arc::new(site),
+            from: IpAddr::from([127, 0, 0, 1]),
+            is_encrypted: false,
+            mailbox: Mailbox::new(10),
+            place: Place::take(&Arc::default(), 1).unwrap(),
+            desk: Arc::new(Desk::new(crate::aside::in_place)),
+            idle_timeout_ms: 60_000,
+        };
+        HttpMachine::new(opened, START)
+    }
+
+    /// Lets the deadline pass; says whether the connection ends by that.
+    fn wait(machine: &mut HttpMachine) -> bool {
+        let at = machine.deadline().unwrap();
+        machine.handle_deadline(at, &mut Output::new());
+        matches!(machine.flow(), Flow::Close)
+    }
+
+    #[test]
+    fn first_request_has_to_come_soon_also_bit_by_bit() {
+        for begun in [&b""[..], &REQUEST[..20]] {
+            let mut machine = machine(Speaking(true));
+            machine.handle_input(begun, START.plus_ms(9_999), &mut Output::new());
+            assert_eq!(machine.deadline(), Some(START.plus_ms(10_000)));
+            assert!(wait(&mut machine));
+        }
+    }
+
+    #[test]
+    fn connection_stays_open_between_requests_for_as_long_as_configured() {
+        let mut machine = machine(Speaking(true));
+        let now = START.plus_ms(5_000);
+        machine.handle_input(REQUEST, now, &mut Output::new());
+        assert_eq!(machine.deadline(), Some(now.plus_ms(60_000)));
+        assert!(wait(&mut machine));
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_is_not_idle() {
+        let mut machine = machine(Speaking(false));
+        machine.handle_input(REQUEST, START, &mut Output::new());
+        for _ in 0..3 {
+            assert!(!wait(&mut machine));
+        }
     }
 }
