@@ -48,7 +48,7 @@ pub struct DeleteIf {
 }
 
 impl Client {
-    /// Declares an exchange. Returns whether it is new.
+    /// Declares an exchange, as one that this client's user has declared. Returns whether it is new.
     pub fn declare_exchange(&mut self, mut decl: ExchangeDecl) -> Result<bool, Refusal> {
         self.check_declare_exchange(&decl)?;
         decl.declared_by = self.user.name().into();

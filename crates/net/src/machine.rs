@@ -101,10 +101,7 @@ impl Peer {
     pub fn tls_info(&self) -> Option<Arc<TlsInfo>> {
         let tls = self.tls.as_deref()?;
         Some(Arc::new(TlsInfo {
-            version: tls.version,
-            key_exchange: tls.key_exchange,
-            cipher: tls.cipher,
-            hash: tls.hash,
+            suite: tls.suite,
             certificate: tls.certificate.as_ref().map(|shown| CertificateInfo {
                 subject: shown.subject.as_str().into(),
                 issuer: shown.issuer.as_str().into(),

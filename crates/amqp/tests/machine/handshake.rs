@@ -7,6 +7,7 @@ use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use ternmq_amqp::AmqpConfig;
 use ternmq_amqp::config::Mechanism;
+use ternmq_broker::inspect::TlsSuite;
 use ternmq_net::tls::{ClientCertificate, NameFrom, TlsPeer};
 
 use crate::harness::*;
@@ -204,10 +205,12 @@ pub(crate) fn dial_with_certificate(node: &Node, subject: &str, common_name: &st
         alt_names: Vec::new(),
     };
     let tls = TlsPeer {
-        version: "tlsv1.3",
-        key_exchange: "any",
-        cipher: "aes_256_gcm",
-        hash: "aead",
+        suite: TlsSuite {
+            version: "tlsv1.3",
+            key_exchange: "any",
+            cipher: "aes_256_gcm",
+            hash: "aead",
+        },
         certificate: Some(certificate),
     };
     let addr = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);

@@ -90,16 +90,23 @@ pub struct MqttInfo {
 }
 
 /// What was agreed on about encryption, in the words of RabbitMQ's management API.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TlsInfo {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TlsSuite {
     /// `tlsv1.2` or `tlsv1.3`.
     pub version: &'static str,
-    /// `ecdhe_rsa`, `ecdhe_ecdsa`; `any` where the suite does not say.
+    /// `ecdhe_rsa`, `ecdhe_ecdsa`; `any` where the suite does not say (TLS 1.3).
     pub key_exchange: &'static str,
     /// `aes_256_gcm` and such.
     pub cipher: &'static str,
-    /// How records are authenticated.
+    /// How records are authenticated; always `aead`.
     pub hash: &'static str,
+}
+
+/// How a connection is encrypted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsInfo {
+    /// What was agreed on.
+    pub suite: TlsSuite,
     /// What the client showed and the listener verified.
     pub certificate: Option<CertificateInfo>,
 }

@@ -26,7 +26,7 @@ pub use channels::{ChannelMode, ChannelSnapshot, ChannelStats};
 pub(crate) use connections::Connections;
 pub use connections::{
     CertificateInfo, ConnectionInfo, ConnectionSnapshot, ConnectionState, ConnectionStats,
-    MqttInfo, Protocol, TlsInfo,
+    MqttInfo, Protocol, TlsInfo, TlsSuite,
 };
 pub use consumers::{ActivityStatus, ConsumerLabel, ConsumerSnapshot};
 pub use count::{Count, Gauge, Octets};

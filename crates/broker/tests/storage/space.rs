@@ -232,6 +232,15 @@ fn pages_of_a_deleted_queue_are_given_back_and_sparse_files_moved() {
 }
 
 #[test]
+fn get_goes_on_where_there_is_no_memory_for_messages() {
+    let mut machine = Machine::new(13);
+    machine.memory.resident_bodies = 1;
+    let (broker, mut client) = backlog(&machine, "q", 1_500);
+    assert_eq!(take_all(&mut client, "q"), (0..1_500).collect::<Vec<_>>());
+    broker.close();
+}
+
+#[test]
 fn cold_messages_expire_into_the_dead_letter_queue() {
     let machine = Machine::new(9);
     let broker = machine.open();

@@ -58,7 +58,7 @@ impl Topology {
                 auto_delete: false,
                 internal,
                 arguments: Headers::new(),
-                declared_by: "rmq-internal".into(),
+                declared_by: Box::default(),
             };
             let behaviour = Behaviour::plain(kind);
             self.insert_exchange(decl, behaviour, None, None);

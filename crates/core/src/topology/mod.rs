@@ -124,7 +124,7 @@ pub struct ExchangeDecl {
     pub internal: bool,
     /// Arguments as declared.
     pub arguments: Headers,
-    /// The user who declared it, empty if that is not known. A declaration that differs in nothing else is the same.
+    /// The user who declared it; empty if it was the broker, or is not known. A declaration that differs in nothing else is the same.
     pub declared_by: Box<str>,
 }
 

@@ -227,6 +227,7 @@ fn show(manage: &Manage, connection: &ConnectionSnapshot, past: &Past, ranges: R
     let past = past.connections.get(&connection.id);
     let octets = |index: usize| Details::of(past, ranges.data, move |numbers| numbers[index]);
     let tls = info.tls.as_deref();
+    let suite = tls.map(|tls| tls.suite);
     let certificate = tls.and_then(|tls| tls.certificate.as_ref());
     let Ends {
         name,
@@ -252,10 +253,10 @@ fn show(manage: &Manage, connection: &ConnectionSnapshot, past: &Past, ranges: R
         frame_max: info.frame_max,
         timeout: info.timeout_s,
         ssl: tls.is_some(),
-        ssl_protocol: tls.map(|tls| tls.version),
-        ssl_key_exchange: tls.map(|tls| tls.key_exchange),
-        ssl_cipher: tls.map(|tls| tls.cipher),
-        ssl_hash: tls.map(|tls| tls.hash),
+        ssl_protocol: suite.map(|suite| suite.version),
+        ssl_key_exchange: suite.map(|suite| suite.key_exchange),
+        ssl_cipher: suite.map(|suite| suite.cipher),
+        ssl_hash: suite.map(|suite| suite.hash),
         peer_cert_subject: certificate.map(|shown| shown.subject.clone()),
         peer_cert_issuer: certificate.map(|shown| shown.issuer.clone()),
         peer_cert_validity: certificate.map(|shown| shown.validity.clone()),

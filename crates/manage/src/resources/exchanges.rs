@@ -33,6 +33,9 @@ impl Row for ExchangeSnapshot {
     }
 }
 
+/// Who declares what no user has declared.
+const BROKER: &str = "rmq-internal";
+
 /// An exchange as it is shown.
 #[derive(Serialize)]
 struct Shown {
@@ -75,7 +78,10 @@ fn show(exchange: ExchangeSnapshot, past: &Past, ranges: Ranges) -> Shown {
         auto_delete: exchange.decl.auto_delete,
         internal: exchange.decl.internal,
         arguments: Table(exchange.decl.arguments),
-        user_who_performed_action: exchange.decl.declared_by,
+        user_who_performed_action: match exchange.decl.declared_by {
+            nobody if nobody.is_empty() => BROKER.into(),
+            user => user,
+        },
         message_stats: ExchangeNumbers::measures(&numbers, history, ranges.messages).unless_zero(),
         detail: None,
     }

@@ -15,6 +15,7 @@ use ternmq_core::routing::RouteRequest;
 use ternmq_core::routing::key::KeySyntax;
 use ternmq_core::value::Headers;
 
+use ternmq_broker::inspect::TlsSuite;
 use ternmq_mqtt::codec::{self, Decoded, Limits, Sender};
 use ternmq_mqtt::frame::{
     Ack, Auth, Connect, Disconnect, Packet, PacketId, PacketType, ProtocolVersion, Publish, QoS,
@@ -158,10 +159,12 @@ impl World {
             "127.0.0.1:8883".parse().unwrap(),
         );
         peer.tls = Some(Arc::new(TlsPeer {
-            version: "tlsv1.3",
-            key_exchange: "any",
-            cipher: "aes_256_gcm",
-            hash: "aead",
+            suite: TlsSuite {
+                version: "tlsv1.3",
+                key_exchange: "any",
+                cipher: "aes_256_gcm",
+                hash: "aead",
+            },
             certificate: Some(certificate),
         }));
         self.dial_as(peer)

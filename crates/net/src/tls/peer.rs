@@ -4,18 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use ternmq_broker::inspect::TlsSuite;
 
-/// A TLS connection as its client negotiated it, in the words of RabbitMQ's management API.
+/// A TLS connection as its client negotiated it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsPeer {
-    /// `tlsv1.2` or `tlsv1.3`.
-    pub version: &'static str,
-    /// `ecdhe_rsa`, `ecdhe_ecdsa`; `any` where the suite does not say (TLS 1.3).
-    pub key_exchange: &'static str,
-    /// `aes_256_gcm` and such.
-    pub cipher: &'static str,
-    /// How records are authenticated; always `aead`.
-    pub hash: &'static str,
+    /// What was agreed on.
+    pub suite: TlsSuite,
     /// What the client presented and the listener verified, if it did.
     pub certificate: Option<ClientCertificate>,
 }

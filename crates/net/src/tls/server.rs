@@ -12,6 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use ternmq_broker::inspect::TlsSuite;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -263,13 +264,13 @@ fn describe(connection: &ServerConnection) -> io::Result<TlsPeer> {
         .map(|certificate| certificate::read(certificate))
         .transpose()
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok(TlsPeer {
+    let suite = TlsSuite {
         version,
         key_exchange,
         cipher,
         hash: "aead",
-        certificate,
-    })
+    };
+    Ok(TlsPeer { suite, certificate })
 }
 
 /// A cipher suite in the words that RabbitMQ has from Erlang.

@@ -116,8 +116,9 @@ async fn frames_of_every_size_come_through_both_versions() {
             stream.flush().await.unwrap();
         }
         let tls = secure.last_peer().tls.unwrap();
-        assert_eq!(tls.version, name);
-        assert!(tls.cipher.starts_with("aes_") || tls.cipher.starts_with("chacha20"));
+        assert_eq!(tls.suite.version, name);
+        let cipher = tls.suite.cipher;
+        assert!(cipher.starts_with("aes_") || cipher.starts_with("chacha20"));
         assert_eq!(tls.certificate, None);
     }
 }
